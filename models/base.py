@@ -1,0 +1,78 @@
+"""The contract between the engine and a network: one required method, and a card that says what comes out."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+#: Pixels as an engine hands them over: uint8 [N, H, W, 3] RGB, a numpy array on the host or a torch tensor on any device.
+Pixels = Any
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model is and what its vectors mean."""
+
+    name: str
+    """The name under which the caller asked for it, for example `bundled` or `ViT-B-32/openai`."""
+    version: str
+    """Revision of the weights: a pretrained tag or a checksum prefix."""
+    space: str
+    """Identity of the vector space, from `space_id`. Vectors of two spaces are never compared."""
+    dim: int
+    """Columns of every output row."""
+    kind: str = "embedding"
+    """`embedding` (L2-normalised rows) or `measurement` (columns with a fixed meaning)."""
+    device: str = "cpu"
+    """Where it runs: `cpu`, `cuda:0`, ..."""
+    dtype: str = "float32"
+    """Arithmetic of the forward pass: `float32` or `bfloat16`."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns of a `measurement`; empty for an embedding."""
+
+
+@runtime_checkable
+class FrameModel(Protocol):
+    """Turns frames into one row each. The engine enforces that as many rows come out as frames went in."""
+
+    info: ModelInfo
+
+    def run(self, pixels: Pixels) -> np.ndarray:
+        """uint8 [N, H, W, 3] RGB -> float32 [N, info.dim] on the host."""
+        ...
+
+
+@runtime_checkable
+class TextModel(Protocol):
+    """A text tower whose vectors live in the space of a frame model."""
+
+    info: ModelInfo
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        """N strings -> float32 [N, info.dim], L2-normalised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How a model turns the cosine between an image and a text into a probability.
+
+    Models trained with a pairwise sigmoid loss (SigLIP, arXiv:2303.15343; the bundled model) have a `bias` and give an
+    absolute probability, `sigmoid(scale * cosine + bias)`. Softmax-trained CLIPs have none (`bias=None`): for them
+    only the comparison with other texts means anything.
+    """
+
+    scale: float
+    """exp(logit_scale) of the model, unitless."""
+    bias: float | None
+    """logit_bias of the model, or None for a softmax-trained model."""
+
+
+def space_id(*, architecture: str, weights: str, preprocessing: str, dim: int) -> str:
+    """Hash of everything that decides what a vector means, 16 hex digits.
+
+    `weights` is a checksum or an immutable tag; `preprocessing` a canonical description (size, mode, mean, std).
+    """
+    text = "\n".join((architecture, weights, preprocessing, str(dim)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

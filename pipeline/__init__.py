@@ -1,0 +1,1 @@
+"""What happens to a video, from its packets to its report. Usable without a server."""

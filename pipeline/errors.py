@@ -1,0 +1,53 @@
+"""Every way in which a video or a request can be refused. Each error has a stable code and says what to do.
+
+Nothing here knows HTTP or exit codes: `serving` maps a code to those in one place.
+"""
+
+
+class VideoError(Exception):
+    """A video or a request cannot be processed. `str(error)` is one line for a person; `code` is for programs."""
+
+    code = "video_error"
+    retryable = False
+
+
+class InputNotFound(VideoError):
+    """The file does not exist or cannot be opened for reading."""
+
+    code = "not_found"
+
+
+class NotAVideo(VideoError):
+    """The bytes are no container that we read (text, an archive, an empty file, ...)."""
+
+    code = "not_a_video"
+
+
+class NoVideoStream(VideoError):
+    """The container is readable but has no moving picture: audio only, or a still image or cover."""
+
+    code = "no_video_stream"
+
+
+class UnsupportedCodec(VideoError):
+    """No decoder here reads the codec."""
+
+    code = "unsupported_codec"
+
+
+class CorruptVideo(VideoError):
+    """So little could be decoded that a report would mislead."""
+
+    code = "corrupt"
+
+
+class InvalidSpec(VideoError):
+    """The request itself is wrong: an unknown signal, a negative rate, a malformed vocabulary, ..."""
+
+    code = "invalid_spec"
+
+
+class ModelUnavailable(VideoError):
+    """The model that was asked for by name cannot be loaded."""
+
+    code = "model_unavailable"

@@ -1,0 +1,78 @@
+"""What passes between the stages inside a process: arrays with their times, frozen, checked when they are made."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.base import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """Decoded frames of one Clip, in time order."""
+
+    pixels: Pixels
+    """uint8 [N, H, W, 3] RGB, upright, on the device that decoded them."""
+    pts_s: np.ndarray
+    """float64 [N], seconds on the video's time line, ascending."""
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.shape[-1] != 3 or len(self.pixels) != len(self.pts_s):
+            raise ValueError(f"pixels {tuple(self.pixels.shape)} must be [N, H, W, 3] with N = {len(self.pts_s)}")
+
+    def __len__(self) -> int:
+        return len(self.pts_s)
+
+    def __repr__(self) -> str:
+        return f"FrameBatch(pixels={tuple(self.pixels.shape)}, pts_s={self.pts_s[:1]}..{self.pts_s[-1:]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Tiny pictures of consecutive frames, for finding where a picture changes."""
+
+    pts_s: np.ndarray
+    """float64 [N], seconds, ascending."""
+    thumbs: np.ndarray
+    """uint8 [N, h, w, 3] RGB, area-averaged."""
+
+    def __post_init__(self) -> None:
+        if self.thumbs.ndim != 4 or len(self.thumbs) != len(self.pts_s):
+            raise ValueError(f"thumbs {self.thumbs.shape} must be [N, h, w, 3] with N = {len(self.pts_s)}")
+
+    def __len__(self) -> int:
+        return len(self.pts_s)
+
+    def __repr__(self) -> str:
+        return f"Strip(thumbs={self.thumbs.shape}, pts_s={self.pts_s[:1]}..{self.pts_s[-1:]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Everything that was measured on the sampled frames of one video; what the analysis works on."""
+
+    pts_s: np.ndarray
+    """float64 [N], seconds, ascending."""
+    embeddings: np.ndarray
+    """float32 [N, D], L2-normalised rows in the space of `ModelInfo.space`."""
+    stats: np.ndarray
+    """float32 [N, len(models.frame_stats.COLUMNS)], see there."""
+
+    def __post_init__(self) -> None:
+        if not (len(self.pts_s) == len(self.embeddings) == len(self.stats)):
+            raise ValueError(f"{len(self.pts_s) = }, {len(self.embeddings) = } and {len(self.stats) = } must agree")
+
+    def __repr__(self) -> str:
+        return f"Samples(N={len(self.pts_s)}, embeddings={self.embeddings.shape}, stats={self.stats.shape})"
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """The sound of a video, in short bins."""
+
+    bin_s: float
+    """Length of a bin, seconds."""
+    rms: np.ndarray
+    """float32 [B], root mean square of the samples in [-1, 1], all channels."""
+    onset: np.ndarray
+    """float32 [B], how much energy rose against the bins before (half-wave rectified spectral flux), 0 or more."""
