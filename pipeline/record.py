@@ -3,5 +3,5 @@
 import msgspec
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable, by keyword, unknown fields refused."""
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Immutable, unknown fields refused. Subclasses say `kw_only=True` themselves: msgspec does not inherit it."""

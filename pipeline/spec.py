@@ -3,6 +3,8 @@
 import math
 from typing import Literal
 
+import msgspec
+
 from pipeline.errors import InvalidSpec
 from pipeline.record import Record
 
@@ -16,7 +18,7 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 }
 
 
-class Sampling(Record):
+class Sampling(Record, kw_only=True):
     """Which frames the models see."""
 
     policy: Literal["uniform", "keyframes", "snap"] = "uniform"
@@ -30,7 +32,7 @@ class Sampling(Record):
     """Upper bound; longer videos are sampled more thinly."""
 
 
-class Label(Record):
+class Label(Record, kw_only=True):
     """A thing to look for."""
 
     name: str
@@ -42,10 +44,10 @@ class Label(Record):
     """The category it belongs to."""
 
 
-class SegmentSpec(Record):
+class SegmentSpec(Record, kw_only=True):
     """How key segments are chosen."""
 
-    weights: dict[str, float] = DEFAULT_WEIGHTS
+    weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     """Signal -> weight >= 0; a signal left out weighs 0, one that a video lacks is left out of the mean."""
     max_segments: int = 5
     target_s: float | None = None
@@ -56,7 +58,7 @@ class SegmentSpec(Record):
     """What a good moment shows, in words: drives the `relevance` signal."""
 
 
-class AnalysisSpec(Record):
+class AnalysisSpec(Record, kw_only=True):
     """One analysis, whole."""
 
     sampling: Sampling = Sampling()
