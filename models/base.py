@@ -1,6 +1,7 @@
 """The contract between the engine and a network: one required method, and a card that says what comes out."""
 
 import hashlib
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,15 +33,28 @@ class ModelInfo:
     """Names of the columns of a `measurement`; empty for an embedding."""
 
 
-@runtime_checkable
 class FrameModel(Protocol):
-    """Turns frames into one row each. The engine enforces that as many rows come out as frames went in."""
+    """Turns frames into one row each. Implementations subclass it and need only `run`.
+
+    One that does its work in two stages (pixels to what the network takes, then the network) overrides `preprocess`
+    and `encode` as well, so that the engine can overlap them and batch the second across videos. All three may be
+    called from several threads at once.
+    """
 
     info: ModelInfo
 
+    @abstractmethod
     def run(self, pixels: Pixels) -> np.ndarray:
-        """uint8 [N, H, W, 3] RGB -> float32 [N, info.dim] on the host."""
+        """uint8 [N, H, W, 3] RGB -> float32 [N, info.dim] on the host; as many rows as frames."""
         ...
+
+    def preprocess(self, pixels: Pixels) -> Any:
+        """uint8 [N, H, W, 3] RGB -> what `encode` takes: an array or tensor whose first axis is N."""
+        return pixels
+
+    def encode(self, prepared: Any) -> np.ndarray:
+        """What `preprocess` gave, of one or several calls joined along the first axis -> float32 [N, info.dim]."""
+        return self.run(prepared)
 
 
 @runtime_checkable

@@ -76,3 +76,30 @@ class Loudness:
     """float32 [B], root mean square of the samples in [-1, 1], all channels."""
     onset: np.ndarray
     """float32 [B], how much energy rose against the bins before (half-wave rectified spectral flux), 0 or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOutput:
+    """What an engine made of one Clip: small arrays, no pixels of full size."""
+
+    chain: int
+    part: int
+    rows: tuple[int, ...]
+    """Rows of the packet index of the wanted frames that came out, in time order."""
+    pts_s: np.ndarray
+    """float64 [N], their times, seconds."""
+    arrays: dict[str, np.ndarray]
+    """Model name -> float32 [N, D]."""
+    strip: Strip | None
+    """Thumbnails, where the Clip asked for a glimpse."""
+    packets: int
+    """Packets that the decoder was fed."""
+    decode_s: float
+    preprocess_s: float
+    infer_s: float
+    """Seconds of work on this Clip's behalf; a batch shared with other Clips is split by its frames."""
+
+    def __post_init__(self) -> None:
+        for name, array in self.arrays.items():
+            if len(array) != len(self.rows):
+                raise ValueError(f"model {name} gave {len(array)} rows for {len(self.rows)} frames")

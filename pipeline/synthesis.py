@@ -31,6 +31,8 @@ class Encoding:
     container_options: dict[str, str] = field(default_factory=dict)
     """Muxer options, for example `{"movflags": "faststart"}`."""
     bit_rate_bps: int | None = None
+    clock: Fraction | None = None
+    """Unit of time stamps, seconds; None: 1/90000 for a variable rate, the length of a frame for a constant one."""
 
 
 #: Quick, small and good enough to look at.
@@ -53,10 +55,10 @@ def write_video(
     Args:
         frames: uint8 [H, W, 3] RGB each, all of one size.
         fps: the constant rate, or the nominal one where `times_s` is given.
-        times_s: presentation time of each frame in seconds, ascending, for a variable rate; rounded to 1/90000 s.
+        times_s: presentation time of each frame in seconds, ascending, for a variable rate; rounded to the clock.
         audio: float32 [S] mono in [-1, 1] at 48 kHz, written as AAC (Opus in WebM); None for a silent file.
     """
-    clock = Fraction(1, 90_000) if times_s is not None else 1 / Fraction(fps)
+    clock = encoding.clock or (Fraction(1, 90_000) if times_s is not None else 1 / Fraction(fps))
     times = iter(times_s) if times_s is not None else None
     with av.open(
         str(path), "w", format=encoding.container, container_options=encoding.container_options
@@ -71,7 +73,8 @@ def write_video(
                         "libopus" if container.format.name == "webm" else "aac", rate=AUDIO_RATE_HZ, layout="mono"
                     )
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(format=encoding.pixel_format, dst_colorspace="itu709" if pixels.shape[0] >= 720 else "itu601")
+            matrix = "itu709" if pixels.shape[0] >= 720 else "itu601"
+            frame = frame.reformat(format=encoding.pixel_format, dst_colorspace=matrix)
             frame.pts = round(Fraction(next(times)) / clock) if times is not None else number
             frame.time_base = clock
             for packet in stream.encode(frame):

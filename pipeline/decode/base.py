@@ -1,0 +1,53 @@
+"""The contract of a decoder."""
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.clips import Clip
+from pipeline.frames import FrameBatch, Strip
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What came out of one Clip."""
+
+    frames: FrameBatch
+    rows: tuple[int, ...]
+    """Row of the packet index of each frame: which of the wanted pictures it is."""
+    strip: Strip | None
+    """Thumbnails of every picture that came out, wanted or not, where the Clip asks for a glimpse."""
+    decode_s: float
+    """Seconds that the decoder worked, colour conversion included."""
+
+
+class Decoder(Protocol):
+    """Decodes Clips. May be called from several threads, for different chains at the same time."""
+
+    name: str
+
+    def decode(self, clip: Clip) -> Decoded:
+        """The wanted frames, exactly as a sequential decode of the file would give them, upright, in time order.
+
+        A frame that could not be had is absent, never replaced: callers compare `rows` with `clip.wanted`. In a chain
+        of several parts a frame may come out with a later part than its packet.
+        """
+        ...
+
+
+class Counters:
+    """How much was decoded in this process; lets a test show that something decoded nothing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.packets = 0
+        self.frames = 0
+
+    def add(self, packets: int, frames: int) -> None:
+        """Count packets fed and frames handed out. Thread-safe."""
+        with self._lock:
+            self.packets += packets
+            self.frames += frames
+
+
+COUNTERS = Counters()

@@ -1,0 +1,155 @@
+"""Decodes Clips on the CPU with FFmpeg's own decoders, through PyAV."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from pipeline.clips import Clip, CodecParameters
+from pipeline.decode.base import COUNTERS, Decoded
+from pipeline.decode.color import to_rgb
+from pipeline.errors import UnsupportedCodec
+from pipeline.frames import FrameBatch, Strip
+from pipeline.thumbs import THUMB_SIZE, thumb
+
+#: Codecs whose software decoder has another name than the codec.
+_DECODERS = {"av1": "libdav1d"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The state of a chain between its parts."""
+
+    context: VideoCodecContext
+    times_s: dict[int, float]
+    """Rows whose pictures have not come out yet, and their times."""
+    wanted: set[int]
+    """Those of them that models are to see."""
+
+
+class PyAVDecoder:
+    """One FFmpeg decoder context per chain; each single-threaded, because parallel chains use the cores better."""
+
+    name = "pyav"
+
+    def __init__(self, threads_per_chain: int = 1) -> None:
+        self._threads = threads_per_chain
+        self._parked: dict[int, _Open] = {}
+        self._lock = threading.Lock()
+
+    def decode(self, clip: Clip) -> Decoded:
+        """See `Decoder.decode`.
+
+        Raises:
+            UnsupportedCodec: this FFmpeg has no decoder for the codec.
+        """
+        began = time.perf_counter()
+        opened = self._open(clip)
+        opened.times_s.update(zip(clip.rows, clip.times_s, strict=True))
+        opened.wanted.update(clip.wanted)
+        found: list[tuple[float, int, np.ndarray]] = []
+        glimpsed: list[tuple[float, np.ndarray]] = []
+        for frame in _frames(opened.context, clip):
+            row = frame.pts
+            # A second picture under one row, or one that is not shown (NaN), is nobody's.
+            time_s = opened.times_s.pop(row, math.nan)
+            if math.isnan(time_s):
+                continue
+            if row in opened.wanted:
+                opened.wanted.discard(row)
+                found.append((time_s, row, to_rgb(frame, clip.codec.rotation_deg, clip.size)))
+            if clip.glimpse:
+                glimpsed.append((time_s, thumb(frame)))
+        if not clip.last:
+            with self._lock:
+                self._parked[clip.chain] = opened
+        found.sort(key=lambda item: item[:2])
+        COUNTERS.add(packets=len(clip.packets), frames=len(found))
+        return Decoded(
+            frames=_batch(found, clip),
+            rows=tuple(row for _, row, _ in found),
+            strip=_strip(glimpsed) if clip.glimpse else None,
+            decode_s=time.perf_counter() - began,
+        )
+
+    def _open(self, clip: Clip) -> _Open:
+        if clip.part == 0:
+            return _Open(open_codec(clip.codec, self._threads), {}, set())
+        with self._lock:
+            return self._parked.pop(clip.chain)
+
+
+def open_codec(codec: CodecParameters, threads: int) -> VideoCodecContext:
+    """A fresh decoder that knows all that the container said.
+
+    Raises:
+        UnsupportedCodec: this FFmpeg has no decoder for it.
+    """
+    try:
+        context = av.CodecContext.create(_DECODERS.get(codec.name, codec.name), "r")
+    except av.codec.codec.UnknownCodecError as error:
+        raise UnsupportedCodec(f"no decoder for {codec.name} in this FFmpeg") from error
+    context.extradata = codec.extradata
+    context.width, context.height = codec.width, codec.height
+    context.bits_per_coded_sample = codec.bits_per_coded_sample
+    context.color_range, context.color_primaries = codec.color_range, codec.color_primaries
+    context.color_trc, context.colorspace = codec.color_trc, codec.colorspace
+    context.codec_tag = codec.tag
+    context.thread_count = threads
+    context.reorder_depth = codec.reorder_depth
+    return context
+
+
+def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
+    """Every frame that the packets give, each with its row as pts."""
+    restarts = set(clip.flush_at)
+    for position, (row, data) in enumerate(zip(clip.rows, clip.packets, strict=True)):
+        if position in restarts:
+            yield from _drain(context, clip.codec.reorder_depth)
+        # A packet made from bytes would only borrow them, without the zeroed padding that decoders read into
+        # (measured: wrong MPEG-4 pictures); one made by size has it.
+        packet = av.Packet(len(data))
+        packet.update(data)
+        # The row rides along as the time stamp: decoders hand it out with the picture that the packet made, whatever
+        # order they show pictures in, so a frame can never be taken for another.
+        packet.pts = packet.dts = row
+        try:
+            yield from context.decode(packet)
+        except av.error.InvalidDataError:
+            # A damaged packet: its frame stays absent, which the caller counts as lost.
+            continue
+    if clip.last:
+        yield from _drain(context, clip.codec.reorder_depth)
+
+
+def _drain(context: VideoCodecContext, reorder_depth: int) -> Iterator[VideoFrame]:
+    try:
+        yield from context.decode(None)
+    except av.error.InvalidDataError:
+        pass
+    context.flush_buffers()
+    context.reorder_depth = reorder_depth
+
+
+def _batch(found: list[tuple[float, int, np.ndarray]], clip: Clip) -> FrameBatch:
+    if not found:
+        width, height = clip.size or (clip.codec.width, clip.codec.height)
+        return FrameBatch(np.empty((0, height, width, 3), np.uint8), np.empty(0))
+    shape = found[0][2].shape
+    # A picture whose size differs from the first one's cannot stand in one batch; scaled ones always agree.
+    same = [item for item in found if item[2].shape == shape]
+    return FrameBatch(np.stack([item[2] for item in same]), np.array([item[0] for item in same]))
+
+
+def _strip(glimpsed: list[tuple[float, np.ndarray]]) -> Strip:
+    glimpsed.sort(key=lambda item: item[0])
+    if not glimpsed:
+        width, height = THUMB_SIZE
+        return Strip(np.empty(0), np.empty((0, height, width, 3), np.uint8))
+    return Strip(np.array([at for at, _ in glimpsed]), np.stack([picture for _, picture in glimpsed]))

@@ -1,0 +1,162 @@
+"""Feeds the Clips of a video to an engine: reads ahead on a thread, keeps several in flight, asks again for what failed."""
+
+import asyncio
+import dataclasses
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.clips import Clip, cut, plan
+from pipeline.engine import Engine
+from pipeline.frames import ClipOutput, Strip
+from pipeline.packets import PacketIndex
+
+#: Clips of one video that are cut and handed to the engine at once. The engine bounds what it really works on; this
+#: bounds the compressed packets that wait for it.
+CLIPS_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the engine made of all Clips of one request, in time order."""
+
+    rows: np.ndarray
+    """int64 [N], rows of the packet index."""
+    pts_s: np.ndarray
+    """float64 [N], seconds."""
+    arrays: dict[str, np.ndarray]
+    """Model name -> float32 [N, D]."""
+    strip: Strip | None
+    """Thumbnails of all that came out, where they were asked for."""
+    missing: np.ndarray
+    """int64 [M], wanted rows that no attempt could decode."""
+    packets: int
+    decode_s: float
+    preprocess_s: float
+    infer_s: float
+
+
+@dataclass(slots=True)
+class _Pile:
+    outputs: list[ClipOutput] = field(default_factory=list)
+    done: int = 0
+
+
+async def gather(
+    path: str | os.PathLike[str],
+    index: PacketIndex,
+    wanted: np.ndarray,
+    engine: Engine,
+    *,
+    rotation_deg: int = 0,
+    pixels: bool = True,
+    glimpse: bool = False,
+    size: tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Gathered:
+    """Have the wanted rows (int64 [W]) decoded and run through the engine's models.
+
+    A wanted picture that does not come out is asked for once more from an earlier entry point, because a keyframe is
+    not always the clean start that its container says.
+
+    Args:
+        progress: called with (frames done, frames wanted) from the event loop.
+
+    Raises:
+        VideoError: as `pipeline.container.open_video`; what the engine raises.
+    """
+    pile = _Pile()
+    options = {"rotation_deg": rotation_deg, "pixels": pixels, "glimpse": glimpse, "size": size}
+
+    def count(output: ClipOutput) -> None:
+        pile.outputs.append(output)
+        pile.done += len(output.rows)
+        progress(min(pile.done, len(wanted)), len(wanted))
+
+    async for output in run_clips(engine, cut(path, index, plan(index, wanted), **options)):
+        count(output)
+    missing = _missing(wanted, pile.outputs) if pixels else np.empty(0, np.int64)
+    if len(missing):
+        earlier = _with_earlier_entries(index, missing)
+        async for output in run_clips(engine, cut(path, earlier, plan(earlier, missing), **options)):
+            count(output)
+        missing = _missing(wanted, pile.outputs)
+    return _join(pile.outputs, missing)
+
+
+async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncIterator[ClipOutput]:
+    """Outputs as they finish. Parts of one chain run one after the other, chains side by side."""
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[ClipOutput]] = set()
+    previous: asyncio.Task[ClipOutput] | None = None
+
+    async def after(earlier: asyncio.Task[ClipOutput] | None, clip: Clip) -> ClipOutput:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+            # Raises what the earlier part raised: the decoder state it would have left is missing.
+            earlier.result()
+        return await engine.run(clip)
+
+    try:
+        while True:
+            clip = await loop.run_in_executor(None, next, clips, None)
+            if clip is None:
+                break
+            previous = asyncio.create_task(after(previous if clip.part else None, clip))
+            running.add(previous)
+            while len(running) >= CLIPS_AHEAD:
+                finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    yield task.result()
+        while running:
+            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+
+
+def _missing(wanted: np.ndarray, outputs: list[ClipOutput]) -> np.ndarray:
+    found = np.array([row for output in outputs for row in output.rows], np.int64)
+    return np.setdiff1d(wanted, found)
+
+
+def _with_earlier_entries(index: PacketIndex, missing: np.ndarray) -> PacketIndex:
+    """The index without the entry points that the missing rows were decoded from, and with nothing left out."""
+    entries = np.flatnonzero(index.entry)
+    group = np.searchsorted(entries, missing, side="right") - 1
+    entry = index.entry.copy()
+    entry[entries[group[group > 0]]] = False
+    return dataclasses.replace(index, entry=entry, disposable=np.zeros_like(index.disposable))
+
+
+def _join(outputs: list[ClipOutput], missing: np.ndarray) -> Gathered:
+    with_frames = [output for output in outputs if output.rows]
+    rows = np.array([row for output in with_frames for row in output.rows], np.int64)
+    pts_s = np.concatenate([output.pts_s for output in with_frames]) if with_frames else np.empty(0)
+    order = np.argsort(pts_s, kind="stable")
+    names = with_frames[0].arrays if with_frames else {}
+    return Gathered(
+        rows=rows[order],
+        pts_s=pts_s[order],
+        arrays={name: np.concatenate([output.arrays[name] for output in with_frames])[order] for name in names},
+        strip=join_strips([output.strip for output in outputs if output.strip is not None]),
+        missing=missing,
+        packets=sum(output.packets for output in outputs),
+        decode_s=sum(output.decode_s for output in outputs),
+        preprocess_s=sum(output.preprocess_s for output in outputs),
+        infer_s=sum(output.infer_s for output in outputs),
+    )
+
+
+def join_strips(strips: list[Strip]) -> Strip | None:
+    """One strip of several, in time order, each time once; None of none."""
+    strips = [strip for strip in strips if len(strip)]
+    if not strips:
+        return None
+    times_s = np.concatenate([strip.pts_s for strip in strips])
+    times_s, first = np.unique(times_s, return_index=True)
+    return Strip(times_s, np.concatenate([strip.thumbs for strip in strips])[first])

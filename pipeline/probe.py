@@ -1,0 +1,151 @@
+"""What a file is, from its bytes: container, codec, shape, rates, orientation, colour, sound."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
+
+from pipeline.container import open_video
+from pipeline.errors import CorruptVideo
+from pipeline.packets import PacketIndex
+from pipeline.report import AudioInfo, LostRange, VideoInfo
+
+#: Frame distances that differ by more than this share of their median make a rate variable. Containers with a coarse
+#: clock (Matroska: 1 ms) make 33 and 34 ms of a constant 30 frames/s, which is 3 %.
+_RATE_TOLERANCE = 0.1
+
+#: Packets looked at for a first picture before the file is given up.
+_FIRST_PICTURE_PACKETS = 600
+
+
+def probe(path: str | os.PathLike[str], index: PacketIndex) -> VideoInfo:
+    """Describe `path`; decodes its first picture, which alone carries rotation and some colour tags.
+
+    Raises:
+        VideoError: as `open_video`; CorruptVideo where no picture can be decoded.
+    """
+    with open_video(path) as (container, stream):
+        first = _first_picture(stream, container, path)
+        context = stream.codec_context
+        coded_width, coded_height = first.width, first.height
+        rotation = -int(first.rotation) % 360
+        aspect = float(stream.sample_aspect_ratio or Fraction(1))
+        width, height = round(coded_width * aspect), coded_height
+        if rotation % 180:
+            width, height = height, width
+        times_s = index.times_s[index.display_order]
+        duration_s = index.duration_s
+        return VideoInfo(
+            path=str(path),
+            size_bytes=Path(path).stat().st_size,
+            container=container.format.name,
+            codec=context.codec.canonical_name,
+            profile=context.profile,
+            pixel_format=first.format.name,
+            bit_depth=max((c.bits for c in first.format.components), default=None),
+            duration_s=duration_s,
+            start_s=float(index.origin * index.time_base),
+            width=width,
+            height=height,
+            coded_width=coded_width,
+            coded_height=coded_height,
+            rotation_deg=rotation,
+            pixel_aspect=aspect,
+            average_fps=len(times_s) / duration_s if duration_s else 0.0,
+            nominal_fps=float(stream.guessed_rate) if stream.guessed_rate else None,
+            variable_rate=_is_variable(times_s),
+            frames=len(times_s),
+            keyframes=int((index.keyframe & index.shown).sum()),
+            bit_rate_bps=round(int(index.size.sum(dtype=np.int64)) * 8 / duration_s) if duration_s else None,
+            hdr={ColorTrc.SMPTE2084: "hdr10", ColorTrc.ARIB_STD_B67: "hlg"}.get(first.color_trc),
+            color_primaries=_tag(ColorPrimaries, first.color_primaries),
+            color_transfer=_tag(ColorTrc, first.color_trc),
+            color_space=_tag(Colorspace, first.colorspace),
+            color_range={ColorRange.MPEG: "limited", ColorRange.JPEG: "full"}.get(first.color_range),
+            audio=_audio(container),
+        )
+
+
+def missing_tail(path: str | os.PathLike[str], index: PacketIndex) -> LostRange | None:
+    """What the container promises beyond the last readable packet: a file that was cut off, or None.
+
+    Raises:
+        VideoError: as `open_video`.
+    """
+    with open_video(path) as (container, stream):
+        promised_frames = stream.frames
+        if stream.duration is not None and stream.time_base is not None:
+            start = stream.start_time or 0
+            promised_end = float((start + stream.duration) * stream.time_base - index.origin * index.time_base)
+        elif container.duration is not None:
+            start_s = (container.start_time or 0) / av.time_base
+            promised_end = start_s + container.duration / av.time_base - float(index.origin * index.time_base)
+        else:
+            return None
+    missing_s = promised_end - index.duration_s
+    missing_frames = max(0, promised_frames - len(index))
+    frame_s = index.duration_s / max(1, int(index.shown.sum()))
+    # A container rounds its duration, and sound may outlast the picture a little: a cut-off file misses much more.
+    if missing_frames == 0 and (promised_frames > 0 or missing_s < max(1.0, 0.02 * promised_end, 3 * frame_s)):
+        return None
+    return LostRange(
+        start_s=index.duration_s,
+        end_s=max(promised_end, index.duration_s),
+        frames=missing_frames or round(missing_s / frame_s),
+        reason="the file ends before what its header promises: it was cut off",
+    )
+
+
+def _first_picture(stream: VideoStream, container: InputContainer, path: str | os.PathLike[str]) -> VideoFrame:
+    for tries, packet in enumerate(container.demux(stream)):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            frames = []
+        if frames:
+            return frames[0]
+        if tries > _FIRST_PICTURE_PACKETS:
+            break
+    raise CorruptVideo(f"{path}: none of the first pictures can be decoded")
+
+
+def _is_variable(times_s: np.ndarray) -> bool:
+    gaps = np.diff(times_s)
+    if len(gaps) < 2:
+        return False
+    usual = np.median(gaps)
+    # The last gap is often odd; a single hole is damage rather than a rate.
+    odd = np.abs(gaps - usual) > np.maximum(_RATE_TOLERANCE * usual, 1.1e-3)
+    return bool(odd.mean() > 0.01)
+
+
+def _tag(names: type, value: int) -> str | None:
+    """Lower-case name of a colour tag; None where it is unspecified or reserved."""
+    try:
+        name = names(value).name.lower()
+    except ValueError:
+        return None
+    return None if name in ("unspecified", "default") else name
+
+
+def _audio(container: InputContainer) -> AudioInfo | None:
+    if not container.streams.audio:
+        return None
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        return None
+    duration = stream.duration * stream.time_base if stream.duration is not None and stream.time_base else None
+    if duration is None:
+        duration = Fraction(container.duration or 0, av.time_base)
+    return AudioInfo(
+        codec=stream.codec_context.codec.canonical_name,
+        sample_rate_hz=stream.codec_context.sample_rate,
+        channels=stream.codec_context.channels,
+        duration_s=float(duration),
+    )

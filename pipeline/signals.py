@@ -1,0 +1,253 @@
+"""Signals: how a video changes over time, each a curve in [0, 1] on one common grid.
+
+Packet sizes and sound are known at frame rate, embeddings and frame statistics once per sampled frame; all of them are
+brought to cells of a quarter of a second, fine enough for the borders of a segment. Every curve is normalised inside
+its video: 0.5 means "as usual here", so signals of different units can be weighed against each other. A signal that a
+video cannot have (no sound, nothing to look for) is absent, not zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models import frame_stats
+from pipeline.curves import Curves, binned, fill, grid, interpolate, normalise
+from pipeline.frames import Loudness, Samples
+from pipeline.packets import PacketIndex
+
+#: Prompts that stand in for the caller's when none are given; only for models that know everyday language.
+HIGHLIGHT_PROMPTS = (
+    "an exciting moment",
+    "a person in action",
+    "a close-up of a face showing emotion",
+    "a beautiful view",
+    "a celebration",
+    "a surprising event",
+)
+FILLER_PROMPTS = (
+    "an empty scene",
+    "a blurry frame",
+    "a black screen",
+    "a blank wall",
+    "nothing happening",
+    "end credits",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that signals are made from."""
+
+    cells_s: np.ndarray
+    """float64 [G], see `Curves.pts_s`."""
+    index: PacketIndex
+    samples: Samples
+    loudness: Loudness | None = None
+    cuts_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """float64 [C], where shots begin, without 0; ascending."""
+    wanted: np.ndarray | None = None
+    """float32 [P, D], text vectors of what is looked for."""
+    unwanted: np.ndarray | None = None
+    """float32 [Q, D], text vectors of its opposite."""
+
+
+def measure(
+    index: PacketIndex,
+    samples: Samples,
+    loudness: Loudness | None = None,
+    *,
+    cuts_s: np.ndarray | tuple[float, ...] = (),
+    wanted: np.ndarray | None = None,
+    unwanted: np.ndarray | None = None,
+) -> Curves:
+    """Every signal that this video has; the arguments are those of `Evidence`."""
+    cells_s = grid(index.duration_s)
+    evidence = Evidence(cells_s, index, samples, loudness, np.asarray(cuts_s, np.float64), wanted, unwanted)
+    curves = {name: signal(evidence) for name, signal in SIGNALS.items()}
+    return Curves(cells_s, {name: curve.astype(np.float32) for name, curve in curves.items() if curve is not None})
+
+
+# --- motion ---------------------------------------------------------------------------------------------------------
+
+_STILL_BYTES_PER_S = 1000.0
+"""A still picture costs an encoder less than this; differences below it say nothing."""
+_MOTION_WINDOW_S = 1.0
+_DOUBLING = 1.0
+"""Floor for the rate: log2, so a factor of two."""
+_TILE_FLOOR = 0.02
+"""Floor for the change of a colour layout: 5 levels of 255."""
+
+
+def motion(evidence: Evidence) -> np.ndarray | None:
+    """How much moves: what the encoder spends on changes, and how far the colours move between samples.
+
+    Compressed size is the classic motion proxy of the compressed domain (e.g. Yeo & Liu, "Rapid scene analysis on
+    compressed video", 1995). Intra-only video has no such sizes, a single sample no such distance: either will do.
+    """
+    found = [curve for curve in (_packet_motion(evidence), _tile_motion(evidence)) if curve is not None]
+    return np.mean(found, axis=0) if found else None
+
+
+def _packet_motion(evidence: Evidence) -> np.ndarray | None:
+    """Bytes per second of predicted frames around each cell; None where nearly everything is a keyframe."""
+    index = evidence.index
+    order = index.display_order
+    predicted = order[~index.keyframe[order]]
+    if len(predicted) < 0.5 * len(order) or len(predicted) < 4:
+        return None
+    size = index.size[predicted].astype(np.float64)
+    # A cut inside a GOP costs one frame as much as a keyframe does: that is novelty, not motion.
+    size = np.minimum(size, 4.0 * _rolling_median(size, 15))
+    half = _MOTION_WINDOW_S / 2.0
+    frame_s = index.duration_s / len(order)
+    spent = np.concatenate([[0.0], np.cumsum(size)])
+    first, last = (np.searchsorted(index.times_s[predicted], evidence.cells_s + shift) for shift in (-half, half))
+    # Per frame that is there, so that keyframes and the ends of the video leave no dent.
+    per_frame = (spent[last] - spent[first]) / np.maximum(last - first, 1)
+    rate = np.where(last > first, per_frame / frame_s, np.nan)
+    return normalise(np.log2(_STILL_BYTES_PER_S + fill(rate)), _DOUBLING)
+
+
+def _tile_motion(evidence: Evidence) -> np.ndarray | None:
+    """Mean change of the colour layout to the neighbouring samples of the same shot."""
+    times_s = evidence.samples.pts_s
+    if len(times_s) < 3:
+        return None
+    tiles = evidence.samples.stats[:, frame_stats.LAYOUT]
+    change = np.abs(np.diff(tiles, axis=0)).mean(1)
+    shot = np.searchsorted(evidence.cuts_s, times_s, side="right")
+    change = np.where(np.diff(shot) == 0, change, np.nan)
+    sides = np.stack([np.append(np.nan, change), np.append(change, np.nan)])
+    known = np.isfinite(sides)
+    mean = np.where(known.any(0), np.where(known, sides, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+    return on_grid(normalise(fill(mean), _TILE_FLOOR), evidence)
+
+
+# --- novelty --------------------------------------------------------------------------------------------------------
+
+_CONTEXT = 512
+"""Frames that stand for the whole video: keeps the cost linear in its length."""
+_NEAR_S, _FAR_S = 4.0, 16.0
+"""A moment against its surroundings: as long as a typical event, and four times that."""
+_COSINE_FLOOR = 0.05
+
+
+def novelty(evidence: Evidence) -> np.ndarray | None:
+    """How unlike the rest of the video a moment looks, and how unlike the seconds around it.
+
+    The first is a Parzen estimate of how rare such frames are (Bishop, "Novelty detection and neural network
+    validation", 1994), the second the contrast between a moment and its surroundings as in Foote, "Automatic audio
+    segmentation using a measure of audio novelty", 2000. Both on cosines of embeddings.
+    """
+    vectors, times_s = evidence.samples.embeddings, evidence.samples.pts_s
+    if len(vectors) < 3:
+        return None
+    curves = (_rarity(vectors), _surroundings_contrast(vectors, times_s))
+    return np.mean([on_grid(normalise(curve, _COSINE_FLOOR), evidence) for curve in curves], axis=0)
+
+
+def _rarity(vectors: np.ndarray) -> np.ndarray:
+    """float32 [N, D] -> float64 [N]: mean distance (1 - cosine, softly cut off) to the whole video."""
+    context = vectors[np.unique(np.linspace(0, len(vectors) - 1, _CONTEXT).astype(int))]
+    distance = 1.0 - vectors @ context.T
+    # The typical distance is the bandwidth: nearer counts as the same, several times as far as simply different.
+    width = max(float(np.median(distance)), _COSINE_FLOOR)
+    return width * (1.0 - np.exp(-np.maximum(distance, 0.0) / width).mean(1))
+
+
+def _surroundings_contrast(vectors: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """Distance between the mean vector near a sample and that of its surroundings: float64 [N]."""
+    sums = np.concatenate([np.zeros((1, vectors.shape[1])), np.cumsum(vectors, axis=0, dtype=np.float64)])
+
+    def window(half_s: float) -> tuple[np.ndarray, np.ndarray]:
+        first = np.searchsorted(times_s, times_s - half_s, side="left")
+        last = np.searchsorted(times_s, times_s + half_s, side="right")
+        return sums[last] - sums[first], (last - first)[:, None]
+
+    near, near_count = window(_NEAR_S / 2.0)
+    wide, wide_count = window(_FAR_S / 2.0 + _NEAR_S / 2.0)
+    around = (wide - near) / np.maximum(wide_count - near_count, 1)
+    inside = near / near_count
+    cosine = (inside * around).sum(1) / np.maximum(
+        np.linalg.norm(inside, axis=1) * np.linalg.norm(around, axis=1), 1e-9
+    )
+    return np.where((wide_count > near_count)[:, 0], 1.0 - cosine, 0.0)
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+
+
+def quality(evidence: Evidence) -> np.ndarray | None:
+    """How good a frame looks: sharp, well exposed, colourful (weights and floors are ours; columns: `frame_stats`)."""
+    stats = evidence.samples.stats
+    if not len(stats):
+        return None
+    exposed = 1.0 - frame_stats.column(stats, "dark") - frame_stats.column(stats, "bright")
+    exposed = exposed - np.abs(frame_stats.column(stats, "exposure") - 0.5)
+    parts = [
+        normalise(frame_stats.column(stats, "sharpness"), 0.5),
+        normalise(exposed, 0.2),
+        normalise(frame_stats.column(stats, "colourfulness"), 20.0),
+    ]
+    return on_grid(np.average(parts, axis=0, weights=(2.0, 2.0, 1.0)), evidence)
+
+
+def relevance(evidence: Evidence) -> np.ndarray | None:
+    """How much a frame looks like what is wanted, and not like what is not: cosines of image and text vectors."""
+    samples = evidence.samples
+    if evidence.wanted is None or not len(evidence.wanted) or not len(samples.pts_s):
+        return None
+    return on_grid(resemblance(samples.embeddings, evidence.wanted, evidence.unwanted), evidence)
+
+
+_RELEVANCE_FLOOR = 0.03
+"""CLIP's cosines with a matching and with another text differ by little more (ViT-B/32: about 0.30 and 0.20)."""
+
+
+def resemblance(embeddings: np.ndarray, wanted: np.ndarray, unwanted: np.ndarray | None = None) -> np.ndarray:
+    """float32 [N, D], [P, D], [Q, D] -> float64 [N] in [0, 1]: the best cosine with a wanted text, less the best with
+    an unwanted one, normalised inside the video."""
+    best = (embeddings @ wanted.T).max(1)
+    if unwanted is not None and len(unwanted):
+        best = best - (embeddings @ unwanted.T).max(1)
+    return normalise(best, _RELEVANCE_FLOOR)
+
+
+_SILENCE = 1e-3
+"""-60 dB full scale."""
+
+
+def audio(evidence: Evidence) -> np.ndarray | None:
+    """How loud it is, and how much of it is sudden (`Loudness.onset`). Digital silence is no sound."""
+    sound = evidence.loudness
+    if sound is None or not len(sound.rms) or float(sound.rms.max()) < _SILENCE:
+        return None
+    level_db = 20.0 * np.log10(np.maximum(binned(sound.rms, sound.bin_s, evidence.cells_s, 1.0), _SILENCE))
+    onset = binned(sound.onset, sound.bin_s, evidence.cells_s, 2.0)
+    # Onsets are one hint among hits and syllables, level is the other: two to one.
+    return (2.0 * normalise(level_db, 6.0) + normalise(onset, 0.1)) / 3.0
+
+
+SIGNALS: dict[str, Callable[[Evidence], np.ndarray | None]] = {
+    "motion": motion,
+    "novelty": novelty,
+    "quality": quality,
+    "relevance": relevance,
+    "audio": audio,
+}
+"""Signal -> function; its keys are those of `pipeline.spec.DEFAULT_WEIGHTS`."""
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def on_grid(values: np.ndarray, evidence: Evidence) -> np.ndarray:
+    """Values of the samples [N] at every cell [G]: straight lines inside a shot, a step at its borders."""
+    return interpolate(values, evidence.samples.pts_s, evidence.cells_s, evidence.cuts_s)
+
+
+def _rolling_median(values: np.ndarray, width: int) -> np.ndarray:
+    """Median over `width` (odd) neighbours, float64 [N]; the ends are repeated."""
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)

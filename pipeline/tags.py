@@ -1,0 +1,243 @@
+"""Tags: which labels hold in a video, and when. Zero-shot, and calibrated so that an absent label stays absent.
+
+Ranking labels by cosine always has a winner, present or not. Instead a probability is asked for each label alone:
+models with a bias give it themselves; for the others the label has to beat a bank of everyday phrases.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from models.base import Likelihood, TextModel
+from pipeline import vocabulary
+from pipeline.report import Source, Tag, TagRange
+from pipeline.spec import Label
+
+SMOOTH_S = 3.0
+"""A label must hold in most of this time: at 1 frame/s the median of 3 samples, so one odd frame tags nothing."""
+
+STAY = 0.7
+"""A range that began at a label's threshold goes on down to this share of it, so that it does not fall to pieces."""
+
+SYNONYM = 0.9
+"""Cosine between two texts from which they name the same thing. CLIP's text towers put unrelated phrases of one
+template at 0.6-0.85 and rewordings above it; a phrase too many left out of the bank costs less than one too few."""
+
+_LITTLE_WORDS = frozenset(
+    "a an the of in on at to with and or some is are there this photo picture image video frame drawing".split()  # noqa: SIM905
+)
+"""Articles, prepositions and the usual templates: sharing them means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelVectors:
+    """Labels in the space of a model."""
+
+    labels: tuple[Label, ...]
+    vectors: np.ndarray
+    """float32 [P, D], L2-normalised, one row a prompt."""
+    owner: np.ndarray
+    """int64 [P], which label a prompt belongs to, ascending; every label has one at least."""
+    bank: np.ndarray
+    """float32 [B, D], the background phrases; empty for models that need none."""
+    rivals: np.ndarray
+    """bool [L, B], which of them a label competes with: those that do not mean the same."""
+
+    def __post_init__(self) -> None:
+        if len(self.vectors) != len(self.owner) or self.rivals.shape != (len(self.labels), len(self.bank)):
+            raise ValueError(f"{self!r}: shapes disagree")
+
+    def __repr__(self) -> str:
+        return f"LabelVectors(labels={len(self.labels)}, vectors={self.vectors.shape}, bank={self.bank.shape})"
+
+
+def embed(labels: Sequence[Label], model: TextModel, likelihood: Likelihood) -> LabelVectors:
+    """Put labels, and the bank if this model needs one, through a text tower."""
+    prompts = [phrase for label in labels for phrase in vocabulary.phrases(label)]
+    owner = np.repeat(np.arange(len(labels)), [len(vocabulary.phrases(label)) for label in labels])
+    dim = model.info.dim
+    vectors = model.embed_text(prompts) if prompts else np.zeros((0, dim), np.float32)
+    phrases = background() if likelihood.bias is None else ()
+    bank = (
+        model.embed_text([f"a photo of {phrase}" for phrase in phrases]) if phrases else np.zeros((0, dim), np.float32)
+    )
+    return LabelVectors(tuple(labels), vectors, owner, bank, rivals(labels, vectors, owner, phrases, bank))
+
+
+@cache
+def background() -> tuple[str, ...]:
+    """The bank of everyday phrases, from `configs/vocabularies/background.txt`."""
+    lines = (vocabulary.FOLDER / "background.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def rivals(
+    labels: Sequence[Label], vectors: np.ndarray, owner: np.ndarray, phrases: Sequence[str], bank: np.ndarray
+) -> np.ndarray:
+    """bool [L, B]: bank phrases that say neither more nor less than a label in the same words ("a dog" against "dog
+    on a beach"), and lie no nearer than `SYNONYM` to its prompts."""
+    near = vectors @ bank.T >= SYNONYM
+    banked = [_words(phrase) for phrase in phrases]
+    out = np.ones((len(labels), len(phrases)), bool)
+    for number, label in enumerate(labels):
+        own = [_words(text) for text in (label.name, *label.prompts)]
+        shared = [any(words <= theirs or theirs <= words for words in own) for theirs in banked]
+        out[number] = ~(np.array(shared, bool) | near[owner == number].any(0))
+    return out
+
+
+def _words(text: str) -> frozenset[str]:
+    """Words that carry meaning, without a plural's s."""
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return frozenset(word.removesuffix("s") for word in words if word not in _LITTLE_WORDS) or frozenset(words)
+
+
+# --- probability of a label in a frame ------------------------------------------------------------------------------
+
+
+def probabilities(embeddings: np.ndarray, labels: LabelVectors, likelihood: Likelihood) -> np.ndarray:
+    """float32 [N, D] -> float64 [N, L], each in [0, 1] and independent of the other labels."""
+    rule = RULES["softmax" if likelihood.bias is None else "sigmoid"]
+    return rule(embeddings.astype(np.float64), labels, likelihood)
+
+
+def absolute(embeddings: np.ndarray, labels: LabelVectors, likelihood: Likelihood) -> np.ndarray:
+    """sigmoid(scale x cosine + bias), the best of a label's prompts (SigLIP, arXiv:2303.15343)."""
+    logits = likelihood.scale * _best(embeddings @ labels.vectors.T, labels) + (likelihood.bias or 0.0)
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
+
+
+def against_bank(embeddings: np.ndarray, labels: LabelVectors, likelihood: Likelihood) -> np.ndarray:
+    """Softmax of a label's best prompt over itself and its rivals in the bank (CLIP's zero-shot, arXiv:2103.00020)."""
+    logits = likelihood.scale * _best(embeddings @ labels.vectors.T, labels)
+    bank = likelihood.scale * (embeddings @ labels.bank.T)
+    out = np.empty_like(logits)
+    for number, rival in enumerate(labels.rivals):
+        if not rival.any():
+            raise ValueError(f"no background phrase is left to compare {labels.labels[number].name!r} with")
+        top = bank[:, rival].max(1)
+        against = top + np.log(np.exp(bank[:, rival] - top[:, None]).sum(1))
+        out[:, number] = 1.0 / (1.0 + np.exp(np.clip(against - logits[:, number], -60.0, 60.0)))
+    return out
+
+
+RULES: dict[str, Callable[[np.ndarray, LabelVectors, Likelihood], np.ndarray]] = {
+    "sigmoid": absolute,
+    "softmax": against_bank,
+}
+
+
+def _best(cosines: np.ndarray, labels: LabelVectors) -> np.ndarray:
+    """[N, P] -> [N, L], the best prompt of each label."""
+    if not labels.labels:
+        return np.zeros((len(cosines), 0))
+    return np.maximum.reduceat(cosines, np.searchsorted(labels.owner, np.arange(len(labels.labels))), axis=1)
+
+
+# --- from probabilities to ranges -----------------------------------------------------------------------------------
+
+
+def find(
+    pts_s: np.ndarray,
+    embeddings: np.ndarray,
+    labels: LabelVectors,
+    likelihood: Likelihood,
+    *,
+    duration_s: float,
+    source: Source,
+) -> tuple[Tag, ...]:
+    """Tags and categories of a video, most probable first, tags before categories.
+
+    Args:
+        pts_s: float64 [N], times of the embeddings, ascending.
+        embeddings: float32 [N, D], L2-normalised, in the space of `labels`.
+        source: the model's name and space.
+    """
+    if not len(pts_s) or not labels.labels:
+        return ()
+    frames = smooth(probabilities(embeddings, labels, likelihood), pts_s)
+    starts_s, ends_s = holding(pts_s, duration_s)
+    tags = []
+    for label, curve in zip(labels.labels, frames.T, strict=True):
+        ranges = ranges_of(curve, label.threshold, starts_s, ends_s)
+        if ranges:
+            tags.append(_tag("tag", label.name, label.parent, ranges, duration_s, source))
+    return (*_ordered(tags), *_ordered(_categories(tags, duration_s, source)))
+
+
+def smooth(curves: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
+    """Running median over about `SMOOTH_S`: float64 [N, L] -> [N, L]; samples further apart are left alone."""
+    if len(pts_s) < 3:
+        return curves
+    width = int(SMOOTH_S / max(float(np.median(np.diff(pts_s))), 1e-3) + 0.5)
+    width = min(width - (width + 1) % 2, len(pts_s) - (len(pts_s) + 1) % 2)
+    if width < 3:
+        return curves
+    padded = np.pad(curves, ((width // 2, width // 2), (0, 0)), mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width, axis=0), axis=-1)
+
+
+def holding(pts_s: np.ndarray, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """From when to when a sample speaks for the video, float64 [N] each, seconds: half-way to its neighbours.
+
+    Where samples lie further apart than usual, a frame stayed on screen: it speaks until just before the next one.
+    """
+    gaps = np.diff(pts_s)
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    borders = np.maximum((pts_s[1:] + pts_s[:-1]) / 2.0, pts_s[1:] - usual / 2.0)
+    return np.append(0.0, borders), np.append(borders, max(duration_s, float(pts_s[-1])))
+
+
+def ranges_of(curve: np.ndarray, threshold: float, starts_s: np.ndarray, ends_s: np.ndarray) -> tuple[TagRange, ...]:
+    """Stretches of samples that stay above `STAY` x threshold and reach it somewhere (hysteresis)."""
+    above = curve >= STAY * threshold
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(np.int8)))
+    found = []
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        best = float(curve[first:last].max())
+        if best >= threshold:
+            start_s, end_s = float(starts_s[first]), float(ends_s[last - 1])
+            found.append(TagRange(start_s=round(start_s, 3), end_s=round(end_s, 3), score=best))
+    return tuple(found)
+
+
+def _tag(kind, label: str, parent: str | None, ranges: tuple[TagRange, ...], duration_s: float, source: Source) -> Tag:
+    held_s = sum(span.end_s - span.start_s for span in ranges)
+    return Tag(
+        kind=kind,
+        label=label,
+        parent=parent,
+        score=max(span.score for span in ranges),
+        coverage=min(1.0, held_s / duration_s) if duration_s > 0 else 1.0,
+        start_s=ranges[0].start_s,
+        end_s=ranges[-1].end_s,
+        ranges=ranges,
+        source=source,
+    )
+
+
+def _categories(tags: list[Tag], duration_s: float, source: Source) -> list[Tag]:
+    """One category per parent, holding wherever one of its labels does."""
+    parents = dict.fromkeys(tag.parent for tag in tags if tag.parent is not None)
+    out = []
+    for parent in parents:
+        spans = [span for tag in tags if tag.parent == parent for span in tag.ranges]
+        out.append(_tag("category", parent, None, union(spans), duration_s, source))
+    return out
+
+
+def union(spans: Sequence[TagRange]) -> tuple[TagRange, ...]:
+    """Overlapping and touching ranges as one each, with their best score."""
+    merged: list[TagRange] = []
+    for span in sorted(spans, key=lambda one: one.start_s):
+        if merged and span.start_s <= merged[-1].end_s:
+            last = merged.pop()
+            span = TagRange(start_s=last.start_s, end_s=max(last.end_s, span.end_s), score=max(last.score, span.score))
+        merged.append(span)
+    return tuple(merged)
+
+
+def _ordered(tags: list[Tag]) -> list[Tag]:
+    return sorted(tags, key=lambda tag: (-tag.score, -tag.coverage, tag.label))

@@ -1,0 +1,124 @@
+"""Vocabularies: the labels that tags are made of, from a comma-separated list or a TOML file.
+
+The format is shown in `configs/vocabularies/example.toml`:
+
+    templates = ["a photo of {}"]      # how a plain word is put to the model; optional
+
+    [categories]                        # parent -> its labels, by name alone
+    animals = ["dog", "cat"]
+
+    [[label]]                           # a label with its own words
+    name = "goal celebration"
+    prompts = ["football players hugging after a goal"]
+    threshold = 0.6
+    parent = "sport"
+"""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import InvalidSpec
+from pipeline.record import Record
+from pipeline.spec import AnalysisSpec, Label, check
+
+FOLDER = Path(__file__).resolve().parent.parent / "configs" / "vocabularies"
+
+MAX_LABELS = 1000
+"""Labels of one vocabulary: bounds the work per frame and the size of a report."""
+
+
+class LabelEntry(Record, kw_only=True):
+    """A label as it is written."""
+
+    name: str
+    prompts: tuple[str, ...] = ()
+    threshold: float | None = None
+    parent: str | None = None
+
+
+class VocabularyFile(Record, kw_only=True):
+    """A vocabulary as it is written."""
+
+    templates: tuple[str, ...] = ()
+    """Phrases with `{}` for the word, for labels without prompts of their own; empty: the model's usual phrasing."""
+    threshold: float = 0.5
+    """For labels that set none."""
+    categories: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Parent -> names of labels."""
+    label: tuple[LabelEntry, ...] = ()
+
+
+def read(value: str) -> tuple[Label, ...]:
+    """What a caller typed: a file's path (ending in .toml), the name of a built-in vocabulary, or `red,a blue circle`.
+
+    Raises:
+        InvalidSpec: with the file and the place in it.
+    """
+    if value.lower().endswith(".toml"):
+        return load(Path(value))
+    if value in built_in():
+        return load(FOLDER / f"{value}.toml")
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names:
+        raise InvalidSpec(f"labels: {value!r} names nothing; write a,b,c or a path that ends in .toml")
+    return _checked(tuple(Label(name=name) for name in dict.fromkeys(names)), "labels")
+
+
+def built_in() -> tuple[str, ...]:
+    """Names of the vocabularies that come with the package, sorted."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load(path: Path) -> tuple[Label, ...]:
+    """The labels of a file; raises InvalidSpec as `read` does."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSpec(f"{path}: the vocabulary cannot be read ({error})") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, place: str) -> tuple[Label, ...]:
+    """The labels of a file's text; `place` names the file in errors."""
+    try:
+        content = msgspec.convert(tomllib.loads(text), VocabularyFile)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSpec(f"{place}: not TOML ({error})") from error
+    except msgspec.ValidationError as error:
+        raise InvalidSpec(f"{place}: {error}") from error
+    for template in content.templates:
+        if "{}" not in template:
+            raise InvalidSpec(f"{place}: templates: {template!r} lacks the {{}} that stands for the word")
+    plain = [LabelEntry(name=name, parent=parent) for parent, names in content.categories.items() for name in names]
+    return _checked(tuple(_label(entry, content) for entry in (*plain, *content.label)), place)
+
+
+def phrases(label: Label) -> tuple[str, ...]:
+    """What is put to the model for a label: its prompts, or else its name."""
+    return label.prompts or (label.name,)
+
+
+def _label(entry: LabelEntry, content: VocabularyFile) -> Label:
+    return Label(
+        name=entry.name,
+        prompts=entry.prompts or tuple(template.replace("{}", entry.name) for template in content.templates),
+        threshold=content.threshold if entry.threshold is None else entry.threshold,
+        parent=entry.parent,
+    )
+
+
+def _checked(labels: tuple[Label, ...], place: str) -> tuple[Label, ...]:
+    if not labels:
+        raise InvalidSpec(f"{place}: no labels; add [categories] or [[label]]")
+    if len(labels) > MAX_LABELS:
+        raise InvalidSpec(f"{place}: {len(labels)} labels, at most {MAX_LABELS} are possible")
+    for label in labels:
+        if any(not prompt.strip() for prompt in label.prompts):
+            raise InvalidSpec(f"{place}: label {label.name!r} has an empty prompt")
+    try:
+        check(AnalysisSpec(labels=labels))
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{place}: {error}") from error
+    return labels

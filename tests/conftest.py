@@ -1,0 +1,1 @@
+"""Nothing heavier than a path is shared by all tests; each package has its own fixtures."""

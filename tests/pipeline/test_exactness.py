@@ -1,0 +1,114 @@
+"""Wanted frames out of sparse Clips are those of a sequential decode of the file, to the bit, at the packet's time."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.clips import cut, needed, plan
+from pipeline.container import open_video
+from pipeline.decode.color import to_rgb
+from pipeline.decode.pyav import PyAVDecoder
+from pipeline.packets import PacketIndex, read_index
+from pipeline.sampling import choose
+from pipeline.spec import Sampling
+from tests.pipeline.conftest import CASES
+
+
+def sequential(path: Path) -> list[tuple[int, np.ndarray]]:
+    """(pts, RGB) of every picture that a plain decode of the whole file shows, in the order in which it shows them."""
+    with open_video(path) as (container, stream):
+        stream.thread_count = 1
+        return [(frame.pts, to_rgb(frame)) for frame in container.decode(stream)]
+
+
+def sparse(path: Path, index: PacketIndex, wanted: np.ndarray, **limits: int) -> dict[int, tuple[float, np.ndarray]]:
+    """row -> (time, RGB) of the wanted rows, decoded from Clips."""
+    decoder = PyAVDecoder()
+    found = {}
+    for clip in cut(path, index, plan(index, wanted, **limits)):
+        decoded = decoder.decode(clip)
+        assert np.all(np.diff(decoded.frames.pts_s) >= 0)
+        for row, time_s, pixels in zip(decoded.rows, decoded.frames.pts_s, decoded.frames.pixels, strict=True):
+            assert row not in found, "a frame came out twice"
+            found[row] = (float(time_s), pixels)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_wanted_frame_is_that_of_a_sequential_decode(case, video):
+    path = video(case)
+    index = read_index(path)
+    shown = sequential(path)
+    order = index.display_order
+    reference = {int(row): pixels for row, (_, pixels) in zip(order, shown, strict=True)}
+    # FFmpeg gives packed pictures the times of their packets, which run against the order in which it shows them.
+    if case != "packed-b":
+        assert [int(index.pts[row]) for row in order] == [pts for pts, _ in shown]
+
+    rng = np.random.default_rng(7)
+    requests = [
+        choose(index, Sampling(fps=1)),
+        choose(index, Sampling(fps=4)),
+        choose(index, Sampling(policy="keyframes", fps=30)),
+        choose(index, Sampling(policy="snap", fps=2, tolerance_s=0.3)),
+        *[rng.choice(order, size, replace=False) for size in (1, 1, 1, 2, 5, 20)],
+        order,
+    ]
+    for number, wanted in enumerate(requests):
+        limits = {"max_wanted": (16, 3, 10_000)[number % 3], "max_bytes": (1 << 25, 20_000)[number % 2]}
+        found = sparse(path, index, wanted, **limits)
+        assert set(found) == set(wanted.tolist())
+        for row, (time_s, pixels) in found.items():
+            assert time_s == pytest.approx(float((int(index.pts[row]) - index.origin) * index.time_base), abs=1e-9)
+            np.testing.assert_array_equal(pixels, reference[row])
+
+
+@pytest.mark.parametrize("case", ["h264-gop12-cfr", "hevc-open-cfr", "mpeg2-ts-cfr", "mjpeg-cfr"])
+def test_sparse_clips_hold_far_fewer_packets(case, video):
+    index = read_index(video(case))
+    wanted = choose(index, Sampling(fps=1))
+    assert needed(index, wanted).sum() < 0.4 * len(index)
+
+
+def test_times_start_at_zero_and_frames_keep_their_distance(video):
+    index = read_index(video("h264-gop60-vfr"))
+    times_s = index.times_s[index.display_order]
+    assert times_s[0] == 0.0
+    assert np.diff(times_s).max() == pytest.approx(1 + 1 / 30, abs=0.08)
+
+
+def test_parts_of_a_long_chain_hold_bounded_work(video):
+    index = read_index(video("h264-gop250-cfr"))
+    plans = plan(index, index.display_order, max_wanted=10)
+    assert max(len(p.wanted) for p in plans) <= 10
+    assert [p.last for p in plans].count(True) == len({p.chain for p in plans})
+
+
+def test_a_clip_survives_a_border(video):
+    import msgspec
+
+    from pipeline.clips import Clip
+
+    path = video("h264-open-cfr")
+    index = read_index(path)
+    clips = list(cut(path, index, plan(index, choose(index, Sampling(fps=2)))))
+    for clip in clips:
+        again = msgspec.msgpack.decode(msgspec.msgpack.encode(clip), type=Clip)
+        here, there = PyAVDecoder().decode(clip), PyAVDecoder().decode(again)
+        np.testing.assert_array_equal(here.frames.pixels, there.frames.pixels)
+
+
+def test_asking_from_an_earlier_entry_gives_the_same_frames(video):
+    path = video("hevc-open-cfr")
+    index = read_index(path)
+    wanted = choose(index, Sampling(fps=3))
+    from pipeline.dispatch import _with_earlier_entries
+
+    earlier = _with_earlier_entries(index, wanted)
+    assert earlier.entry.sum() < index.entry.sum()
+    direct, detour = sparse(path, index, wanted), sparse(path, earlier, wanted)
+    for row in wanted.tolist():
+        np.testing.assert_array_equal(direct[row][1], detour[row][1])
+    assert dataclasses.replace(earlier, entry=index.entry, disposable=index.disposable).pts is index.pts
