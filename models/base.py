@@ -52,9 +52,9 @@ class FrameModel(Protocol):
         """uint8 [N, H, W, 3] RGB -> what `encode` takes: an array or tensor whose first axis is N."""
         return pixels
 
-    def encode(self, prepared: Any) -> np.ndarray:
+    def encode(self, frames: Any) -> np.ndarray:
         """What `preprocess` gave, of one or several calls joined along the first axis -> float32 [N, info.dim]."""
-        return self.run(prepared)
+        return self.run(frames)
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from models.base import ModelInfo, Pixels, space_id
+from models.base import FrameModel, ModelInfo, Pixels, space_id
 
 LONG_SIDE = 160
 """Pixels of the longer side of the copy that is measured; also makes the numbers comparable between resolutions."""
@@ -45,8 +45,8 @@ LAYOUT = slice(len(_SCALARS), len(COLUMNS))
 """The columns of the colour layout."""
 
 
-class FrameStats:
-    """A `FrameModel` of kind `measurement`; see `COLUMNS`."""
+class FrameStats(FrameModel):
+    """A measurement; see `COLUMNS`. All of it is done in `preprocess`: frames of any sizes can then be batched."""
 
     def __init__(self) -> None:
         self.info = ModelInfo(
@@ -62,6 +62,14 @@ class FrameStats:
 
     def run(self, pixels: Pixels) -> np.ndarray:
         """uint8 [N, H, W, 3] RGB, numpy or torch on any device -> float32 [N, len(COLUMNS)] on the host."""
+        return self.preprocess(pixels)
+
+    def encode(self, prepared: np.ndarray) -> np.ndarray:
+        """What `preprocess` measured, as it is."""
+        return prepared
+
+    def preprocess(self, pixels: Pixels) -> np.ndarray:
+        """The same as `run`."""
         frames = torch.as_tensor(pixels)
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
             raise ValueError(f"pixels must be uint8 [N, H, W, 3], not {frames.dtype} {tuple(frames.shape)}")

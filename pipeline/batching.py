@@ -53,7 +53,9 @@ class Batcher:
         self._batch_size = batch_size
         self._queue: queue.Queue[_Item | None] = queue.Queue()
         self._on_start = on_start
-        self._threads = [threading.Thread(target=self._work, name=f"infer-{name}-{n}", daemon=True) for n in range(workers)]
+        self._threads = [
+            threading.Thread(target=self._work, name=f"infer-{name}-{n}", daemon=True) for n in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -93,7 +95,7 @@ class Batcher:
             rows = self._encode(self._join([item.frames for item in items]))
             if len(rows) != total:
                 raise ValueError(f"model {self._name} gave {len(rows)} rows for {total} frames")
-        except Exception as error:  # whatever a model raises belongs to the callers that are waiting for it
+        except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the callers that wait for it
             for item in items:
                 item.done.set_exception(error)
             return

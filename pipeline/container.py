@@ -7,6 +7,8 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from pipeline.errors import CorruptVideo, InputNotFound, NotAVideo, NoVideoStream, UnsupportedCodec
@@ -58,9 +60,9 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
         container = av.open(f"file:{file}", options={"format_whitelist": ",".join(DEMUXERS)}, metadata_errors="replace")
     except PermissionError as error:
         raise InputNotFound(f"{file}: may not be read ({error.strerror})") from error
-    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+    except (InvalidDataError, ArgumentError) as error:
         raise NotAVideo(f"{file}: {_refusal(file)}") from error
-    except av.error.FFmpegError as error:
+    except FFmpegError as error:
         raise CorruptVideo(f"{file}: cannot be opened ({error.strerror})") from error
     with container:
         yield container, _main_stream(container, file)
@@ -82,12 +84,18 @@ def _refusal(file: Path) -> str:
 
 
 def _main_stream(container: InputContainer, file: Path) -> VideoStream:
-    cover = av.stream.Disposition.attached_pic
+    cover = Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
-        what = "only a cover picture" if container.streams.video else "sound only" if container.streams.audio else "no streams"
+        what = (
+            "only a cover picture"
+            if container.streams.video
+            else "sound only"
+            if container.streams.audio
+            else "no streams"
+        )
         raise NoVideoStream(f"{file}: no video stream ({what})")
-    default = av.stream.Disposition.default
+    default = Disposition.default
 
     def rank(stream: VideoStream) -> tuple[bool, int, int]:
         context = stream.codec_context

@@ -1,17 +1,20 @@
-"""Feeds the Clips of a video to an engine: reads ahead on a thread, keeps several in flight, asks again for what failed."""
+"""Feeds the Clips of a video to an engine: reads ahead on a thread, keeps several in flight, retries what failed."""
 
 import asyncio
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from pipeline.clips import Clip, cut, plan
+from pipeline.clips import Clip
+from pipeline.cutting import cut
 from pipeline.engine import Engine
 from pipeline.frames import ClipOutput, Strip
 from pipeline.packets import PacketIndex
+from pipeline.plans import ClipPlan, plan
 
 #: Clips of one video that are cut and handed to the engine at once. The engine bounds what it really works on; this
 #: bounds the compressed packets that wait for it.
@@ -22,68 +25,57 @@ CLIPS_AHEAD = 4
 class Gathered:
     """What the engine made of all Clips of one request, in time order."""
 
-    rows: np.ndarray
-    """int64 [N], rows of the packet index."""
     pts_s: np.ndarray
     """float64 [N], seconds."""
     arrays: dict[str, np.ndarray]
     """Model name -> float32 [N, D]."""
-    strip: Strip | None
-    """Thumbnails of all that came out, where they were asked for."""
     missing: np.ndarray
     """int64 [M], wanted rows that no attempt could decode."""
     packets: int
+    """Packets fed to decoders."""
     decode_s: float
     preprocess_s: float
     infer_s: float
 
 
-@dataclass(slots=True)
-class _Pile:
-    outputs: list[ClipOutput] = field(default_factory=list)
-    done: int = 0
-
-
 async def gather(
     path: str | os.PathLike[str],
     index: PacketIndex,
-    wanted: np.ndarray,
+    plans: Sequence[ClipPlan],
     engine: Engine,
     *,
-    rotation_deg: int = 0,
-    pixels: bool = True,
-    glimpse: bool = False,
-    size: tuple[int, int] | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    each: Callable[[ClipOutput], None] = lambda output: None,
+    **how: Any,
 ) -> Gathered:
-    """Have the wanted rows (int64 [W]) decoded and run through the engine's models.
+    """Have the planned Clips decoded and run through the engine's models.
 
     A wanted picture that does not come out is asked for once more from an earlier entry point, because a keyframe is
     not always the clean start that its container says.
 
     Args:
-        progress: called with (frames done, frames wanted) from the event loop.
+        each: called on the event loop with every output as it comes; strips are handed out here and not kept.
+        how: passed on to `pipeline.clips.cut`.
 
     Raises:
         VideoError: as `pipeline.container.open_video`; what the engine raises.
     """
-    pile = _Pile()
-    options = {"rotation_deg": rotation_deg, "pixels": pixels, "glimpse": glimpse, "size": size}
+    outputs: list[ClipOutput] = []
 
-    def count(output: ClipOutput) -> None:
-        pile.outputs.append(output)
-        pile.done += len(output.rows)
-        progress(min(pile.done, len(wanted)), len(wanted))
+    async def collect(index: PacketIndex, plans: Sequence[ClipPlan]) -> None:
+        async for output in run_clips(engine, cut(path, index, plans, **how)):
+            each(output)
+            outputs.append(dataclasses.replace(output, strip=None))
 
-    async for output in run_clips(engine, cut(path, index, plan(index, wanted), **options)):
-        count(output)
-    missing = _missing(wanted, pile.outputs) if pixels else np.empty(0, np.int64)
-    if len(missing):
-        earlier = _with_earlier_entries(index, missing)
-        async for output in run_clips(engine, cut(path, earlier, plan(earlier, missing), **options)):
-            count(output)
-        missing = _missing(wanted, pile.outputs)
-    return _join(pile.outputs, missing)
+    await collect(index, plans)
+    missing = np.empty(0, np.int64)
+    if how.get("pixels", True) and plans:
+        wanted = np.concatenate([planned.wanted for planned in plans])
+        missing = _missing(wanted, outputs)
+        if len(missing):
+            earlier = _with_earlier_entries(index, missing)
+            await collect(earlier, plan(earlier, missing))
+            missing = _missing(wanted, outputs)
+    return _join(outputs, missing)
 
 
 async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncIterator[ClipOutput]:
@@ -135,15 +127,12 @@ def _with_earlier_entries(index: PacketIndex, missing: np.ndarray) -> PacketInde
 
 def _join(outputs: list[ClipOutput], missing: np.ndarray) -> Gathered:
     with_frames = [output for output in outputs if output.rows]
-    rows = np.array([row for output in with_frames for row in output.rows], np.int64)
     pts_s = np.concatenate([output.pts_s for output in with_frames]) if with_frames else np.empty(0)
     order = np.argsort(pts_s, kind="stable")
     names = with_frames[0].arrays if with_frames else {}
     return Gathered(
-        rows=rows[order],
         pts_s=pts_s[order],
         arrays={name: np.concatenate([output.arrays[name] for output in with_frames])[order] for name in names},
-        strip=join_strips([output.strip for output in outputs if output.strip is not None]),
         missing=missing,
         packets=sum(output.packets for output in outputs),
         decode_s=sum(output.decode_s for output in outputs),

@@ -44,7 +44,9 @@ class EngineOptions:
 class LocalEngine:
     """An Engine in this process. Decoding runs ahead of the models by a bounded number of Clips."""
 
-    def __init__(self, models: Mapping[str, FrameModel], decoder: Decoder, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self, models: Mapping[str, FrameModel], decoder: Decoder, options: EngineOptions | None = None
+    ) -> None:
         self.models = dict(models)
         self.decoder = decoder
         self.options = options or EngineOptions()

@@ -1,12 +1,15 @@
 """What a file is, from its bytes: container, codec, shape, rates, orientation, colour, sound."""
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.error import InvalidDataError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
@@ -19,6 +22,10 @@ from pipeline.report import AudioInfo, LostRange, VideoInfo
 #: Frame distances that differ by more than this share of their median make a rate variable. Containers with a coarse
 #: clock (Matroska: 1 ms) make 33 and 34 ms of a constant 30 frames/s, which is 3 %.
 _RATE_TOLERANCE = 0.1
+
+#: Transfer curves of high dynamic range, and the ranges that samples use, by FFmpeg's numbers.
+_HDR: dict[int, Literal["hdr10", "hlg"]] = {int(ColorTrc.SMPTE2084): "hdr10", int(ColorTrc.ARIB_STD_B67): "hlg"}
+_RANGES: dict[int, str] = {int(ColorRange.MPEG): "limited", int(ColorRange.JPEG): "full"}
 
 #: Packets looked at for a first picture before the file is given up.
 _FIRST_PICTURE_PACKETS = 600
@@ -63,11 +70,11 @@ def probe(path: str | os.PathLike[str], index: PacketIndex) -> VideoInfo:
             frames=len(times_s),
             keyframes=int((index.keyframe & index.shown).sum()),
             bit_rate_bps=round(int(index.size.sum(dtype=np.int64)) * 8 / duration_s) if duration_s else None,
-            hdr={ColorTrc.SMPTE2084: "hdr10", ColorTrc.ARIB_STD_B67: "hlg"}.get(first.color_trc),
+            hdr=_HDR.get(first.color_trc),
             color_primaries=_tag(ColorPrimaries, first.color_primaries),
             color_transfer=_tag(ColorTrc, first.color_trc),
             color_space=_tag(Colorspace, first.colorspace),
-            color_range={ColorRange.MPEG: "limited", ColorRange.JPEG: "full"}.get(first.color_range),
+            color_range=_RANGES.get(first.color_range),
             audio=_audio(container),
         )
 
@@ -80,19 +87,11 @@ def missing_tail(path: str | os.PathLike[str], index: PacketIndex) -> LostRange 
     """
     with open_video(path) as (container, stream):
         promised_frames = stream.frames
-        if stream.duration is not None and stream.time_base is not None:
-            start = stream.start_time or 0
-            promised_end = float((start + stream.duration) * stream.time_base - index.origin * index.time_base)
-        elif container.duration is not None:
-            start_s = (container.start_time or 0) / av.time_base
-            promised_end = start_s + container.duration / av.time_base - float(index.origin * index.time_base)
-        else:
-            return None
+        promised_end, slack_s = _promised_end(container, stream, float(index.origin * index.time_base))
     missing_s = promised_end - index.duration_s
     missing_frames = max(0, promised_frames - len(index))
     frame_s = index.duration_s / max(1, int(index.shown.sum()))
-    # A container rounds its duration, and sound may outlast the picture a little: a cut-off file misses much more.
-    if missing_frames == 0 and (promised_frames > 0 or missing_s < max(1.0, 0.02 * promised_end, 3 * frame_s)):
+    if missing_frames == 0 and (promised_frames > 0 or missing_s < max(slack_s, 3 * frame_s)):
         return None
     return LostRange(
         start_s=index.duration_s,
@@ -102,11 +101,27 @@ def missing_tail(path: str | os.PathLike[str], index: PacketIndex) -> LostRange 
     )
 
 
+def _promised_end(container: InputContainer, stream: VideoStream, origin_s: float) -> tuple[float, float]:
+    """Where the picture ought to end on the video's time line, and how much the header may exaggerate; seconds."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin_s, 0.5
+    tagged = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if tagged:
+        # Matroska's statistics tags: the end of this very stream.
+        hours, minutes, seconds = tagged.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - origin_s, 0.2
+    if container.duration is not None:
+        end_s = ((container.start_time or 0) + container.duration) / av.time_base - origin_s
+        # The whole container's, and sound may outlast the picture.
+        return end_s, max(1.0, 0.02 * end_s)
+    return 0.0, 0.0
+
+
 def _first_picture(stream: VideoStream, container: InputContainer, path: str | os.PathLike[str]) -> VideoFrame:
     for tries, packet in enumerate(container.demux(stream)):
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except InvalidDataError:
             frames = []
         if frames:
             return frames[0]

@@ -4,4 +4,5 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Immutable, unknown fields refused. Subclasses say `kw_only=True` themselves: msgspec does not inherit it."""
+    """Immutable, unknown fields refused. Subclasses say `frozen=True, kw_only=True` again: type checkers and msgspec
+    want it on each class."""

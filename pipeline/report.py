@@ -12,7 +12,7 @@ from pipeline.spec import AnalysisSpec
 REPORT_VERSION = "1"
 
 
-class Source(Record, kw_only=True):
+class Source(Record, frozen=True, kw_only=True):
     """Who claims an insight."""
 
     name: str
@@ -21,14 +21,14 @@ class Source(Record, kw_only=True):
     """The model's space, or the version of the algorithm."""
 
 
-class AudioInfo(Record, kw_only=True):
+class AudioInfo(Record, frozen=True, kw_only=True):
     codec: str
     sample_rate_hz: int
     channels: int
     duration_s: float
 
 
-class VideoInfo(Record, kw_only=True):
+class VideoInfo(Record, frozen=True, kw_only=True):
     """What the file is, read from its bytes and never from its name."""
 
     path: str
@@ -70,7 +70,7 @@ class VideoInfo(Record, kw_only=True):
     audio: AudioInfo | None = None
 
 
-class LostRange(Record, kw_only=True):
+class LostRange(Record, frozen=True, kw_only=True):
     """A stretch of which nothing could be decoded."""
 
     start_s: float
@@ -79,7 +79,7 @@ class LostRange(Record, kw_only=True):
     reason: str
 
 
-class DecodeReport(Record, kw_only=True):
+class DecodeReport(Record, frozen=True, kw_only=True):
     """How the frames were had, and what could not be had."""
 
     backend: str
@@ -99,7 +99,7 @@ class DecodeReport(Record, kw_only=True):
     lost: tuple[LostRange, ...] = ()
 
 
-class Shot(Record, kw_only=True):
+class Shot(Record, frozen=True, kw_only=True):
     """An unbroken take. The first starts at 0, the last ends at the duration; they leave no gap."""
 
     start_s: float
@@ -113,7 +113,7 @@ class Shot(Record, kw_only=True):
     source: Source
 
 
-class Segment(Record, kw_only=True):
+class Segment(Record, frozen=True, kw_only=True):
     """A stretch worth showing, and why."""
 
     start_s: float
@@ -129,7 +129,7 @@ class Segment(Record, kw_only=True):
     source: Source
 
 
-class TagRange(Record, kw_only=True):
+class TagRange(Record, frozen=True, kw_only=True):
     """A stretch in which a label holds."""
 
     start_s: float
@@ -137,7 +137,7 @@ class TagRange(Record, kw_only=True):
     score: float
 
 
-class Tag(Record, kw_only=True):
+class Tag(Record, frozen=True, kw_only=True):
     """A label that holds somewhere in the video, or a category drawn from such labels."""
 
     kind: Literal["tag", "category"] = "tag"
@@ -153,7 +153,7 @@ class Tag(Record, kw_only=True):
     source: Source
 
 
-class ModelUse(Record, kw_only=True):
+class ModelUse(Record, frozen=True, kw_only=True):
     """A model that contributed, and the space its vectors live in."""
 
     name: str
@@ -164,7 +164,7 @@ class ModelUse(Record, kw_only=True):
     dtype: str
 
 
-class Timings(Record, kw_only=True):
+class Timings(Record, frozen=True, kw_only=True):
     """Seconds of work by stage. Stages overlap, so they may add up to more than `total_s`."""
 
     index_s: float
@@ -178,32 +178,35 @@ class Timings(Record, kw_only=True):
     """Seconds of video per second of wall time."""
 
 
-class Notice(Record, kw_only=True):
+class Notice(Record, frozen=True, kw_only=True):
     """Something the caller should know though the job succeeded."""
 
     code: str
     message: str
 
 
-class Embeddings(Record, kw_only=True):
+class Embeddings(Record, frozen=True, kw_only=True):
     """The vectors of the sampled frames, kept so that new prompts and labels need no decode."""
 
     space: str
     dim: int
+    pts_s: tuple[float, ...]
+    """Times of the N sampled frames, seconds; the signals have a finer grid of their own."""
     float16_base64: str
     """[N, dim] little-endian IEEE half precision, row-major, base64."""
 
 
-class Features(Record, kw_only=True):
-    """What was measured per sampled frame: enough to score again without decoding."""
+class Features(Record, frozen=True, kw_only=True):
+    """What was measured: enough to score again without decoding."""
 
     pts_s: tuple[float, ...]
+    """Centres of the equal cells that the signals are given for, seconds."""
     signals: dict[str, tuple[float, ...]]
-    """Name -> one value in [0, 1] per sample, normalised inside the video."""
+    """Name -> one value in [0, 1] per cell, normalised inside the video."""
     embeddings: Embeddings | None = None
 
 
-class Report(Record, kw_only=True):
+class Report(Record, frozen=True, kw_only=True):
     """Everything that was found in one video."""
 
     version: str = REPORT_VERSION
@@ -218,4 +221,3 @@ class Report(Record, kw_only=True):
     spec: AnalysisSpec
     """What was asked, so that a report can be scored again."""
     features: Features
-

@@ -41,6 +41,8 @@ _PHRASES = {
 }
 _STEPS_PERCENT = (1, 2, 5, 10, 15, 20, 25, 30)
 """Beyond the last, a signal is no reason."""
+_LEAST_LIFT = 0.1
+"""How far above its mean in this video a signal must be to be a reason; signals are in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,10 @@ class _Mix:
     """The weighted curve and what it is made of."""
 
     names: tuple[str, ...]
+    share: np.ndarray
+    """float64 [S], weight / sum of weights."""
     parts: np.ndarray
-    """float64 [S, G], weight x signal / sum of weights."""
+    """float64 [S, G], share x signal."""
     sums: np.ndarray
     """float64 [G + 1], running sum of the weighted curve."""
     cell_s: float
@@ -74,7 +78,12 @@ def choose(curves: Curves, shots: Sequence[Shot], spec: SegmentSpec, duration_s:
     cuts = _cells(np.array([shot.start_s for shot in shots if 0.0 < shot.start_s < duration_s]), mix)
     spans = _greedy(mix, cuts, spec, duration_s)
     cuts_s = [shot.start_s for shot in shots]
-    placed = _snapped([(first * mix.cell_s, last * mix.cell_s) for first, last in spans], cuts_s, spec, duration_s)
+    # min_s in whole cells may be more than max_s.
+    in_s = [
+        (first * mix.cell_s, min(last * mix.cell_s, first * mix.cell_s + spec.max_s, duration_s))
+        for first, last in spans
+    ]
+    placed = _snapped(in_s, cuts_s, spec, duration_s)
     found = [_segment(mix, curves, start_s, end_s) for start_s, end_s in placed]
     return tuple(sorted(found, key=lambda segment: (-segment.score, segment.start_s)))
 
@@ -97,9 +106,10 @@ def _mix(curves: Curves, weights: dict[str, float]) -> _Mix | None:
     names = tuple(name for name in sorted(curves.values) if weights.get(name, 0.0) > 0.0)
     if not names:
         return None
-    share = np.array([weights[name] for name in names])
-    parts = np.stack([curves.values[name].astype(np.float64) for name in names]) * (share / share.sum())[:, None]
-    return _Mix(names, parts, np.concatenate([[0.0], np.cumsum(parts.sum(0))]), curves.cell_s)
+    weight = np.array([weights[name] for name in names])
+    share = weight / weight.sum()
+    parts = np.stack([curves.values[name].astype(np.float64) for name in names]) * share[:, None]
+    return _Mix(names, share, parts, np.concatenate([[0.0], np.cumsum(parts.sum(0))]), curves.cell_s)
 
 
 def _cells(times_s: np.ndarray, mix: _Mix) -> np.ndarray:
@@ -175,7 +185,7 @@ def _snapped(
 ) -> list[tuple[float, float]]:
     """Spans in seconds with borders moved to near cuts, as far as bounds, budget and neighbours allow."""
     borders = np.array(sorted({0.0, *cuts_s, duration_s}))
-    placed = [(start_s, min(end_s, duration_s)) for start_s, end_s in spans]
+    placed = list(spans)
     budget_s = (spec.target_s or math.inf) - sum(end_s - start_s for start_s, end_s in placed)
     for number, (start_s, end_s) in enumerate(placed):
         others = placed[:number] + placed[number + 1 :]
@@ -213,7 +223,7 @@ def _segment(mix: _Mix, curves: Curves, start_s: float, end_s: float) -> Segment
         score=float(contributions.sum()),
         signals={name: float(value) for name, value in zip(mix.names, contributions, strict=True)},
         reasons=_reasons(mix, first, last),
-        thumbnail_s=_thumbnail(mix, curves, first, last),
+        thumbnail_s=round(float(np.clip(_thumbnail(mix, curves, first, last), start_s, end_s)), 3),
         source=SOURCE,
     )
 
@@ -223,8 +233,8 @@ def _reasons(mix: _Mix, first: int, last: int) -> tuple[str, ...]:
     lift = mix.parts[:, first:last].mean(1) - mix.parts.mean(1)
     found = []
     for row in np.argsort(-lift, kind="stable"):
-        if lift[row] <= 0.0:
-            break
+        if lift[row] < _LEAST_LIFT * mix.share[row]:
+            continue
         percent = _top_percent(mix.parts[row], first, last)
         if percent is not None:
             found.append(f"{_PHRASES.get(mix.names[row], mix.names[row])} is in the top {percent} % of this video")
@@ -245,4 +255,4 @@ def _thumbnail(mix: _Mix, curves: Curves, first: int, last: int) -> float:
     margin = 1 if last - first > 2 else 0  # the first and last cell may hold half of a transition
     curve = curves.values["quality"] if "quality" in curves.values else mix.parts.sum(0)
     inside = slice(first + margin, last - margin)
-    return round(float(curves.pts_s[inside][np.argmax(curve[inside])]), 3)
+    return float(curves.pts_s[inside][np.argmax(curve[inside])])

@@ -131,6 +131,10 @@ _CONTEXT = 512
 _NEAR_S, _FAR_S = 4.0, 16.0
 """A moment against its surroundings: as long as a typical event, and four times that."""
 _COSINE_FLOOR = 0.05
+_WIDTH = 0.5
+"""Width of the kernel as a share of the video's mean distance: half of it still looks alike."""
+_RARITY_FLOOR = 2.0
+"""Nats: only frames that are e^2 = 7 times rarer than others are as novel as can be."""
 
 
 def novelty(evidence: Evidence) -> np.ndarray | None:
@@ -143,17 +147,17 @@ def novelty(evidence: Evidence) -> np.ndarray | None:
     vectors, times_s = evidence.samples.embeddings, evidence.samples.pts_s
     if len(vectors) < 3:
         return None
-    curves = (_rarity(vectors), _surroundings_contrast(vectors, times_s))
-    return np.mean([on_grid(normalise(curve, _COSINE_FLOOR), evidence) for curve in curves], axis=0)
+    rare = normalise(_rarity(vectors), _RARITY_FLOOR)
+    different = normalise(_surroundings_contrast(vectors, times_s), _COSINE_FLOOR)
+    return on_grid((rare + different) / 2.0, evidence)
 
 
 def _rarity(vectors: np.ndarray) -> np.ndarray:
-    """float32 [N, D] -> float64 [N]: mean distance (1 - cosine, softly cut off) to the whole video."""
+    """float32 [N, D] -> float64 [N]: minus the logarithm of the share of the video that looks like a frame."""
     context = vectors[np.unique(np.linspace(0, len(vectors) - 1, _CONTEXT).astype(int))]
-    distance = 1.0 - vectors @ context.T
-    # The typical distance is the bandwidth: nearer counts as the same, several times as far as simply different.
-    width = max(float(np.median(distance)), _COSINE_FLOOR)
-    return width * (1.0 - np.exp(-np.maximum(distance, 0.0) / width).mean(1))
+    distance = np.maximum(1.0 - vectors @ context.T, 0.0)
+    width = max(_WIDTH * float(distance.mean()), _COSINE_FLOOR)
+    return -np.log(np.exp(-np.square(distance / width)).mean(1))
 
 
 def _surroundings_contrast(vectors: np.ndarray, times_s: np.ndarray) -> np.ndarray:
@@ -216,6 +220,8 @@ def resemblance(embeddings: np.ndarray, wanted: np.ndarray, unwanted: np.ndarray
 
 _SILENCE = 1e-3
 """-60 dB full scale."""
+_LEVEL_FLOOR_DB = 12.0
+"""Speech and music swing this much in themselves."""
 
 
 def audio(evidence: Evidence) -> np.ndarray | None:
@@ -226,7 +232,7 @@ def audio(evidence: Evidence) -> np.ndarray | None:
     level_db = 20.0 * np.log10(np.maximum(binned(sound.rms, sound.bin_s, evidence.cells_s, 1.0), _SILENCE))
     onset = binned(sound.onset, sound.bin_s, evidence.cells_s, 2.0)
     # Onsets are one hint among hits and syllables, level is the other: two to one.
-    return (2.0 * normalise(level_db, 6.0) + normalise(onset, 0.1)) / 3.0
+    return (2.0 * normalise(level_db, _LEVEL_FLOOR_DB) + normalise(onset, 0.1)) / 3.0
 
 
 SIGNALS: dict[str, Callable[[Evidence], np.ndarray | None]] = {

@@ -18,7 +18,7 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 }
 
 
-class Sampling(Record, kw_only=True):
+class Sampling(Record, frozen=True, kw_only=True):
     """Which frames the models see."""
 
     policy: Literal["uniform", "keyframes", "snap"] = "uniform"
@@ -32,7 +32,7 @@ class Sampling(Record, kw_only=True):
     """Upper bound; longer videos are sampled more thinly."""
 
 
-class Label(Record, kw_only=True):
+class Label(Record, frozen=True, kw_only=True):
     """A thing to look for."""
 
     name: str
@@ -44,7 +44,7 @@ class Label(Record, kw_only=True):
     """The category it belongs to."""
 
 
-class SegmentSpec(Record, kw_only=True):
+class SegmentSpec(Record, frozen=True, kw_only=True):
     """How key segments are chosen."""
 
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
@@ -58,7 +58,7 @@ class SegmentSpec(Record, kw_only=True):
     """What a good moment shows, in words: drives the `relevance` signal."""
 
 
-class AnalysisSpec(Record, kw_only=True):
+class AnalysisSpec(Record, frozen=True, kw_only=True):
     """One analysis, whole."""
 
     sampling: Sampling = Sampling()

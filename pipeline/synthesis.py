@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +64,15 @@ def write_video(
     """
     clock = encoding.clock or (Fraction(1, 90_000) if times_s is not None else 1 / Fraction(fps))
     times = iter(times_s) if times_s is not None else None
-    with av.open(
-        str(path), "w", format=encoding.container, container_options=encoding.container_options
-    ) as container:
+    with av.open(str(path), "w", format=encoding.container, container_options=encoding.container_options) as container:
         stream = None
         sound = None
         for number, pixels in enumerate(frames):
             if stream is None:
                 stream = _add_stream(container, pixels.shape, fps, clock, encoding)
                 if audio is not None:
-                    sound = container.add_stream(
-                        "libopus" if container.format.name == "webm" else "aac", rate=AUDIO_RATE_HZ, layout="mono"
-                    )
+                    codec = "libopus" if container.format.name == "webm" else "aac"
+                    sound = cast(AudioStream, container.add_stream(codec, rate=AUDIO_RATE_HZ, layout="mono"))
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             matrix = "itu709" if pixels.shape[0] >= 720 else "itu601"
             frame = frame.reformat(format=encoding.pixel_format, dst_colorspace=matrix)
@@ -88,8 +89,10 @@ def write_video(
     return path
 
 
-def _add_stream(container, shape, fps, clock, encoding: Encoding):
-    stream = container.add_stream(encoding.codec, rate=fps, options=encoding.options)
+def _add_stream(
+    container: OutputContainer, shape: tuple[int, ...], fps: Fraction | int, clock: Fraction, encoding: Encoding
+) -> VideoStream:
+    stream = cast(VideoStream, container.add_stream(encoding.codec, rate=fps, options=encoding.options))
     stream.height, stream.width = shape[0], shape[1]
     stream.pix_fmt = encoding.pixel_format
     context = stream.codec_context
@@ -103,7 +106,7 @@ def _add_stream(container, shape, fps, clock, encoding: Encoding):
     return stream
 
 
-def _write_audio(container, stream, audio: np.ndarray) -> None:
+def _write_audio(container: OutputContainer, stream: AudioStream, audio: np.ndarray) -> None:
     frame = av.AudioFrame.from_ndarray(audio.astype(np.float32)[None, :], format="fltp", layout="mono")
     frame.sample_rate = AUDIO_RATE_HZ
     frame.time_base = Fraction(1, AUDIO_RATE_HZ)

@@ -29,7 +29,7 @@ MAX_LABELS = 1000
 """Labels of one vocabulary: bounds the work per frame and the size of a report."""
 
 
-class LabelEntry(Record, kw_only=True):
+class LabelEntry(Record, frozen=True, kw_only=True):
     """A label as it is written."""
 
     name: str
@@ -38,7 +38,7 @@ class LabelEntry(Record, kw_only=True):
     parent: str | None = None
 
 
-class VocabularyFile(Record, kw_only=True):
+class VocabularyFile(Record, frozen=True, kw_only=True):
     """A vocabulary as it is written."""
 
     templates: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 Everything is drawn from a seed, so the truth is known to the frame and a second seed is a fair hold-out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,8 +24,9 @@ ENCODING = Encoding(gop=75, options={"preset": "veryfast", "crf": "26"})
 
 _CALM_KINDS = ("plain", "gradient", "clouds", "clutter", "stripes")
 _NOVEL_KINDS = ("dots", "checkerboard", "waves", "grid")
-_MARGIN = 60
-"""Pixels that the camera can pan within a scene."""
+_PAN, _THROW = 30, 50
+"""Pixels that the camera pans within a scene and that a shake adds, at most."""
+_MARGIN = _PAN + _THROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,10 @@ def _recipe(rng: np.random.Generator, sound: bool) -> EventVideo:
         start_s = round((time_s + gap) * FPS) / FPS
         events.append(Event(str(rng.choice(kinds)), start_s, start_s + float(length)))
         time_s = start_s + float(length) + 5.0
-    cuts = [round(float(t) * FPS) / FPS for t in np.cumsum(rng.uniform(9, 18, 8))]
-    cuts_s = tuple(t for t in cuts if t < duration_s - 3 and all(abs(t - x) > 2 for e in events for x in (e.start_s, e.end_s)))
+    # A filler take of less than 10 s would be a sudden novelty itself, and nobody could say why it is none.
+    cuts = [round(float(t) * FPS) / FPS for t in np.cumsum(rng.uniform(10, 18, 6))]
+    borders = [border for event in events for border in (event.start_s, event.end_s)]
+    cuts_s = tuple(t for t in cuts if t < duration_s - 10 and all(abs(t - border) > 2 for border in borders))
     return EventVideo(int(rng.integers(2**31)), duration_s, cuts_s, tuple(events), sound)
 
 
@@ -82,7 +85,7 @@ def frames(video: EventVideo) -> Iterator[np.ndarray]:
     """uint8 [HEIGHT, WIDTH, 3] each."""
     rng = np.random.default_rng(video.seed)
     fillers = [_filler(rng) for _ in range(len(video.cuts_s) + 1)]
-    specials = [_special(rng, event, video, fillers) for event in video.events]
+    specials = [_special(rng, event) for event in video.events]
     grain = rng.normal(0, 3, (4, HEIGHT, WIDTH, 1)).astype(np.float32)
     for number in range(round(video.duration_s * FPS)):
         time_s = number / FPS
@@ -106,20 +109,19 @@ class _Filler:
     pan: tuple[float, float]
     """Pixels a second."""
 
-    def at(self, time_s: float, jump: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-        """float32 [HEIGHT, WIDTH, 3], thrown by `jump` pixels."""
+    def at(
+        self, time_s: float, *, throw: tuple[float, float] = (0.0, 0.0), more: tuple[Object, ...] = ()
+    ) -> np.ndarray:
+        """float32 [HEIGHT, WIDTH, 3]: the camera thrown by so many pixels, with more objects in front."""
         moved = tuple(
             replace(item, x=_bounce(item.x + dx * time_s), y=_bounce(item.y + dy * time_s))
             for item, (dx, dy) in zip(self.scene.objects, self.drift, strict=True)
         )
-        return self.window(replace(self.scene, objects=moved), time_s, jump)
-
-    def window(self, scene: Scene, time_s: float, jump: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-        """The part of a scene that the camera sees."""
+        scene = replace(self.scene, objects=moved + more)
         whole = render(scene, WIDTH + 2 * _MARGIN, HEIGHT + 2 * _MARGIN, supersample=1)
         x, y = (
-            int(np.clip(_MARGIN * (1 + np.sin(speed * time_s / _MARGIN)) + throw, 0, 2 * _MARGIN))
-            for speed, throw in zip(self.pan, jump, strict=True)
+            round(_MARGIN + _PAN * np.sin(speed * time_s / _PAN) + thrown)
+            for speed, thrown in zip(self.pan, throw, strict=True)
         )
         return whole[y : y + HEIGHT, x : x + WIDTH].astype(np.float32)
 
@@ -133,8 +135,8 @@ def _bounce(position: float) -> float:
 def _objects(rng: np.random.Generator, count: int) -> tuple[Object, ...]:
     shapes = ("circle", "square", "triangle", "diamond", "ring")
     return tuple(
-        Object(str(rng.choice(shapes)), str(rng.choice(list(COLORS))), *rng.uniform(0.2, 0.8, 2), rng.uniform(0.12, 0.3))
-        for _ in range(count)
+        Object(shape, color, *rng.uniform(0.3, 0.7, 2), rng.uniform(0.15, 0.3))
+        for shape, color in zip(rng.choice(shapes, count), rng.choice(list(COLORS), count), strict=True)
     )
 
 
@@ -145,26 +147,25 @@ def _background(rng: np.random.Generator, kinds: tuple[str, ...]) -> Background:
 
 
 def _filler(rng: np.random.Generator) -> _Filler:
-    objects = _objects(rng, int(rng.integers(1, 4)))
+    objects = _objects(rng, int(rng.integers(2, 5)))
     camera = Camera(exposure=float(rng.uniform(0.75, 1.1)))
     drift = rng.uniform(-0.05, 0.05, (len(objects), 2))
     return _Filler(Scene(_background(rng, _CALM_KINDS), objects, camera=camera), drift, tuple(rng.uniform(-12, 12, 2)))
 
 
-def _special(rng: np.random.Generator, event: Event, video: EventVideo, fillers: list[_Filler]):
+def _special(rng: np.random.Generator, event: Event) -> Callable[[_Filler, float], np.ndarray]:
     """A function (filler, time_s) -> float32 [HEIGHT, WIDTH, 3] that draws the event."""
     match event.kind:
         case "novel":
-            objects = _objects(rng, 3)
-            scene = Scene(_background(rng, _NOVEL_KINDS), objects)
-            calm = _Filler(scene, rng.uniform(-0.05, 0.05, (3, 2)), tuple(rng.uniform(-12, 12, 2)))
-            return lambda filler, time_s: calm.at(time_s)
+            scene = Scene(_background(rng, _NOVEL_KINDS), _objects(rng, 3))
+            other = _Filler(scene, rng.uniform(-0.05, 0.05, (3, 2)), tuple(rng.uniform(-12, 12, 2)))
+            return lambda filler, time_s: other.at(time_s)
         case "shake":
             phases, speeds = rng.uniform(0, 6, 4), rng.uniform(6, 14, 4)
 
             def shaken(filler: _Filler, time_s: float) -> np.ndarray:
                 x, y, z, w = np.sin(speeds * time_s + phases)
-                return filler.at(time_s, (25 * (x + z), 25 * (y + w)))
+                return filler.at(time_s, throw=(_THROW / 2 * (x + z), _THROW / 2 * (y + w)))
 
             return shaken
         case "burst" | "loud":
@@ -176,7 +177,7 @@ def _special(rng: np.random.Generator, event: Event, video: EventVideo, fillers:
                     replace(o, x=_bounce(o.x + dx * time_s), y=_bounce(o.y + dy * time_s), rotation_deg=200 * time_s)
                     for o, (dx, dy) in zip(objects, speeds, strict=True)
                 )
-                return filler.window(replace(filler.scene, objects=filler.scene.objects + moved), time_s)
+                return filler.at(time_s, more=moved)
 
             return darting
 

@@ -21,7 +21,7 @@ from models.training.calibrate import calibrate
 from models.training.card import story, write_card
 from models.training.evaluate import measure
 from models.training.tokenizer import BPE_FILE, load_tokenizer
-from models.training.train import Progress, TrainingConfig, train
+from models.training.train import TrainingConfig, report_progress, train
 
 log = logging.getLogger("models.training")
 
@@ -29,19 +29,11 @@ CALIBRATION_SEED, EVALUATION_SEED = 1_000_001, 2_000_003
 """Far from every training seed: neither set of renders was ever learnt from, nor shared."""
 
 
-def _report(progress: Progress) -> None:
-    # Runs in a training process, where logging is not set up; hence stderr.
-    if progress.step % 50 == 0:
-        text = f"step {progress.step}  loss {progress.loss:.4f}  {progress.done:.1%}  {progress.elapsed_s:.0f} s\n"
-        sys.stderr.write(text)
-        sys.stderr.flush()
-
-
 def _train(out: Path, config: TrainingConfig, minutes: float) -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        trained = train(config, work, minutes=minutes, on_step=_report)
+        trained = train(config, work, minutes=minutes, on_step=report_progress)
         model = trained.model
         tokenizer = load_tokenizer(work)
         out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 
 from models.training.captions import Caption, sample_caption
-from models.training.facts import answers
+from models.training.facts import TAUGHT, answers
 from models.training.sampling import sample_scene
 from models.training.scenes import Scene, render
 
@@ -19,8 +19,11 @@ FRAME_SIZES = ((160, 90), (192, 108), (128, 72), (144, 144), (160, 120), (90, 16
 """Widths and heights frames are drawn at before they are squashed to the model's square, as a video's frames are."""
 
 _FRAME_ODDS = (0.3, 0.2, 0.15, 0.17, 0.13, 0.05)
-_POOL = 3000
-"""Renders kept for a second use, flipped or not, under new captions: drawing costs as much as learning from it."""
+_POOL = 4000
+"""Renders kept to be used again, flipped or not, under new captions: drawing costs as much as learning from it."""
+
+_USES = 4
+"""How often a render is used, on average."""
 
 
 class Batch(NamedTuple):
@@ -32,6 +35,11 @@ class Batch(NamedTuple):
     """int64 [captions, longest caption]."""
     truth: torch.Tensor
     """int8 [images, captions]: 1 true, -1 false, 0 unclear (not learnt from)."""
+    answers: torch.Tensor
+    """int8 [images, len(TAUGHT)]: the same for the plain facts, without words."""
+
+
+_TAUGHT_INDEX = np.array(TAUGHT)
 
 
 def shrink(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -64,8 +72,8 @@ class Batches:
         rng = np.random.default_rng((self._seed, 1))
         pool: list[tuple[Scene, np.ndarray, np.ndarray]] = []
         while True:
-            fresh = []
-            for _ in range(self._images // 2 if len(pool) >= self._images else self._images):
+            fresh: list[tuple[Scene, np.ndarray, np.ndarray]] = []
+            for _ in range(self._images // _USES if len(pool) >= self._images else self._images):
                 scene = sample_scene(rng)
                 fresh.append((scene, render_frame(scene, self._size, rng), answers(scene)))
             again = [pool[int(i)] for i in rng.choice(len(pool) or 1, self._images - len(fresh), replace=False)]
@@ -78,6 +86,8 @@ class Batches:
         captions += [sample_caption(rng) for _ in range(2 * len(entries) - len(captions))]
         tokens = self._tokenizer([caption.text for caption in captions])
         longest = int(tokens.argmax(dim=1).max()) + 1  # the end mark has the highest id
-        truth = truth_table(np.stack([table for _, _, table in entries]), captions)
+        tables = np.stack([table for _, _, table in entries])
+        truth = truth_table(tables, captions)
         pixels = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
-        return Batch(pixels, tokens[:, :longest].contiguous(), torch.from_numpy(truth))
+        taught = torch.from_numpy(tables[:, _TAUGHT_INDEX])
+        return Batch(pixels, tokens[:, :longest].contiguous(), torch.from_numpy(truth), taught)

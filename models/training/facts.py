@@ -11,7 +11,7 @@ import numpy as np
 from models.training.backgrounds import TEXTURES
 from models.training.outlines import SHAPES
 from models.training.sampling import distance
-from models.training.scenes import COLORS, Background, Scene
+from models.training.scenes import COLORS, HELD_OUT, Background, Scene
 
 TRUE, UNCLEAR, FALSE = 1, 0, -1
 
@@ -38,6 +38,14 @@ FACTS: tuple[tuple[str, ...], ...] = (
     ("never",),
 )
 """The names of all facts, in the order of the vector. "never" is false of every scene: it is what unknown words mean."""
+
+TAUGHT: tuple[int, ...] = tuple(
+    i
+    for i, name in enumerate(FACTS)
+    if name[0] != "never"
+    and not (name[0] == "object" and (name[1:3] in HELD_OUT or (name[3] != ANY and name[4] != "some")))
+)
+"""The facts that training asks of every picture directly; nothing about a held-out pair is among them."""
 
 _INDEX = {name: i for i, name in enumerate(FACTS)}
 

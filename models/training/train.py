@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from torch.nn import functional as F
 
 from models.training.batches import Batch, Batches
 from models.training.captions import known_words
+from models.training.facts import TAUGHT
 from models.training.tokenizer import BPE_FILE, CONTEXT_LENGTH, load_tokenizer, write_bpe
 
 CHECKPOINT = "checkpoint.pt"
-"""Where a training process leaves the raw weights for the one that started it."""
+"""The raw weights, written now and then, and at the end for the process that started the training."""
 
 PREPROCESS: dict[str, Any] = {
     "mean": [0.5, 0.5, 0.5],
@@ -36,20 +38,20 @@ class TrainingConfig:
     """Everything that decides what comes out of a training."""
 
     seed: int = 0
-    steps: int = 5000
+    steps: int = 8000
     shards: int = 2
     """Processes that learn side by side, one core each; their gradients are averaged after every step."""
-    images: int = 64
+    images: int = 32
     """Images a step and shard; captions are twice as many."""
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    warmup_steps: int = 200
+    warmup_steps: int = 100
     image_size: int = 64
     """Side of the square the model sees, pixels; a multiple of 32."""
     embed_dim: int = 192
     vision_layers: tuple[int, int, int, int] = (1, 2, 2, 1)
-    vision_width: int = 24
-    text_width: int = 128
+    vision_width: int = 16
+    text_width: int = 96
     text_layers: int = 2
     preprocess: dict[str, Any] = field(default_factory=lambda: dict(PREPROCESS))
 
@@ -108,11 +110,31 @@ def encode_captions(model: open_clip.CLIP, tokens: torch.Tensor) -> torch.Tensor
     return F.normalize(x @ model.text_projection, dim=-1)
 
 
+_TRUE_WEIGHT = 3.0
+"""Most captions are false of most pictures, so the true ones count more. Calibration undoes the bias."""
+
+
 def pair_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Mean binary cross-entropy over the pairs whose truth is clear. Both [images, captions]; truth is -1, 0 or 1."""
-    losses = F.softplus(-logits * truth)
-    clear = truth != 0
-    return (losses * clear).sum() / clear.sum()
+    weights = (truth != 0) + (_TRUE_WEIGHT - 1.0) * (truth > 0)
+    return (F.softplus(-logits * truth) * weights).sum() / weights.sum()
+
+
+class FactTable(torch.nn.Module):
+    """One learnt vector for each plain fact: a text tower without words, which teaches the vision tower early on.
+
+    It is thrown away after training; the captions have found the same places by then.
+    """
+
+    def __init__(self, facts: int, embed_dim: int) -> None:
+        super().__init__()
+        self.vectors = torch.nn.Parameter(torch.randn(facts, embed_dim) * embed_dim**-0.5)
+        self.scale = torch.nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = torch.nn.Parameter(torch.full((facts,), -4.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Unit embeddings [images, embed_dim] to logits [images, facts]."""
+        return self.scale.exp() * images @ F.normalize(self.vectors, dim=-1).T + self.bias
 
 
 class Trained(NamedTuple):
@@ -131,10 +153,18 @@ class Progress:
     step: int
     """Steps done."""
     loss: float
-    """Loss of the last step."""
+    """Loss of the last step, captions only."""
     elapsed_s: float
     done: float
     """Share of the learning-rate schedule that is behind, 0 to 1."""
+
+
+def report_progress(progress: Progress) -> None:
+    """A line on stderr every 50 steps: logging is not set up in the processes that train."""
+    if progress.step % 50 == 0:
+        text = f"step {progress.step}  loss {progress.loss:.4f}  {progress.done:.1%}  {progress.elapsed_s:.0f} s\n"
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def train(
@@ -188,8 +218,10 @@ def _train_shard(
 ) -> Trained:
     tokenizer = load_tokenizer(directory)
     model = build_model(config, tokenizer.vocab_size).to(memory_format=torch.channels_last).train()
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
+    table = FactTable(len(TAUGHT), config.embed_dim)
+    parameters = [*model.parameters(), *table.parameters()]
+    decayed = [p for p in parameters if p.ndim >= 2]
+    others = [p for p in parameters if p.ndim < 2]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=config.learning_rate,
@@ -206,27 +238,30 @@ def _train_shard(
         images = model.encode_image(normalize(batch.pixels, config), normalize=True)
         captions = encode_captions(model, batch.tokens)
         loss = pair_loss(model.logit_scale.exp() * images @ captions.T + model.logit_bias, batch.truth)
+        taught = pair_loss(table(images), batch.answers)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + taught).backward()
         elapsed_s = time.monotonic() - start
         step += 1
-        hurried = _average_shards(model, config.shards, elapsed_s / (60.0 * minutes))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        hurried = _average_shards(parameters, config.shards, elapsed_s / (60.0 * minutes))
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         done = max(step / config.steps, hurried)
         if rank == 0 and on_step is not None:
             on_step(Progress(step, float(loss.detach()), elapsed_s, done))
+        if rank == 0 and step % 200 == 0:
+            torch.save({"weights": model.state_dict(), "steps": step}, directory / CHECKPOINT)
     _settle_batch_norm(model, stream, config)
-    if rank == 0 and config.shards > 1:
+    if rank == 0:
         torch.save({"weights": model.state_dict(), "steps": step}, directory / CHECKPOINT)
     return Trained(model.eval(), step)
 
 
-def _average_shards(model: open_clip.CLIP, shards: int, hurried: float) -> float:
+def _average_shards(parameters: list[torch.nn.Parameter], shards: int, hurried: float) -> float:
     """Average the gradients, and the share of the time that is used up, over all shards; returns the latter."""
     if shards == 1:
         return hurried
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    grads = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor([hurried])])
     distributed.all_reduce(flat)
     flat /= shards

@@ -12,13 +12,12 @@ _HD_HEIGHT = 720
 
 
 def to_rgb(frame: VideoFrame, rotation_deg: int = 0, size: tuple[int, int] | None = None) -> np.ndarray:
-    """uint8 [H, W, 3] RGB, turned clockwise by `rotation_deg`; `size` (width, height) asks for a quick area scaling."""
+    """uint8 [H, W, 3] RGB, turned clockwise by `rotation_deg`; `size` (width, height before turning) asks for a
+    quick area scaling."""
     source = frame.colorspace
     if int(source) == _UNSPECIFIED:
         source = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
     width, height = size or (frame.width, frame.height)
-    if size and rotation_deg % 180:
-        width, height = height, width
     rgb = frame.reformat(
         width=width,
         height=height,

@@ -1,13 +1,17 @@
 """Decodes Clips on the CPU with FFmpeg's own decoders, through PyAV."""
 
+import contextlib
 import math
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import numpy as np
+from av.codec.codec import UnknownCodecError
+from av.error import InvalidDataError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
@@ -56,7 +60,7 @@ class PyAVDecoder:
         found: list[tuple[float, int, np.ndarray]] = []
         glimpsed: list[tuple[float, np.ndarray]] = []
         for frame in _frames(opened.context, clip):
-            row = frame.pts
+            row = -1 if frame.pts is None else frame.pts
             # A second picture under one row, or one that is not shown (NaN), is nobody's.
             time_s = opened.times_s.pop(row, math.nan)
             if math.isnan(time_s):
@@ -92,8 +96,8 @@ def open_codec(codec: CodecParameters, threads: int) -> VideoCodecContext:
         UnsupportedCodec: this FFmpeg has no decoder for it.
     """
     try:
-        context = av.CodecContext.create(_DECODERS.get(codec.name, codec.name), "r")
-    except av.codec.codec.UnknownCodecError as error:
+        context = cast(VideoCodecContext, av.CodecContext.create(_DECODERS.get(codec.name, codec.name), "r"))
+    except UnknownCodecError as error:
         raise UnsupportedCodec(f"no decoder for {codec.name} in this FFmpeg") from error
     context.extradata = codec.extradata
     context.width, context.height = codec.width, codec.height
@@ -121,7 +125,7 @@ def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
         packet.pts = packet.dts = row
         try:
             yield from context.decode(packet)
-        except av.error.InvalidDataError:
+        except InvalidDataError:
             # A damaged packet: its frame stays absent, which the caller counts as lost.
             continue
     if clip.last:
@@ -129,10 +133,9 @@ def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
 
 
 def _drain(context: VideoCodecContext, reorder_depth: int) -> Iterator[VideoFrame]:
-    try:
+    # Damaged leftovers: their frames stay absent, which the caller counts as lost.
+    with contextlib.suppress(InvalidDataError):
         yield from context.decode(None)
-    except av.error.InvalidDataError:
-        pass
     context.flush_buffers()
     context.reorder_depth = reorder_depth
 

@@ -2,9 +2,9 @@
 
     page = render_html(report, [Thumbnail(time_s=3.0, jpeg=picture), ...], "holiday.mp4")
 
-`page.html` is the frame, `*.css` and `*.js` are what it holds; the page draws itself from the report's own JSON. Names and
-labels come from strangers, so they only ever travel as escaped text or as JSON, and the page's Content-Security-Policy
-names its styles and scripts by hash: whatever slipped through would still not run.
+`page.html` is the frame, `*.css` and `*.js` are what it holds; the page draws itself from the report's own JSON. Names
+and labels come from strangers, so they only ever travel as escaped text or as JSON, and the page's
+Content-Security-Policy names its styles and scripts by hash: whatever slipped through would still not run.
 """
 
 import base64
@@ -30,7 +30,7 @@ _STYLES = ("style.css", "timeline.css", "panels.css")
 _SCRIPTS = ("dom.js", "timeline.js", "cards.js", "details.js", "page.js")
 
 
-class Thumbnail(Record, kw_only=True):
+class Thumbnail(Record, frozen=True, kw_only=True):
     """A small picture of one moment."""
 
     time_s: float
@@ -89,7 +89,7 @@ def _data(report: Report, thumbnails: Sequence[Thumbnail], video_src: str | None
 
 
 def _path_url(path: str) -> str:
-    """A path as a relative URL: `#`, `?` and `%` in file names are escaped, and no scheme or host can be smuggled in."""
+    """A path as a relative URL: `#`, `?` and `%` are escaped, and no scheme or host can be smuggled in."""
     escaped = quote(os.fsencode(path), safe="/")
     return "/" + escaped.lstrip("/") if escaped.startswith("/") else escaped
 
@@ -128,7 +128,7 @@ def _sha256(text: str) -> str:
 
 @cache
 def _joined(*names: str) -> str:
-    return "\n".join(files(__package__).joinpath(name).read_text("utf-8") for name in names)
+    return "\n".join(files("serving.report_html").joinpath(name).read_text("utf-8") for name in names)
 
 
 @cache

@@ -53,6 +53,8 @@ function buildStage() {
   if (!videoSrc) return showStills();
   player = el("video", { src: videoSrc, controls: true, playsinline: true, preload: "metadata", "aria-label": "The video" });
   player.addEventListener("error", showStills);
+  // A browser that knows the sound but not the picture's codec plays a black picture, without an error.
+  player.addEventListener("loadedmetadata", () => { if (!player.videoWidth) showStills(); });
   player.addEventListener("timeupdate", followPlayer);
   player.addEventListener("seeked", followPlayer);
   player.addEventListener("play", () => requestAnimationFrame(eachFrame));

@@ -48,12 +48,24 @@ ENCODINGS: dict[str, tuple[str, Encoding]] = {
     "h264-gop60": ("mp4", Encoding(gop=60, b_frames=3, options={"preset": "veryfast"})),
     "h264-gop250": ("mkv", Encoding(gop=250, b_frames=3, options={"preset": "veryfast", "x264-params": "scenecut=0"})),
     "h264-no-b": ("mp4", Encoding(gop=60, b_frames=0, options={"preset": "ultrafast"})),
-    "h264-open": ("mp4", Encoding(gop=12, b_frames=3, options={"x264-params": "open-gop=1:scenecut=0:b-pyramid=normal"})),
+    "h264-open": (
+        "mp4",
+        Encoding(gop=12, b_frames=3, options={"x264-params": "open-gop=1:scenecut=0:b-pyramid=normal"}),
+    ),
     "h264-open-ts": ("ts", Encoding(gop=12, b_frames=3, options={"x264-params": "open-gop=1:scenecut=0"})),
     "h264-refresh": ("mkv", Encoding(gop=40, b_frames=0, options={"x264-params": "intra-refresh=1"})),
-    "hevc-closed": ("mp4", Encoding("libx265", gop=12, options={"preset": "ultrafast", "x265-params": f"{_X265}:open-gop=0"})),
-    "hevc-open": ("mp4", Encoding("libx265", gop=12, b_frames=3, options={"preset": "veryfast", "x265-params": f"{_X265}:open-gop=1"})),
-    "hevc-open-ts": ("ts", Encoding("libx265", gop=12, b_frames=3, options={"preset": "veryfast", "x265-params": f"{_X265}:open-gop=1"})),
+    "hevc-closed": (
+        "mp4",
+        Encoding("libx265", gop=12, options={"preset": "ultrafast", "x265-params": f"{_X265}:open-gop=0"}),
+    ),
+    "hevc-open": (
+        "mp4",
+        Encoding("libx265", gop=12, b_frames=3, options={"preset": "veryfast", "x265-params": f"{_X265}:open-gop=1"}),
+    ),
+    "hevc-open-ts": (
+        "ts",
+        Encoding("libx265", gop=12, b_frames=3, options={"preset": "veryfast", "x265-params": f"{_X265}:open-gop=1"}),
+    ),
     "vp8": ("webm", Encoding("libvpx", gop=30, bit_rate_bps=400_000, options=_VPX)),
     "vp9": ("webm", Encoding("libvpx-vp9", gop=30, bit_rate_bps=400_000, options=_VPX)),
     "av1": ("mp4", Encoding("libsvtav1", gop=30, options={"preset": "12", "svtav1-params": "lp=1"})),
@@ -146,7 +158,10 @@ def _packed_b_frames(folder: Path) -> Path:
 def _late_start(folder: Path) -> Path:
     """A transport stream cut out of a longer one: it starts in the middle of a group, at a late time."""
     source = write_video(
-        folder / "whole.ts", busy_frames(150), fps=FPS, encoding=Encoding("mpeg2video", gop=12, b_frames=2, bit_rate_bps=2_000_000)
+        folder / "whole.ts",
+        busy_frames(150),
+        fps=FPS,
+        encoding=Encoding("mpeg2video", gop=12, b_frames=2, bit_rate_bps=2_000_000),
     )
     return remux(source, folder / "late.ts", lambda packets: packets[7:])
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.clips import cut, needed, plan
 from pipeline.container import open_video
+from pipeline.cutting import cut
 from pipeline.decode.color import to_rgb
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.packets import PacketIndex, read_index
+from pipeline.plans import needed, plan
 from pipeline.sampling import choose
 from pipeline.spec import Sampling
 from tests.pipeline.conftest import CASES
@@ -112,3 +113,15 @@ def test_asking_from_an_earlier_entry_gives_the_same_frames(video):
     for row in wanted.tolist():
         np.testing.assert_array_equal(direct[row][1], detour[row][1])
     assert dataclasses.replace(earlier, entry=index.entry, disposable=index.disposable).pts is index.pts
+
+
+@pytest.mark.parametrize(
+    "case", ["h264-open-ts-vfr", "h264-gop12-cfr", "vp9-vfr", "mpeg4-avi-cfr", "packed-b", "edit-list"]
+)
+def test_jumping_into_a_file_gives_the_same_clips(case, video, monkeypatch):
+    path = video(case)
+    index = read_index(path)
+    plans = plan(index, index.display_order[-40::7])
+    read_through = list(cut(path, index, plans))
+    monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP", 10)
+    assert list(cut(path, index, plans)) == read_through

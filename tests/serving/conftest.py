@@ -1,6 +1,7 @@
 """A report as a real one-minute video would give it, with its pictures: what the views of a report are tested on."""
 
 import io
+import itertools
 import math
 from collections.abc import Callable
 
@@ -40,9 +41,27 @@ _SHOTS = (
 )
 #: start, end, contribution by signal, reasons, tags
 _SEGMENTS = (
-    (22.0, 29.6, (0.27, 0.15, 0.09, 0.24, 0.11), ("strong motion at 0:24", "matches “goal” closely"), ("red circle", "crowd")),
-    (47.1, 53.8, (0.12, 0.26, 0.10, 0.19, 0.06), ("unlike the rest of the video", "a cut with a loud onset"), ("blue star",)),
-    (7.0, 13.5, (0.16, 0.11, 0.12, 0.14, 0.08), ("a sharp, well lit picture", "steady motion"), ("green square", "grid")),
+    (
+        22.0,
+        29.6,
+        (0.27, 0.15, 0.09, 0.24, 0.11),
+        ("motion is in the top 5 % of this video", "matches “goal” closely"),
+        ("red circle", "crowd"),
+    ),
+    (
+        47.1,
+        53.8,
+        (0.12, 0.26, 0.10, 0.19, 0.06),
+        ("novelty (it looks unlike the rest) is in the top 2 % of this video", "a cut with a loud onset"),
+        ("blue star",),
+    ),
+    (
+        7.0,
+        13.5,
+        (0.16, 0.11, 0.12, 0.14, 0.08),
+        ("a sharp, well lit picture", "steady motion"),
+        ("green square", "grid"),
+    ),
     (39.8, 46.0, (0.05, 0.13, 0.11, 0.10, 0.02), ("novel after the fade",), ()),
 )
 _TAGS = (
@@ -136,9 +155,7 @@ def sample_report() -> Report:
             )
             for label, parent, score, ranges in _TAGS
         ),
-        models=(
-            ModelUse(name="bundled-clip", version="1", space="9b1f02ac", dim=64, device="cpu", dtype="float32"),
-        ),
+        models=(ModelUse(name="bundled-clip", version="1", space="9b1f02ac", dim=64, device="cpu", dtype="float32"),),
         timings=Timings(
             index_s=0.021,
             decode_s=0.94,
@@ -151,9 +168,10 @@ def sample_report() -> Report:
         warnings=(),
         spec=AnalysisSpec(),
         features=Features(
-            pts_s=tuple(i / RATE_HZ for i in range(int(DURATION_S * RATE_HZ))),
+            pts_s=tuple((i + 0.5) / RATE_HZ for i in range(int(DURATION_S * RATE_HZ))),
             signals={name: _curve(place) for place, name in enumerate(DEFAULT_WEIGHTS)},
-            embeddings=Embeddings(space="9b1f02ac", dim=64, float16_base64="RU1CRURESU5HUw=="),
+            # On the grid of the sampled frames, which is not that of the signals.
+            embeddings=Embeddings(space="9b1f02ac", dim=4, pts_s=(0.0, 1.0), float16_base64="RU1CRURESU5HU05P"),
         ),
     )
 
@@ -181,11 +199,16 @@ def draw(time_s: float, report: Report, width: int = 320, height: int = 180) -> 
     shot = max(i for i, shot in enumerate(report.shots) if shot.start_s <= time_s)
     sky = Image.linear_gradient("L").resize((width, height))
     hue = (shot * 47) % 256
-    picture = Image.merge("HSV", (Image.new("L", sky.size, hue), sky.point(lambda v: 40 + v // 2), sky.point(lambda v: 225 - v // 2)))
+    picture = Image.merge(
+        "HSV", (Image.new("L", sky.size, hue), sky.point(lambda v: 40 + v // 2), sky.point(lambda v: 225 - v // 2))
+    )
     picture = picture.convert("RGB")
     pen = ImageDraw.Draw(picture)
     x, r = (time_s * 37 + shot * 90) % width, height // (4 + shot % 3)
-    pen.ellipse((x - r, height // 2 - r, x + r, height // 2 + r), fill=((shot * 83) % 256, (200 - shot * 21) % 256, 235 - shot * 17))
+    pen.ellipse(
+        (x - r, height // 2 - r, x + r, height // 2 + r),
+        fill=((shot * 83) % 256, (200 - shot * 21) % 256, 235 - shot * 17),
+    )
     pen.rectangle((0, height * 3 // 4, width, height), fill=(28 + shot * 6, 34 + shot * 4, 40))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=80)
@@ -209,12 +232,16 @@ def empty_report(sample_report: Report) -> Report:
 @pytest.fixture(scope="session")
 def hostile_report(sample_report: Report) -> Report:
     """Every text that a stranger may choose is an attack, and some of it is no valid Unicode."""
-    attack = '</script><script>alert(1)</script><img src=x onerror=alert(2)>"\'&\u2028[red]'
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u2028[red]"
     replace = msgspec.structs.replace
     return replace(
         sample_report,
-        video=replace(sample_report.video, path=f"dir/{attack.replace('/', '')}\udcff.mp4", codec=attack, container=attack),
-        segments=tuple(replace(s, reasons=(attack,), tags=(attack,), signals={attack: s.score}) for s in sample_report.segments),
+        video=replace(
+            sample_report.video, path=f"dir/{attack.replace('/', '')}\udcff.mp4", codec=attack, container=attack
+        ),
+        segments=tuple(
+            replace(s, reasons=(attack,), tags=(attack,), signals={attack: s.score}) for s in sample_report.segments
+        ),
         tags=tuple(replace(tag, label=f"{attack} {i}", parent=attack) for i, tag in enumerate(sample_report.tags)),
         features=replace(sample_report.features, signals={attack: sample_report.features.signals["motion"]}),
         models=tuple(replace(model, name=attack) for model in sample_report.models),
@@ -233,7 +260,7 @@ def make_long_report(sample_report: Report) -> Callable[[], Report]:
             video=replace(sample_report.video, path="長い名前の映像" * 30 + ".mkv", duration_s=3600.0),
             shots=tuple(
                 replace(sample_report.shots[i and 1], start_s=start, end_s=end)
-                for i, (start, end) in enumerate(zip(edges, edges[1:], strict=False))
+                for i, (start, end) in enumerate(itertools.pairwise(edges))
             ),
             segments=tuple(
                 replace(sample_report.segments[i % 4], start_s=i * 170.0, end_s=i * 170.0 + 12) for i in range(20)
@@ -242,12 +269,14 @@ def make_long_report(sample_report: Report) -> Callable[[], Report]:
                 replace(
                     sample_report.tags[i % 12],
                     label=f"a label of some length, number {i}",
-                    ranges=tuple(TagRange(start_s=k * 100.0 + i, end_s=k * 100.0 + i + 20, score=0.5) for k in range(35)),
+                    ranges=tuple(
+                        TagRange(start_s=k * 100.0 + i, end_s=k * 100.0 + i + 20, score=0.5) for k in range(35)
+                    ),
                 )
                 for i in range(60)
             ),
             features=Features(
-                pts_s=tuple(i / RATE_HZ for i in range(3600 * RATE_HZ)),
+                pts_s=tuple((i + 0.5) / RATE_HZ for i in range(3600 * RATE_HZ)),
                 signals={name: sample_report.features.signals[name] * 60 for name in DEFAULT_WEIGHTS},
             ),
         )

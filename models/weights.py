@@ -1,0 +1,172 @@
+"""Building open_clip networks and filling them with weights, from wherever they are.
+
+Weights are read from safetensors, or through torch's weights-only loader, which runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import pickle
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+
+from models.clip import ClipModel, Tokenizer, canonical
+from models.device import Placement
+from models.errors import BadWeights, MissingDependency, ModelError, UnknownModel
+from models.hub import fetch
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+BPE_FILE = "bpe.txt.gz"
+"""A vocabulary of the model's own, in the format of open_clip's; where a folder has none, open_clip's serves."""
+WORDS_FILE = "words.json"
+"""`{"known": [word, ...]}`: all that the model was taught."""
+
+TAG_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+_seeding = threading.Lock()
+
+
+@functools.cache
+def architectures() -> frozenset[str]:
+    """Names of open_clip's architectures, with those that `open_clip.add_model_config` added before the first call."""
+    return frozenset(open_clip.list_models())
+
+
+@functools.cache
+def tags() -> dict[tuple[str, str], dict[str, Any]]:
+    """(architecture, tag) -> open_clip's entry: where the weights are and how they want their images."""
+    return {pair: open_clip.get_pretrained_cfg(*pair) for pair in open_clip.list_pretrained()}
+
+
+def bundled_folder() -> Path:
+    """The folder of the model that comes with the package."""
+    return Path(__file__).parent / "bundled"
+
+
+def from_tag(name: str, architecture: str, tag: str, placement: Placement) -> ClipModel:
+    """A pretrained model of open_clip, from the local cache or the hub."""
+    entry = tags()[architecture, tag]
+    repo, _, file = entry["hf_hub"].rpartition("/")
+    files = (f"{file.rpartition('.')[0]}.safetensors", file) if file else WEIGHTS_FILES
+    overrides = {key: entry[key] for key in TAG_PREPROCESSING if key in entry}
+    # open_clip only warns where a tag was trained with QuickGELU and the architecture's file says GELU, and then
+    # computes other vectors than the weights were trained for.
+    quick = bool(entry.get("quick_gelu"))
+    return _build(
+        name, architecture, fetch(repo, files), placement, version=tag, quick_gelu=quick, preprocessing=overrides
+    )
+
+
+def from_file(name: str, architecture: str, path: str, placement: Placement) -> ClipModel:
+    """A built-in architecture with the weights of a file of the caller's."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UnknownModel(f"there is no file of weights at {file}")
+    return _build(name, architecture, file, placement)
+
+
+def from_seed(name: str, architecture: str, placement: Placement) -> ClipModel:
+    """A built-in architecture with random weights, the same every time."""
+    with _seeding, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _build(name, architecture, None, placement, version="random")
+
+
+def from_folder(name: str, folder: str | Path, placement: Placement) -> ClipModel:
+    """A folder with `open_clip_config.json` and weights; its own vocabulary and known words are used if it has any."""
+    folder = Path(folder).expanduser()
+    if not (folder / CONFIG_FILE).is_file():
+        raise UnknownModel(f"{folder} is no model: it has no {CONFIG_FILE}")
+    weights = next((folder / file for file in WEIGHTS_FILES if (folder / file).is_file()), None)
+    if weights is None:
+        raise BadWeights(f"{folder} has no weights: put one of {', '.join(WEIGHTS_FILES)} there")
+    return _build(name, f"local-dir:{folder}", weights, placement)
+
+
+def from_repository(name: str, repo: str, placement: Placement) -> ClipModel:
+    """An open_clip model on the hub."""
+    folder = fetch(repo, (CONFIG_FILE,)).parent
+    fetch(repo, WEIGHTS_FILES)
+    if _text_config(folder).get("hf_tokenizer_name"):
+        for file in TOKENIZER_FILES:
+            fetch(repo, (file,))
+    return from_folder(name, folder, placement)
+
+
+def _build(
+    name: str,
+    source: str,
+    weights: Path | None,
+    placement: Placement,
+    *,
+    version: str | None = None,
+    quick_gelu: bool = False,
+    preprocessing: dict[str, Any] | None = None,
+) -> ClipModel:
+    """`source` is a built-in architecture or `local-dir:FOLDER`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="QuickGELU mismatch")
+            network = open_clip.create_model(
+                source,
+                load_weights=False,
+                precision="fp32",
+                device="cpu",
+                force_quick_gelu=quick_gelu,
+                force_preprocess_cfg=preprocessing,
+                pretrained_text=False,
+            )
+        if weights is not None:
+            open_clip.load_checkpoint(network, str(weights), weights_only=True)
+        config = open_clip.get_model_config(source) | ({"quick_gelu": True} if quick_gelu else {})
+        folder = Path(source.removeprefix("local-dir:")) if source.startswith("local-dir:") else None
+        return ClipModel(
+            network,
+            _tokenizer(source, folder),
+            name=name,
+            version=version,
+            architecture=canonical(config),
+            placement=placement,
+            known_words=_known_words(folder),
+        )
+    except ModelError:
+        raise
+    except ImportError as error:
+        raise MissingDependency(f"{name} needs a package that is not installed: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise BadWeights(f"{weights} holds more than tensors and was not opened: convert it to safetensors") from error
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, AttributeError) as error:
+        # open_clip raises these, and safetensors its own RuntimeError-like, for damaged or mismatched files alike.
+        raise BadWeights(f"{name} cannot be loaded from {weights or source}: {_first_line(error)}") from error
+
+
+def _tokenizer(source: str, folder: Path | None) -> Tokenizer:
+    if folder is not None and (folder / BPE_FILE).is_file():
+        length = _text_config(folder).get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+        return SimpleTokenizer(bpe_path=str(folder / BPE_FILE), context_length=length)
+    return open_clip.get_tokenizer(source)
+
+
+def _text_config(folder: Path) -> dict[str, Any]:
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    return config.get("model_cfg", config).get("text_cfg", {})
+
+
+def _known_words(folder: Path | None) -> frozenset[str] | None:
+    if folder is None or not (folder / WORDS_FILE).is_file():
+        return None
+    return frozenset(json.loads((folder / WORDS_FILE).read_text(encoding="utf-8"))["known"])
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

@@ -1,0 +1,267 @@
+"""From a video to its report: the only place where the stages meet."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import audio, curves, segments, signals, tags, vocabulary
+from pipeline.errors import CorruptVideo
+from pipeline.frames import Samples
+from pipeline.packets import PacketIndex, read_index
+from pipeline.probe import missing_tail, probe
+from pipeline.report import (
+    DecodeReport,
+    Features,
+    LostRange,
+    ModelUse,
+    Notice,
+    Report,
+    Source,
+    Tag,
+    Timings,
+    VideoInfo,
+)
+from pipeline.rescore import pack, storable
+from pipeline.sampling import choose, describe
+from pipeline.scan import Scan, scan
+from pipeline.spec import AnalysisSpec, Label, check
+from pipeline.toolkit import EMBEDDING, STATS, Toolkit
+
+#: With a larger share of the wanted frames lost than this, a report would mislead.
+MAX_LOST_SHARE = 0.9
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total), called from the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is known before the first frame is decoded."""
+
+    index: PacketIndex
+    info: VideoInfo
+    cut_off: LostRange | None
+    wanted: np.ndarray
+    index_s: float
+
+
+async def analyze(
+    path: str | os.PathLike[str],
+    spec: AnalysisSpec,
+    toolkit: Toolkit,
+    progress: Progress = lambda stage, done, total: None,
+) -> Report:
+    """Everything that `spec` asks for. Memory does not grow with the length of the video, but for the report's own.
+
+    Raises:
+        VideoError: the video or the request cannot be processed; see `pipeline.errors`.
+    """
+    check(spec)
+    began = time.perf_counter()
+    opened = await asyncio.to_thread(_open, path, spec)
+    sound = asyncio.create_task(
+        asyncio.to_thread(audio.measure, Path(path), start_s=opened.info.start_s, duration_s=opened.info.duration_s)
+    )
+    try:
+        seen = await scan(
+            path,
+            opened.index,
+            opened.wanted,
+            toolkit.engine,
+            rotation_deg=opened.info.rotation_deg,
+            shots=spec.shots,
+            progress=lambda done, total: progress("frames", done, total),
+        )
+        loudness, audio_notice = await sound
+    finally:
+        sound.cancel()
+    _require_enough(path, opened, seen)
+
+    analysed = time.perf_counter()
+    samples = Samples(seen.pts_s, seen.arrays[EMBEDDING], seen.arrays[STATS])
+    found_tags, tag_notices = await asyncio.to_thread(_tags, samples, spec, toolkit, opened.info.duration_s)
+    shots = seen.shots
+    curve = signals.measure(
+        opened.index,
+        samples,
+        loudness,
+        cuts_s=tuple(shot.start_s for shot in shots[1:]),
+        **await asyncio.to_thread(_text_vectors, spec, toolkit),
+    )
+    chosen = segments.choose(curve, shots, spec.segments, opened.info.duration_s)
+    finished = time.perf_counter()
+    total_s = finished - began
+    notices = [*toolkit.notices, *tag_notices, *_decode_notices(opened, seen)]
+    if audio_notice is not None:
+        notices.append(audio_notice)
+    return Report(
+        video=opened.info,
+        decode=_decode_report(opened, seen, spec, toolkit),
+        shots=shots,
+        segments=segments.tagged(chosen, found_tags),
+        tags=found_tags,
+        models=(_model_use(toolkit),),
+        timings=Timings(
+            index_s=opened.index_s,
+            decode_s=seen.decode_s,
+            preprocess_s=seen.preprocess_s,
+            infer_s=seen.infer_s,
+            analyse_s=finished - analysed + seen.analyse_s,
+            total_s=total_s,
+            realtime_factor=opened.info.duration_s / total_s,
+        ),
+        warnings=tuple(notices),
+        spec=spec,
+        features=_features(curve, samples, toolkit),
+    )
+
+
+def _open(path: str | os.PathLike[str], spec: AnalysisSpec) -> _Opened:
+    began = time.perf_counter()
+    index = read_index(path)
+    info = probe(path, index)
+    return _Opened(
+        index=index,
+        info=info,
+        cut_off=missing_tail(path, index),
+        wanted=choose(index, spec.sampling),
+        index_s=time.perf_counter() - began,
+    )
+
+
+def _require_enough(path: str | os.PathLike[str], opened: _Opened, seen: Scan) -> None:
+    lost = len(seen.missing) / len(opened.wanted)
+    if len(seen.pts_s) == 0 or lost > MAX_LOST_SHARE:
+        raise CorruptVideo(
+            f"{path}: {len(seen.missing)} of {len(opened.wanted)} wanted frames cannot be decoded; "
+            f"too little is left for a report that would not mislead"
+        )
+
+
+def _tags(
+    samples: Samples, spec: AnalysisSpec, toolkit: Toolkit, duration_s: float
+) -> tuple[tuple[Tag, ...], list[Notice]]:
+    encoder = toolkit.encoder
+    labels = spec.labels
+    if labels is None:
+        labels = vocabulary.read("general" if encoder.known_words is None else "bundled")
+    if not labels:
+        return (), []
+    vectors = tags.embed(labels, encoder, encoder.likelihood)
+    found = tags.find(
+        samples.pts_s,
+        samples.embeddings,
+        vectors,
+        encoder.likelihood,
+        duration_s=duration_s,
+        source=Source(name=encoder.info.name, version=encoder.info.space),
+    )
+    return found, _unknown_words(labels, encoder)
+
+
+def _unknown_words(labels: tuple[Label, ...], encoder) -> list[Notice]:
+    if encoder.known_words is None:
+        return []
+    unknown = []
+    for label in labels:
+        texts = label.prompts or (label.name,)
+        if not any(set(text.lower().split()) <= encoder.known_words for text in texts):
+            unknown.append(label.name)
+    if not unknown:
+        return []
+    return [
+        Notice(
+            code="unknown_label",
+            message=f"the model {encoder.info.name} was never taught these labels, so it cannot find them: "
+            f"{', '.join(unknown)}; use a pretrained model (--model) for everyday things",
+        )
+    ]
+
+
+def _text_vectors(spec: AnalysisSpec, toolkit: Toolkit) -> dict[str, np.ndarray]:
+    """What the relevance signal compares frames with; nothing where nobody said and no general words are known."""
+    encoder = toolkit.encoder
+    if spec.segments.prompts:
+        return {"wanted": encoder.embed_text(list(spec.segments.prompts))}
+    if encoder.known_words is None:
+        return {
+            "wanted": encoder.embed_text(list(signals.HIGHLIGHT_PROMPTS)),
+            "unwanted": encoder.embed_text(list(signals.FILLER_PROMPTS)),
+        }
+    return {}
+
+
+def _decode_report(opened: _Opened, seen: Scan, spec: AnalysisSpec, toolkit: Toolkit) -> DecodeReport:
+    lost = lost_ranges(opened.index, opened.wanted, seen.missing)
+    if opened.cut_off is not None:
+        lost = (*lost, opened.cut_off)
+    return DecodeReport(
+        backend=toolkit.backend,
+        reason=toolkit.backend_reason,
+        sampling=describe(spec.sampling),
+        frames_total=opened.info.frames,
+        frames_wanted=len(opened.wanted),
+        frames_decoded=len(seen.pts_s),
+        packets_fed=seen.packets,
+        packets_fed_shots=seen.packets_shots,
+        frames_lost=len(seen.missing) + (opened.cut_off.frames if opened.cut_off else 0),
+        lost=lost,
+    )
+
+
+def lost_ranges(index: PacketIndex, wanted: np.ndarray, missing: np.ndarray) -> tuple[LostRange, ...]:
+    """Stretches between the wanted frames that came out, in which none did."""
+    order = wanted[np.argsort(index.pts[wanted], kind="stable")]
+    times_s = np.append(index.times_s[order], index.duration_s)
+    gone = np.isin(order, missing)
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], gone.astype(np.int8), [0]))))
+    return tuple(
+        LostRange(
+            start_s=float(times_s[first]),
+            end_s=float(times_s[last]),
+            frames=int(last - first),
+            reason="damaged: the decoder gave no picture",
+        )
+        for first, last in zip(edges[::2], edges[1::2], strict=True)
+    )
+
+
+def _decode_notices(opened: _Opened, seen: Scan) -> list[Notice]:
+    notices = []
+    if opened.cut_off is not None:
+        notices.append(
+            Notice(
+                code="truncated",
+                message=f"the file is cut off: {opened.cut_off.end_s:.1f} s were promised, "
+                f"{opened.info.duration_s:.1f} s are there; what is there was analysed",
+            )
+        )
+    if len(seen.missing):
+        notices.append(
+            Notice(
+                code="frames_lost",
+                message=f"{len(seen.missing)} of {len(opened.wanted)} wanted frames could not be decoded; "
+                "decode.lost says where",
+            )
+        )
+    return notices
+
+
+def _model_use(toolkit: Toolkit) -> ModelUse:
+    info = toolkit.encoder.info
+    return ModelUse(
+        name=info.name, version=info.version, space=info.space, dim=info.dim, device=info.device, dtype=info.dtype
+    )
+
+
+def _features(curve: curves.Curves, samples: Samples, toolkit: Toolkit) -> Features:
+    return Features(
+        pts_s=tuple(np.round(curve.pts_s, 6).tolist()),
+        signals=storable(curve),
+        embeddings=pack(samples.embeddings, samples.pts_s, toolkit.encoder.info.space),
+    )

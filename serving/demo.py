@@ -1,0 +1,52 @@
+"""`automations demo`: a video whose truth is known, its analysis, and the two side by side."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import track
+
+from pipeline.report import Report
+from pipeline.spec import AnalysisSpec, SegmentSpec
+from pipeline.synthesis import Encoding, write_video
+from serving import storyboard
+from serving.truth import Truth
+
+#: Ordinary web video: two-second groups, B-frames, scene-cut detection on.
+ENCODING = Encoding(gop=60, options={"preset": "veryfast", "crf": "20"})
+
+#: Room for the planted event and the runners-up.
+MAX_SEGMENTS = 3
+
+
+async def run(out: Path, console: Console) -> tuple[Report, Truth]:
+    """Render, analyse, print, and write the four files into `out`.
+
+    Raises:
+        VideoError: never for the video itself; ModelUnavailable where the bundled model is missing.
+    """
+    from serving.cli import analyze_with_bar
+    from serving.local import local_toolkit
+    from serving.page import write_page
+    from serving.report_console import print_beside_truth, print_report
+
+    out.mkdir(parents=True, exist_ok=True)
+    video = render(out / "video.mp4", console)
+    truth = storyboard.truth()
+    (out / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1))
+    spec = AnalysisSpec(model="bundled", segments=SegmentSpec(max_segments=MAX_SEGMENTS))
+    with local_toolkit(spec.model) as toolkit:
+        report = await analyze_with_bar(video, spec, toolkit, console)
+    (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+    write_page(report, video, out / "report.html")
+    print_report(report, console)
+    print_beside_truth(report, truth, console)
+    console.print(f"\nOpen [bold]{out / 'report.html'}[/bold] in a browser.", highlight=False)
+    return report, truth
+
+
+def render(path: Path, console: Console) -> Path:
+    """Draw and encode the storyboard."""
+    total = round(storyboard.duration_s() * storyboard.FPS)
+    frames = track(storyboard.frames(), "rendering the demo video", total=total, console=console, transient=True)
+    return write_video(path, frames, fps=storyboard.FPS, encoding=ENCODING, audio=storyboard.sound())

@@ -1,0 +1,29 @@
+"""Writes `report.html`: the report, its thumbnails, and the video beside it where there is one."""
+
+import os
+from pathlib import Path
+
+from pipeline.packets import read_index
+from pipeline.pictures import pictures
+from pipeline.report import Report
+from serving.report_html import Thumbnail, render_html
+
+#: Pictures on the time line, beside those of the segments.
+STRIP = 24
+
+
+def write_page(report: Report, video: Path, page: Path) -> None:
+    """Render the page; its thumbnails are decoded from `video`.
+
+    Raises:
+        VideoError: the video can no longer be read.
+    """
+    duration_s = report.video.duration_s
+    times_s = [segment.thumbnail_s for segment in report.segments]
+    times_s += [duration_s * (n + 0.5) / STRIP for n in range(STRIP)]
+    found = pictures(video, read_index(video), report.video, times_s)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    source = os.path.relpath(video.resolve(), page.parent.resolve())
+    page.write_text(
+        render_html(report, [Thumbnail(time_s=p.time_s, jpeg=p.jpeg) for p in found], source), encoding="utf-8"
+    )
