@@ -87,7 +87,10 @@ class Batcher:
                     break
                 items.append(item)
                 total += item.count
-            self._run(items, total)
+            # Those whose caller has given up meanwhile are left out; the others can no longer be cancelled.
+            items = [item for item in items if item.done.set_running_or_notify_cancel()]
+            if items:
+                self._run(items, sum(item.count for item in items))
 
     def _run(self, items: list[_Item], total: int) -> None:
         began = time.perf_counter()

@@ -178,7 +178,8 @@ def _times(rng: np.random.Generator, recipe: Recipe) -> np.ndarray:
         return times
     slow = np.repeat(rng.random(len(times) // 45 + 1) < 0.4, 45)[: len(times)]
     keep = ~slow | (np.arange(len(times)) % 3 == 0)
-    return np.round((times + rng.uniform(0, 0.3 / recipe.fps, len(times)))[keep] * 1000) / 1000
+    shaken = (times + rng.uniform(0, 0.3 / recipe.fps, len(times)))[keep]
+    return np.round((shaken - shaken[0]) * 1000) / 1000
 
 
 def build(folder: Path, seed: int, recipes: tuple[Recipe, ...] = RECIPES) -> list[Item]:

@@ -24,6 +24,9 @@ MIN_CHANGE = 5.0
 #: A blend may miss a picture in between by this share of the difference of the ends.
 MAX_MISFIT = 0.42
 
+#: The blend must miss the middle picture by this much less than either end does, motion allowed for.
+MAX_RATIO = 0.5
+
 #: Share of the way from A to B that single steps, motion allowed for, must add up to.
 MIN_PATH = 0.5
 
@@ -119,22 +122,24 @@ def dissolves(tones: np.ndarray, times_s: np.ndarray) -> list[Gradual]:
         tones: float32 [N, h, w, 3], see `change.tones`.
         times_s: float64 [N], seconds.
     """
-    if len(times_s) < 4 or times_s[-1] - times_s[0] < 3 * STEP_S:
+    picks = _on_grid(times_s)
+    if len(picks) < 5:
         return []
-    grid = np.arange(times_s[0], times_s[-1] + STEP_S / 2, STEP_S)
-    picks = np.clip(np.searchsorted(times_s, grid), 1, len(times_s) - 1)
-    picks -= grid - times_s[picks - 1] < times_s[picks] - grid
-    picks = np.unique(picks)
     pictures, moments = tones[picks], times_s[picks]
-    if len(picks) < 4:
-        return []
     small = _smaller(pictures)
-    steps = change(pictures[:-1], pictures[1:])
-    path = np.concatenate(([0.0], np.cumsum(steps)))
-    found = []
+    found: list[tuple[float, Gradual]] = []
     for half in _HALVES:
-        found += _of_length(pictures, small, moments, path, half)
+        found += _of_length(pictures, small, moments, half)
     return _best(found)
+
+
+def _on_grid(times_s: np.ndarray) -> np.ndarray:
+    """Places of the thumbnails nearest to every `STEP_S`, each once."""
+    if len(times_s) < 5:
+        return np.empty(0, np.int64)
+    grid = np.arange(times_s[0], times_s[-1] + STEP_S / 2, STEP_S)
+    right = np.clip(np.searchsorted(times_s, grid), 1, len(times_s) - 1)
+    return np.unique(right - (grid - times_s[right - 1] < times_s[right] - grid))
 
 
 def _smaller(tones: np.ndarray) -> np.ndarray:
@@ -144,56 +149,61 @@ def _smaller(tones: np.ndarray) -> np.ndarray:
     return boxes.mean(axis=(2, 4)).reshape(n, -1)
 
 
-def _of_length(pictures: np.ndarray, small: np.ndarray, moments: np.ndarray, path: np.ndarray, half: int) -> list[Gradual]:
-    """Dissolves whose ends are 2 * half grid steps apart."""
+def _of_length(pictures: np.ndarray, small: np.ndarray, moments: np.ndarray, half: int) -> list[tuple[float, Gradual]]:
+    """Dissolves whose ends are 2 * half grid steps apart, with their strength."""
     begins = np.arange(len(pictures) - 2 * half)
+    begins = begins[np.abs(small[begins + 2 * half] - small[begins]).mean(axis=1) >= MIN_CHANGE / 3]
+    shares, misfits = _blended(small, begins, half)
+    begins = begins[(np.abs(shares - 0.5) < 0.25) & (misfits < MAX_MISFIT)]
     if not len(begins):
         return []
-    ends = begins + 2 * half
-    travelled = path[ends] - path[begins]
-    begins, ends = begins[travelled >= MIN_PATH * MIN_CHANGE], ends[travelled >= MIN_PATH * MIN_CHANGE]
+    first, middle, last = pictures[begins], pictures[begins + half], pictures[begins + 2 * half]
+    apart = change(first, last)
+    share = _blended(small, begins, half)[0][:, None, None, None]
+    miss_blend = change(middle, first + share * (last - first))
+    miss_ends = np.minimum(change(middle, first), change(middle, last))
+    ratio = miss_blend / np.maximum(miss_ends, 0.5)
     found = []
-    if not len(begins):
-        return found
-    apart = change(pictures[begins], pictures[ends])
-    for begin, end, distance in zip(begins.tolist(), ends.tolist(), apart.tolist(), strict=True):
-        if distance < MIN_CHANGE or path[end] - path[begin] < MIN_PATH * distance:
-            continue
-        fit = _fit(small[begin : end + 1], moments[begin : end + 1])
-        if fit is None:
-            continue
-        misfit, start_s, end_s = fit
-        if misfit <= MAX_MISFIT:
-            found.append(Gradual(start_s, end_s, "dissolve", 1 - misfit))
+    for place in np.flatnonzero((apart >= MIN_CHANGE) & (ratio < MAX_RATIO) & (miss_ends > MIN_PATH * apart / 2)):
+        begin = int(begins[place])
+        fit = _ramp(small, moments, begin, half)
+        if fit is not None:
+            strength = float(apart[place] * (1 - ratio[place]))
+            found.append((strength, Gradual(*fit, "dissolve", float(1 - ratio[place]))))
     return found
 
 
-def _fit(small: np.ndarray, moments: np.ndarray) -> tuple[float, float, float] | None:
-    """(misfit, start_s, end_s) of the best ramp from the first to the last of `small` (float32 [K, D]), if it is one."""
-    way = small[-1] - small[0]
-    length = float(way @ way)
-    shares = (small - small[0]) @ way / length
-    rest = small - small[0] - shares[:, None] * way
-    misfits = np.sqrt((rest**2).sum(axis=1) / length)
-    inner = misfits[1:-1]
-    steps = np.diff(shares)
-    if steps.min() < -0.12 or steps.max() > 0.75:
+def _blended(small: np.ndarray, begins: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pictures `half` steps behind `begins`: (share of the later end, what the blend misses), float32 [K] each."""
+    way = small[begins + 2 * half] - small[begins]
+    part = small[begins + half] - small[begins]
+    length = np.maximum((way**2).sum(axis=1), 1e-6)
+    share = (part * way).sum(axis=1) / length
+    rest = part - share[:, None] * way
+    return share, np.sqrt((rest**2).sum(axis=1) / length)
+
+
+def _ramp(small: np.ndarray, moments: np.ndarray, begin: int, half: int) -> tuple[float, float] | None:
+    """(start_s, end_s) of the straight rise from the picture at `begin` to the one 2 * half steps later, if it is one."""
+    here = slice(begin, begin + 2 * half + 1)
+    way = small[here][-1] - small[here][0]
+    shares = (small[here] - small[here][0]) @ way / (way @ way)
+    if np.diff(shares).min() < -0.12 or np.diff(shares).max() > 0.75:
         return None
-    # The straight part of the ramp, carried on to 0 and 1, gives the true ends.
-    middle = (shares > 0.1) & (shares < 0.9)
-    if middle.sum() < 2:
+    inner = (shares > 0.1) & (shares < 0.9)
+    if inner.sum() < 2:
         return None
-    slope, offset = np.polyfit(moments[middle], shares[middle], 1)
+    slope, offset = np.polyfit(moments[here][inner], shares[inner], 1)
     if slope <= 0:
         return None
     start_s, end_s = -offset / slope, (1 - offset) / slope
-    return float(inner.max()), float(max(start_s, moments[0])), float(min(end_s, moments[-1]))
+    return float(max(start_s, moments[here][0])), float(min(end_s, moments[here][-1]))
 
 
-def _best(found: list[Gradual]) -> list[Gradual]:
-    """The best of those that overlap."""
+def _best(found: list[tuple[float, Gradual]]) -> list[Gradual]:
+    """The strongest of those that overlap."""
     kept: list[Gradual] = []
-    for one in sorted(found, key=lambda g: -g.score):
+    for _, one in sorted(found, key=lambda pair: -pair[0]):
         if all(one.end_s <= other.start_s or one.start_s >= other.end_s for other in kept):
             kept.append(one)
     return sorted(kept, key=lambda g: g.start_s)

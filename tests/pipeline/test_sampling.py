@@ -77,7 +77,9 @@ def test_a_policy_is_described_in_words():
     assert describe(Sampling(fps=2, max_frames=5)) == "uniform, 2 frame/s, at most 5 frames"
 
 
-@pytest.mark.parametrize("bad", [Sampling(fps=0), Sampling(fps=float("nan")), Sampling(max_frames=0), Sampling(tolerance_s=-1)])
+@pytest.mark.parametrize(
+    "bad", [Sampling(fps=0), Sampling(fps=float("nan")), Sampling(max_frames=0), Sampling(tolerance_s=-1)]
+)
 def test_nonsense_is_refused_with_the_field(bad):
     with pytest.raises(InvalidSpec, match=r"sampling\."):
         check(AnalysisSpec(sampling=bad))

@@ -1,0 +1,162 @@
+"""The engine: order, batching over videos, bounds, failures that reach their caller, lost frames that are counted."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from models.base import FrameModel, ModelInfo
+from pipeline.decode.pyav import PyAVDecoder
+from pipeline.dispatch import gather
+from pipeline.engine import EngineOptions, LocalEngine
+from pipeline.packets import read_index
+from pipeline.plans import plan
+from pipeline.sampling import choose
+from pipeline.spec import Sampling
+
+
+class MeanColour(FrameModel):
+    """A model small enough to check by hand; remembers the sizes of its batches."""
+
+    def __init__(self) -> None:
+        self.info = ModelInfo(name="mean", version="1", space="test", dim=3)
+        self.batches: list[int] = []
+
+    def run(self, pixels):
+        self.batches.append(len(pixels))
+        return pixels.reshape(len(pixels), -1, 3).mean(axis=1).astype(np.float32)
+
+
+class Broken(MeanColour):
+    def run(self, pixels):
+        raise RuntimeError("out of memory, say")
+
+
+class Short(MeanColour):
+    def run(self, pixels):
+        return super().run(pixels)[1:]
+
+
+def run(model, paths, fps=6.0, options=None):
+    """One `Gathered` a path, all through one engine at the same time."""
+
+    async def everything():
+        engine = LocalEngine({"mean": model}, PyAVDecoder(), options or EngineOptions(decode_threads=2, batch_size=64))
+        try:
+            jobs = []
+            for path in paths:
+                index = read_index(path)
+                rows = choose(index, Sampling(fps=fps))
+                jobs.append(gather(path, index, plan(index, rows, max_wanted=5), engine))
+            return await asyncio.gather(*jobs)
+        finally:
+            engine.close()
+
+    return asyncio.run(everything())
+
+
+def test_results_belong_to_their_frames_whatever_order_clips_finish_in(video):
+    path = video("h264-open-cfr")
+    index = read_index(path)
+    rows = choose(index, Sampling(fps=6))
+    model = MeanColour()
+    (gathered,) = run(model, [path])
+    np.testing.assert_allclose(gathered.pts_s, index.times_s[rows])
+    decoder = PyAVDecoder()
+    from pipeline.cutting import cut
+
+    reference = {}
+    for clip in cut(path, index, plan(index, rows)):
+        decoded = decoder.decode(clip)
+        reference |= dict(zip(decoded.rows, MeanColour().run(decoded.frames.pixels), strict=True))
+    np.testing.assert_array_equal(gathered.arrays["mean"], np.stack([reference[row] for row in rows.tolist()]))
+    assert len(gathered.missing) == 0
+
+
+def test_frames_of_several_videos_share_batches(video):
+    gate = threading.Event()
+
+    class Slow(MeanColour):
+        def run(self, pixels):
+            # The first batch waits until the others have gathered behind it.
+            if not self.batches:
+                gate.wait(2.0)
+            return super().run(pixels)
+
+    model = Slow()
+    paths = [video("h264-open-cfr"), video("vp9-cfr"), video("mpeg4-avi-cfr")]
+    options = EngineOptions(decode_threads=2, batch_size=64, clips_in_flight=12)
+    one, two, three = run(model, paths, options=options)
+    assert max(model.batches) > 5, "Clips hold at most 5 frames here, so a larger batch joins several"
+    assert {len(one.pts_s), len(two.pts_s), len(three.pts_s)} == {30}
+
+
+@pytest.mark.parametrize(("model", "says"), [(Broken(), "out of memory"), (Short(), "rows for")])
+def test_a_model_that_fails_fails_its_caller(video, model, says):
+    with pytest.raises((RuntimeError, ValueError), match=says):
+        run(model, [video("mjpeg-cfr")])
+
+
+def test_no_more_clips_are_decoded_than_allowed(video):
+    now, most, lock = 0, 0, threading.Lock()
+
+    class Watched(PyAVDecoder):
+        def decode(self, clip):
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            try:
+                return super().decode(clip)
+            finally:
+                with lock:
+                    now -= 1
+
+    async def everything():
+        path = video("h264-gop12-cfr")
+        index = read_index(path)
+        engine = LocalEngine({"mean": MeanColour()}, Watched(), EngineOptions(decode_threads=8, clips_in_flight=2))
+        try:
+            rows = choose(index, Sampling(fps=30))
+            return await gather(path, index, plan(index, rows, max_wanted=3), engine)
+        finally:
+            engine.close()
+
+    asyncio.run(everything())
+    assert most <= 2
+
+
+def test_a_frame_that_never_comes_out_is_missing_not_replaced(video):
+    class Forgetful(PyAVDecoder):
+        """Loses every picture in the second half of the video."""
+
+        def decode(self, clip):
+            from pipeline.frames import FrameBatch
+
+            decoded = super().decode(clip)
+            keep = decoded.frames.pts_s < 2.5
+            rows = tuple(row for row, kept in zip(decoded.rows, keep, strict=True) if kept)
+            frames = FrameBatch(decoded.frames.pixels[keep], decoded.frames.pts_s[keep])
+            return type(decoded)(frames=frames, rows=rows, strip=None, decode_s=0.0)
+
+    async def everything():
+        path = video("h264-gop12-cfr")
+        index = read_index(path)
+        engine = LocalEngine({"mean": MeanColour()}, Forgetful(), EngineOptions(decode_threads=1))
+        rows = choose(index, Sampling(fps=4))
+        try:
+            return index, rows, await gather(path, index, plan(index, rows), engine)
+        finally:
+            engine.close()
+
+    index, rows, gathered = asyncio.run(everything())
+    assert len(gathered.missing) == len(rows) - len(gathered.pts_s) > 0
+    assert (index.times_s[gathered.missing] >= 2.5).all()
+
+    from pipeline.analyze import lost_ranges
+
+    (lost,) = lost_ranges(index, rows, gathered.missing)
+    assert lost.frames == len(gathered.missing)
+    assert lost.start_s == pytest.approx(2.5)
+    assert lost.end_s == pytest.approx(index.duration_s)
