@@ -152,6 +152,7 @@ class OursEmbed(_Ours):
     async def _embed(self, path: Path) -> Answer:
         from pipeline.dispatch import gather
         from pipeline.packets import read_index
+        from pipeline.plans import plan
         from pipeline.probe import probe
         from pipeline.sampling import choose
         from pipeline.spec import Sampling
@@ -159,8 +160,8 @@ class OursEmbed(_Ours):
 
         index = read_index(path)
         info = probe(path, index)
-        wanted = choose(index, Sampling(fps=FRAMES_PER_S))
-        found = await gather(path, index, wanted, self._engine, rotation_deg=info.rotation_deg)
+        plans = plan(index, choose(index, Sampling(fps=FRAMES_PER_S)))
+        found = await gather(path, index, plans, self._engine, rotation_deg=info.rotation_deg)
         parts = {
             "decode_thread_s": found.decode_s,
             "preprocess_thread_s": found.preprocess_s,

@@ -6,6 +6,7 @@ preprocessed, everything in one call, the cheaper of eager open_clip and the pro
 colours, scaling, copies and every line of Python between the two are what an implementation adds to the floor.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,3 +155,7 @@ def bf16_factor(limit_s: float = 60.0) -> dict[str, float]:
         took[f"{name}_cpu_s"] = min(cost.cpu_s for cost in costs)
         took[f"{name}_wall_s"] = min(cost.wall_s for cost in costs)
     return took
+
+
+if __name__ == "__main__":
+    print(json.dumps(bf16_factor()))

@@ -45,6 +45,9 @@ class ClipModel:
     """What a bare label is put into, `{}` its place; the mean of the normalised vectors is the label's vector."""
     known_words: frozenset[str] | None
     """The words that the model was taught, lower case; None where it was taught on everything."""
+    preprocessing: Preprocessing
+    placement: Placement
+    """Where it runs, and why there."""
     preferred_batch: int
     """Frames from which on a batch is encoded at full speed."""
 
@@ -70,7 +73,7 @@ class ClipModel:
         self.prompt_templates = prompt_templates
         self.known_words = known_words
         self.likelihood = _likelihood(network)
-        self._preprocessing = Preprocessing.from_config(network.visual.preprocess_cfg)
+        self.preprocessing = Preprocessing.from_config(network.visual.preprocess_cfg)
         self._tokenizer = tokenizer
         self._tokenizing = threading.Lock()  # Hugging Face's fast tokenizers change themselves while they run
         self._device = torch.device(placement.device)
@@ -86,7 +89,7 @@ class ClipModel:
             name=name,
             version=version or checksum[:12],
             space=space_id(
-                architecture=architecture, weights=checksum, preprocessing=self._preprocessing.describe(), dim=dim
+                architecture=architecture, weights=checksum, preprocessing=self.preprocessing.describe(), dim=dim
             ),
             dim=dim,
             device=placement.device,
@@ -102,7 +105,7 @@ class ClipModel:
 
         Runs on the calling thread. On a GPU the copy is under way when this returns.
         """
-        frames = self._preprocessing(pixels)
+        frames = self.preprocessing(pixels)
         if self._device.type == "cuda" and frames.device.type == "cpu":
             return frames.pin_memory().to(self._device, non_blocking=True)
         return frames.to(self._device)
@@ -133,14 +136,14 @@ class ClipModel:
         return rows.numpy()
 
     def _image(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._run(lambda x: self._vision(self._preprocessing.normalise(x, self._dtype)), frames.to(self._device))
+        return self._run(lambda x: self._vision(self.preprocessing.normalise(x, self._dtype)), frames.to(self._device))
 
     @torch.inference_mode()
     def _run(self, tower: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         return functional.normalize(tower(x).to(torch.float32), dim=-1)
 
     def _blank(self) -> torch.Tensor:
-        return torch.zeros(1, 3, *self._preprocessing.size, device=self._device, dtype=self._dtype)
+        return torch.zeros(1, 3, *self.preprocessing.size, device=self._device, dtype=self._dtype)
 
 
 def weights_checksum(network: nn.Module) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ async def gather(
     plans: Sequence[ClipPlan],
     engine: Engine,
     *,
-    each: Callable[[ClipOutput], None] = lambda output: None,
+    each: Callable[[ClipOutput], Awaitable[None]] | None = None,
     **how: Any,
 ) -> Gathered:
     """Have the planned Clips decoded and run through the engine's models.
@@ -53,7 +53,7 @@ async def gather(
     not always the clean start that its container says.
 
     Args:
-        each: called on the event loop with every output as it comes; strips are handed out here and not kept.
+        each: awaited with every planned Clip's output as it comes; strips are handed out here and not kept.
         how: passed on to `pipeline.clips.cut`.
 
     Raises:
@@ -61,19 +61,18 @@ async def gather(
     """
     outputs: list[ClipOutput] = []
 
-    async def collect(index: PacketIndex, plans: Sequence[ClipPlan]) -> None:
-        async for output in run_clips(engine, cut(path, index, plans, **how)):
-            each(output)
-            outputs.append(dataclasses.replace(output, strip=None))
-
-    await collect(index, plans)
+    async for output in run_clips(engine, cut(path, index, plans, **how)):
+        if each is not None:
+            await each(output)
+        outputs.append(dataclasses.replace(output, strip=None))
     missing = np.empty(0, np.int64)
     if how.get("pixels", True) and plans:
         wanted = np.concatenate([planned.wanted for planned in plans])
         missing = _missing(wanted, outputs)
         if len(missing):
             earlier = _with_earlier_entries(index, missing)
-            await collect(earlier, plan(earlier, missing))
+            async for output in run_clips(engine, cut(path, earlier, plan(earlier, missing), **how)):
+                outputs.append(dataclasses.replace(output, strip=None))
             missing = _missing(wanted, outputs)
     return _join(outputs, missing)
 

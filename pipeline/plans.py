@@ -33,7 +33,7 @@ class ClipPlan:
     flush: np.ndarray
     """bool [R], start afresh before this row."""
     wanted: np.ndarray
-    """int64 [W], rows in time order."""
+    """int64 [W], rows in time order; empty in a Clip that is only glimpsed at."""
 
 
 def needed(index: PacketIndex, wanted: np.ndarray) -> np.ndarray:
@@ -60,14 +60,22 @@ def _spans(index: PacketIndex, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def plan(
-    index: PacketIndex, wanted: np.ndarray, max_wanted: int = MAX_WANTED, max_bytes: int = MAX_BYTES
+    index: PacketIndex,
+    wanted: np.ndarray,
+    *,
+    glimpsed: np.ndarray | None = None,
+    max_wanted: int = MAX_WANTED,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[ClipPlan, ...]:
-    """Cut the wanted rows (int64 [W], any order, each once) into Clips of bounded size, in decode order."""
-    if not len(wanted):
+    """Cut the wanted rows (int64 [W], any order, each once) into Clips of bounded size, in decode order.
+
+    The rows in `glimpsed` come out too, but are not wanted at full size: they are for the strip of thumbnails.
+    """
+    rows_out = np.unique(wanted if glimpsed is None else np.concatenate([wanted, glimpsed])).astype(np.int64)
+    if not len(rows_out):
         return ()
-    wanted = np.unique(wanted)
-    need = needed(index, wanted)
-    start, end = _spans(index, wanted)
+    need = needed(index, rows_out)
+    start, end = _spans(index, rows_out)
     starts = _clean_starts(index, need, start, end)
     is_wanted = np.zeros(len(index), bool)
     is_wanted[wanted] = True

@@ -4,19 +4,27 @@ Thumbnails of every picture that is decoded anyway are kept for one block only, 
 While one block's shots are refined, the next block is already being decoded.
 """
 
+import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dispatch import Gathered, gather
+from pipeline import shots as find
+from pipeline.dispatch import gather, join_strips
 from pipeline.engine import Engine
+from pipeline.frames import ClipOutput, Strip
 from pipeline.packets import PacketIndex
+from pipeline.plans import ClipPlan, plan
 from pipeline.report import Shot
 
 #: Length of a block, seconds.
 BLOCK_S = 120.0
+
+#: How much of the block before is looked at again, so that a transition at the border is seen whole; seconds.
+OVERLAP_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class Scan:
     shots: tuple[Shot, ...]
     packets: int
     packets_shots: int
+    """Packets fed to decoders for the sampled frames, and for placing the shots."""
     decode_s: float
     preprocess_s: float
     infer_s: float
@@ -51,43 +60,135 @@ async def scan(
 ) -> Scan:
     """Run the wanted rows (int64 [W], in time order) through the engine, and find shots if `shots`.
 
+    Args:
+        progress: called with (frames done, frames wanted) from the event loop.
+
     Raises:
         VideoError: as `gather`.
     """
-    parts: list[Gathered] = []
+    plans = plan(index, wanted, glimpsed=await asyncio.to_thread(find.first_rows, index, wanted) if shots else None)
+    finder = _ShotFinder(path, index, plans, engine) if shots else None
     done = 0
-    for block in blocks(index, wanted):
-        part = await gather(
-            path,
-            index,
-            block,
-            engine,
-            rotation_deg=rotation_deg,
-            glimpse=shots,
-            progress=lambda now, total, before=done: progress(before + now, len(wanted)),
-        )
-        done += len(block)
-        parts.append(part)
-    names = next((part.arrays for part in parts if part.arrays), {})
+
+    async def each(output: ClipOutput) -> None:
+        nonlocal done
+        done += len(output.rows)
+        progress(done, len(wanted))
+        if finder is not None:
+            await finder.add(output)
+
+    try:
+        seen = await gather(path, index, plans, engine, each=each, rotation_deg=rotation_deg, glimpse=shots)
+        found = await finder.finish() if finder is not None else find.shots((), index.duration_s)
+    finally:
+        if finder is not None:
+            finder.cancel()
     return Scan(
-        pts_s=np.concatenate([part.pts_s for part in parts]),
-        arrays={name: np.concatenate([part.arrays[name] for part in parts if part.arrays]) for name in names},
-        missing=np.concatenate([part.missing for part in parts]),
-        shots=(),
-        packets=sum(part.packets for part in parts),
-        packets_shots=0,
-        decode_s=sum(part.decode_s for part in parts),
-        preprocess_s=sum(part.preprocess_s for part in parts),
-        infer_s=sum(part.infer_s for part in parts),
-        analyse_s=0.0,
+        pts_s=seen.pts_s,
+        arrays=seen.arrays,
+        missing=seen.missing,
+        shots=found,
+        packets=seen.packets,
+        packets_shots=finder.packets if finder else 0,
+        decode_s=seen.decode_s + (finder.decode_s if finder else 0.0),
+        preprocess_s=seen.preprocess_s,
+        infer_s=seen.infer_s,
+        analyse_s=finder.analyse_s if finder else 0.0,
     )
 
 
-def blocks(index: PacketIndex, wanted: np.ndarray) -> list[np.ndarray]:
-    """The wanted rows in runs of about `BLOCK_S` seconds that begin where decoding can: no group is decoded twice."""
-    group = np.searchsorted(np.flatnonzero(index.entry), wanted, side="right")
-    number = (index.times_s[wanted] // BLOCK_S).astype(np.int64)
-    # A group belongs to the block of its first wanted frame.
-    first = np.concatenate(([True], group[1:] != group[:-1]))
-    number = np.maximum.accumulate(np.where(first, number, 0))
-    return np.split(wanted, np.flatnonzero(np.diff(number)) + 1)
+class _ShotFinder:
+    """Collects strips block by block, and refines one block while the next is being decoded."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], index: PacketIndex, plans: tuple[ClipPlan, ...], engine: Engine
+    ) -> None:
+        self._path, self._index, self._engine = path, index, engine
+        self._block_of = _blocks(index, plans)
+        self._waiting = np.bincount([self._block_of[planned.chain] for planned in plans])
+        self._strips: dict[int, list[Strip]] = {}
+        self._next = 0
+        self._task: asyncio.Task[None] | None = None
+        self._tail: Strip | None = None
+        self._owned_to_s = 0.0
+        self._found: list[find.Boundary] = []
+        self.packets = 0
+        self.decode_s = 0.0
+        self.analyse_s = 0.0
+
+    async def add(self, output: ClipOutput) -> None:
+        """Take a Clip's strip; waits while a whole block is behind."""
+        block = self._block_of[output.chain]
+        if output.strip is not None:
+            self._strips.setdefault(block, []).append(output.strip)
+        self._waiting[block] -= 1
+        while self._next < len(self._waiting) and self._waiting[self._next] == 0:
+            if self._task is not None:
+                await self._task
+            self._task = asyncio.create_task(self._refine(self._next))
+            self._next += 1
+
+    async def finish(self) -> tuple[Shot, ...]:
+        """The shots, once every Clip was added."""
+        if self._task is not None:
+            await self._task
+        return find.shots(tuple(self._found), self._index.duration_s)
+
+    def cancel(self) -> None:
+        """Stop what is under way; harmless when all is done."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _refine(self, block: int) -> None:
+        strips = self._strips.pop(block, [])
+        seen = join_strips([*([self._tail] if self._tail is not None else []), *strips])
+        if seen is None:
+            return
+        for number in range(find.ROUNDS):
+            rows = await self._timed(find.more_rows, self._index, seen, number)
+            if not len(rows):
+                continue
+            seen = join_strips([seen, *await self._glimpse(rows)]) or seen
+        found = await self._timed(find.boundaries, seen)
+        last = block == len(self._waiting) - 1
+        # What lies near the border is judged by the next block, which sees both sides of it.
+        owned_to_s = self._index.duration_s if last else float(seen.pts_s[-1]) - OVERLAP_S / 2
+        self._found += [b for b in found if self._owned_to_s <= b.time_s < owned_to_s]
+        self._owned_to_s = owned_to_s
+        kept = seen.pts_s >= seen.pts_s[-1] - OVERLAP_S
+        self._tail = None if last else Strip(seen.pts_s[kept], seen.thumbs[kept])
+
+    async def _timed(self, work: Callable, *args: object):
+        began = time.perf_counter()
+        try:
+            return await asyncio.to_thread(work, *args)
+        finally:
+            self.analyse_s += time.perf_counter() - began
+
+    async def _glimpse(self, rows: np.ndarray) -> list[Strip]:
+        """Thumbnails of these rows and of every other picture that comes out on the way."""
+        strips: list[Strip] = []
+
+        async def each(output: ClipOutput) -> None:
+            if output.strip is not None:
+                strips.append(output.strip)
+
+        plans = plan(self._index, np.empty(0, np.int64), glimpsed=rows)
+        gathered = await gather(self._path, self._index, plans, self._engine, each=each, pixels=False, glimpse=True)
+        self.packets += gathered.packets
+        self.decode_s += gathered.decode_s
+        return strips
+
+
+def _blocks(index: PacketIndex, plans: tuple[ClipPlan, ...]) -> dict[int, int]:
+    """chain -> its block: numbered from 0 without gaps, by where the chain begins in time."""
+    numbers = {}
+    for planned in plans:
+        if planned.part == 0:
+            numbers[planned.chain] = int(index.times_s[planned.rows[0]] // BLOCK_S)
+    order = {number: place for place, number in enumerate(sorted(set(numbers.values())))}
+    highest = 0
+    for chain in sorted(numbers):
+        highest = max(highest, order[numbers[chain]])
+        numbers[chain] = highest
+    return numbers

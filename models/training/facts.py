@@ -39,12 +39,16 @@ FACTS: tuple[tuple[str, ...], ...] = (
 )
 """The names of all facts, in the order of the vector. "never" is false of every scene: it is what unknown words mean."""
 
-TAUGHT: tuple[int, ...] = tuple(
-    i
-    for i, name in enumerate(FACTS)
-    if name[0] != "never"
-    and not (name[0] == "object" and (name[1:3] in HELD_OUT or (name[3] != ANY and name[4] != "some")))
-)
+def _is_taught(name: tuple[str, ...]) -> bool:
+    if name[0] != "object":
+        return name[0] != "never"
+    _, color, shape, size, count = name
+    if ANY in (color, shape):
+        return size == ANY or count == "some"
+    return (color, shape) not in HELD_OUT and size == ANY and count == "some"
+
+
+TAUGHT: tuple[int, ...] = tuple(i for i, name in enumerate(FACTS) if _is_taught(name))
 """The facts that training asks of every picture directly; nothing about a held-out pair is among them."""
 
 _INDEX = {name: i for i, name in enumerate(FACTS)}
@@ -89,8 +93,8 @@ def _count_bounds(scene: Scene, readable: bool, sharp: bool) -> tuple[np.ndarray
     low, high = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for item in scene.objects:
         # Sizes between the two words belong to neither for sure.
-        sure = np.array([1, item.size <= 0.20, item.size >= 0.42])
-        maybe = np.array([1, item.size < 0.28, item.size > 0.32])
+        sure = np.array([1, item.size <= 0.24, item.size >= 0.45])
+        maybe = np.array([1, item.size < 0.31, item.size > 0.36])
         cells = np.ix_((0, _COLOR_AXIS.index(item.color)), (0, _SHAPE_AXIS.index(item.shape)))
         low[cells] += sure
         high[cells] += maybe

@@ -24,15 +24,15 @@ MIN_CONTRAST = 90.0
 """Euclidean RGB distance below which two shades are not drawn one on the other."""
 
 _KINDS = {
-    "one": 0.30,
-    "copies": 0.17,
-    "mixed": 0.24,
-    "texture": 0.08,
+    "one": 0.40,
+    "copies": 0.13,
+    "mixed": 0.17,
+    "texture": 0.09,
     "text": 0.06,
     "gradient": 0.02,
     "blank": 0.03,
-    "static": 0.025,
-    "distractor": 0.075,
+    "static": 0.03,
+    "distractor": 0.07,
 }
 """The kinds of scene and how often each is drawn."""
 
@@ -89,13 +89,13 @@ def _background_for(kind: str, rng: np.random.Generator) -> Background:
             return Background("clouds" if rng.random() < 0.4 else "clutter", None, seed=_seed(rng))
         case _:
             draw = rng.random()
-            if draw < 0.68:
+            if draw < 0.78:
                 return _plain(rng, unnamed=0.4)
-            if draw < 0.80:
+            if draw < 0.86:
                 return _gradient(rng)
-            if draw < 0.88:
+            if draw < 0.92:
                 return _textured(rng)
-            return Background("clouds" if draw < 0.94 else "clutter", None, seed=_seed(rng))
+            return Background("clouds" if draw < 0.96 else "clutter", None, seed=_seed(rng))
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -150,14 +150,15 @@ def _visible(color: str, rgb: Rgb, background: Background) -> bool:
     return float(np.linalg.norm(steps - rgb, axis=1).min()) > MIN_CONTRAST
 
 
+# Smaller objects exist, but a model that sees 64 pixels cannot tell their shape, so they would only teach noise.
 def _objects(
     kind: str, rng: np.random.Generator, pairs: Sequence[Pair], background: Background
 ) -> tuple[Object, ...]:
     if kind == "one":
-        count, size_range = 1, (0.13, 0.85)
+        count, size_range = 1, (0.22, 0.85)
     else:
         count = int(rng.integers(2, 10 if kind == "copies" else 7))
-        size_range = (0.13, 0.42 if count < 5 else 0.27)
+        size_range = (0.2, 0.42 if count < 5 else 0.28)
     size = float(rng.uniform(*size_range))
     alike = _pick(rng, pairs, background)
     placed: list[Object] = []

@@ -19,16 +19,16 @@ STEP_S = 0.1
 _HALVES = (2, 3, 4, 6, 8, 10)
 
 #: The ends of a dissolve differ at least so much (see `change`).
-MIN_CHANGE = 5.0
+MIN_CHANGE = 6.0
 
 #: A blend may miss a picture in between by this share of the difference of the ends.
-MAX_MISFIT = 0.42
+MAX_MISFIT = 0.35
 
 #: The blend must miss the middle picture by this much less than either end does, motion allowed for.
-MAX_RATIO = 0.5
+MAX_RATIO = 0.45
 
-#: Share of the way from A to B that single steps, motion allowed for, must add up to.
-MIN_PATH = 0.5
+#: ... and by this much in the quick test that comes first.
+MAX_ROUGH_RATIO = 0.55
 
 #: A picture of one colour: spread of its rooted luma, grey levels.
 _FLAT = 6.0
@@ -56,6 +56,8 @@ class Gradual:
     """dissolve or fade."""
     score: float
     """0 to 1."""
+    inside: bool = True
+    """Whether there are pictures on both sides; false for a video that fades in or out."""
 
 
 def flat_pictures(tones: np.ndarray) -> np.ndarray:
@@ -65,26 +67,28 @@ def flat_pictures(tones: np.ndarray) -> np.ndarray:
     return (luma.std(axis=(1, 2)) < _FLAT) & ((level < _DARK) | (level > _BRIGHT))
 
 
-def fades(tones: np.ndarray, times_s: np.ndarray, flat: np.ndarray, plain: np.ndarray) -> list[Gradual]:
-    """Runs of bare colour with pictures on both sides, widened by the time the pictures take to fade.
+def fades(tones: np.ndarray, times_s: np.ndarray, flat: np.ndarray) -> list[Gradual]:
+    """Runs of bare colour, widened by the time the pictures beside them take to fade, in time order.
 
     Args:
         tones: float32 [N, h, w, 3], see `change.tones`.
         times_s: float64 [N], seconds.
         flat: bool [N], see `flat_pictures`.
-        plain: float32 [N-1], differences of neighbours.
     """
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flat.astype(np.int8), [0]))))
     spread = tones[..., 0].std(axis=(1, 2))
-    found = []
+    found: list[Gradual] = []
     for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if first == 0 or stop == len(times_s):
+        start_s = float(times_s[_follow(spread, times_s, first, -1)])
+        end_s = float(times_s[_follow(spread, times_s, stop - 1, 1)])
+        inside = first > 0 and stop < len(times_s)
+        if inside and end_s - start_s < MIN_FADE_S:
             continue
-        start = _follow(spread, times_s, first, -1)
-        end = _follow(spread, times_s, stop - 1, 1)
-        if times_s[end] - times_s[start] >= MIN_FADE_S:
-            found.append(Gradual(float(times_s[start]), float(times_s[end]), "fade", 1.0))
-    return _merged(found)
+        if found and start_s <= found[-1].end_s:
+            before = found.pop()
+            start_s, end_s, inside = before.start_s, max(before.end_s, end_s), before.inside and inside
+        found.append(Gradual(start_s, end_s, "fade", 1.0, inside))
+    return found
 
 
 def _follow(spread: np.ndarray, times_s: np.ndarray, place: int, way: int) -> int:
@@ -103,16 +107,6 @@ def _follow(spread: np.ndarray, times_s: np.ndarray, place: int, way: int) -> in
         if rising[step] > _FLAT and rising[ahead] - rising[step] <= (1 - _FADED) * rising[step]:
             return place + way * step
     return reach
-
-
-def _merged(found: list[Gradual]) -> list[Gradual]:
-    out: list[Gradual] = []
-    for one in found:
-        if out and one.start_s <= out[-1].end_s:
-            out[-1] = Gradual(out[-1].start_s, max(out[-1].end_s, one.end_s), "fade", 1.0)
-        else:
-            out.append(one)
-    return out
 
 
 def dissolves(tones: np.ndarray, times_s: np.ndarray) -> list[Gradual]:
@@ -157,19 +151,20 @@ def _of_length(pictures: np.ndarray, small: np.ndarray, moments: np.ndarray, hal
     begins = begins[(np.abs(shares - 0.5) < 0.25) & (misfits < MAX_MISFIT)]
     if not len(begins):
         return []
-    first, middle, last = pictures[begins], pictures[begins + half], pictures[begins + 2 * half]
-    apart = change(first, last)
-    share = _blended(small, begins, half)[0][:, None, None, None]
-    miss_blend = change(middle, first + share * (last - first))
-    miss_ends = np.minimum(change(middle, first), change(middle, last))
-    ratio = miss_blend / np.maximum(miss_ends, 0.5)
     found = []
-    for place in np.flatnonzero((apart >= MIN_CHANGE) & (ratio < MAX_RATIO) & (miss_ends > MIN_PATH * apart / 2)):
-        begin = int(begins[place])
-        fit = _ramp(small, moments, begin, half)
-        if fit is not None:
-            strength = float(apart[place] * (1 - ratio[place]))
-            found.append((strength, Gradual(*fit, "dissolve", float(1 - ratio[place]))))
+    for fine in (False, True):  # the sharper test on what passes the quick one
+        shares = _blended(small, begins, half)[0][:, None, None, None]
+        first, middle, last = pictures[begins], pictures[begins + half], pictures[begins + 2 * half]
+        apart = change(first, last, fine=fine)
+        miss_ends = np.minimum(change(middle, first, fine=fine), change(middle, last, fine=fine))
+        miss_blend = change(middle, first + shares * (last - first), fine=fine)
+        ratio = miss_blend / np.maximum(miss_ends, 0.5)
+        good = (apart >= MIN_CHANGE) & (ratio < (MAX_RATIO if fine else MAX_ROUGH_RATIO))
+        begins, apart, ratio = begins[good], apart[good], ratio[good]
+    for begin, distance, miss in zip(begins.tolist(), apart.tolist(), ratio.tolist(), strict=True):
+        ramp = _ramp(small, moments, begin, half)
+        if ramp is not None:
+            found.append((distance * (1 - miss), Gradual(*ramp, "dissolve", 1 - miss)))
     return found
 
 

@@ -51,8 +51,8 @@ def test_equals_open_clip_to_one_step(size: tuple[int, int], settings: dict[str,
     error = np.abs(ours.numpy() / 255.0 - by_open_clip(frames, settings))
     assert ours.dtype == torch.uint8
     assert error.max() <= 1.001 / 255
-    # Measured: at most 0.03 of a step on average; nearly all pixels are the same.
-    assert error.mean() <= 0.05 / 255
+    # Measured: 0.003 of a step on noise; 0.08 on one-pixel stripes, which fall on the edge between two values.
+    assert error.mean() <= 0.15 / 255
 
 
 def test_a_cut_computed_alone_is_the_cut_of_the_whole() -> None:

@@ -1,0 +1,119 @@
+"""Does memory grow with the length of a video?
+
+    python -m benchmarks memory [--minutes 5 60] [--model bundled]
+
+Each length is analysed in a fresh process, as `automations analyze` does it, and the peak of its resident memory (VmHWM)
+is read. The content is one minute repeated, so that only the length differs.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.corpus import long
+
+OUT = Path("benchmarks/results/memory.json")
+
+#: The longest video may need this share more than the shortest.
+GOAL = 0.10
+
+#: Where no bundled model is installed: small and untrained, because what it sees does not matter here.
+STAND_IN = "ViT-S-32-alt/random"
+
+MEBI = 2**20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Peak memory of a short and a long video."""
+    parser = argparse.ArgumentParser(prog="benchmarks memory", description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=int, nargs="+", default=[5, 60], help="lengths to compare")
+    parser.add_argument("--model", help=f"default: bundled where it is installed, else {STAND_IN}")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"result file (default {OUT})")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    model = args.model or default_model()
+    if args.child:
+        print(json.dumps(analysed(args.child, model)))
+        return 0
+    result = measure(sorted(args.minutes), model)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    for one in result["videos"]:
+        print(
+            f"{one['minutes']:4d} min: peak {one['peak_mib']:.0f} MiB ({one['loaded_mib']:.0f} MiB with the model loaded), "
+            f"report {one['report_mib']:.2f} MiB, {one['cpu_s']:.0f} CPU s"
+        )
+    print(f"growth {result['growth']:+.1%}, goal {GOAL:+.0%}: {'met' if result['met'] else 'missed'}")
+    return 0 if result["met"] else 1
+
+
+def measure(minutes: Sequence[int], model: str) -> dict[str, Any]:
+    """Everything, as it goes into the result file."""
+    found = []
+    for length in minutes:
+        path = long.written(length)
+        command = (sys.executable, "-m", "benchmarks.memory", "--child", str(path), "--model", model)
+        child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found.append({"minutes": length, "file_mib": round(path.stat().st_size / MEBI, 2)} | json.loads(child.stdout))
+    growth = found[-1]["peak_mib"] / found[0]["peak_mib"] - 1
+    return {
+        "machine": machine.record(),
+        "model": model,
+        "definition": "peak resident memory (VmHWM) of a fresh process that analyses one file; loaded_mib is the peak "
+        "before the analysis, after loading the model and embedding nothing",
+        "size": [long.WIDTH, long.HEIGHT],
+        "goal": f"{minutes[-1]} min within {GOAL:.0%} of {minutes[0]} min",
+        "growth": round(growth, 4),
+        "met": growth <= GOAL,
+        "videos": found,
+    }
+
+
+def analysed(path: Path, model: str) -> dict[str, Any]:
+    """Analyse `path` in this process; how much memory that took, MiB."""
+    from pipeline.analyze import analyze
+    from pipeline.schema import dumps
+    from pipeline.spec import AnalysisSpec
+    from serving.local import local_toolkit
+
+    with local_toolkit(model) as toolkit:
+        loaded = machine.peak_memory_bytes()
+        watch = machine.Stopwatch()
+        report = asyncio.run(analyze(path, AnalysisSpec(), toolkit))
+        peak = machine.peak_memory_bytes()
+        cost = watch.cost()
+    return {
+        "loaded_mib": round(loaded / MEBI, 1),
+        "peak_mib": round(peak / MEBI, 1),
+        "report_mib": round(len(dumps(report)) / MEBI, 2),
+        "frames": report.decode.frames_decoded,
+        "shots": len(report.shots),
+        "segments": len(report.segments),
+        "duration_s": round(report.video.duration_s, 3),
+        "cpu_s": round(cost.cpu_s, 2),
+        "wall_s": round(cost.wall_s, 2),
+        "others": round(cost.others, 3),
+    }
+
+
+def default_model() -> str:
+    """The bundled model where it is there."""
+    from models.errors import ModelError
+
+    try:
+        from models import catalog
+
+        catalog.load("bundled")
+    except ModelError:
+        return STAND_IN
+    return "bundled"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The command as its users run it: a real process, real videos, what it prints and how it exits."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def automations(*args: object, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run `automations` with these arguments."""
+    command = [sys.executable, "-c", "from serving.cli import main; main()", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
+
+
+def scene(number: int, time_s: float) -> np.ndarray:
+    """Three looks: a red disc, stripes, a blue square; the disc races between 2 and 4 s."""
+    picture = np.full((180, 320, 3), (245, 245, 245), np.uint8)
+    rows, columns = np.mgrid[:180, :320]
+    if number == 0:
+        x = 160 + (100 * np.sin(9 * time_s) if 2 <= time_s < 4 else 0)
+        picture[(rows - 90) ** 2 + (columns - x) ** 2 < 50**2] = (218, 30, 35)
+    elif number == 1:
+        picture[(columns // 20) % 2 == 0] = (36, 158, 58)
+    else:
+        picture[40:140, 110:210] = (34, 66, 214)
+    return picture
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    """Twelve seconds at 25 frames/s in three shots, with sound."""
+    frames = (scene(min(n // 125, 2), n / 25) for n in range(300))
+    rng = np.random.default_rng(3)
+    sound = (0.02 * rng.standard_normal(12 * AUDIO_RATE_HZ)).astype(np.float32)
+    sound[2 * AUDIO_RATE_HZ : 4 * AUDIO_RATE_HZ] *= 20
+    return write_video(
+        tmp_path_factory.mktemp("film") / "film.mp4", frames, fps=25, encoding=Encoding(gop=50), audio=sound
+    )
+
+
+@pytest.fixture(scope="module")
+def analysed(film) -> tuple[subprocess.CompletedProcess[str], Path, Path]:
+    """One run that writes everything: (process, report.json, report.html)."""
+    report, page = film.with_suffix(".json"), film.with_suffix(".html")
+    done = automations("analyze", film, "--model", "bundled", "--json", report, "--html", page, "--fps", 2)
+    return done, report, page
+
+
+def test_help_teaches():
+    done = automations("--help")
+    assert done.returncode == 0
+    for word in ("analyze", "demo", "rescore", "Exit codes"):
+        assert word in done.stdout
+
+
+def test_analyze_finds_what_is_there(analysed):
+    done, path, page = analysed
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
+    jsonschema.validate(report, schema)
+    assert {"video", "decode", "shots", "segments", "tags", "models", "timings", "warnings"} <= set(report)
+    assert [shot["start_s"] for shot in report["shots"]] == pytest.approx([0.0, 5.0, 10.0], abs=0.041)
+    assert report["shots"][-1]["end_s"] == pytest.approx(12.0)
+    assert report["decode"]["frames_decoded"] == report["decode"]["frames_wanted"] == 24
+    assert report["video"]["audio"]["codec"] == "aac"
+    best = report["segments"][0]
+    assert best["start_s"] < 4.0, "the racing disc with its noise is the key moment"
+    assert best["end_s"] > 2.0
+    assert sum(best["signals"].values()) == pytest.approx(best["score"], abs=1e-3)
+    labels = {tag["label"] for tag in report["tags"]}
+    assert {"red", "circle", "stripes", "blue", "square"} <= labels
+    assert page.read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_rescore_needs_no_video_and_follows_the_weights(analysed, film, tmp_path):
+    _, path, _ = analysed
+    copy = tmp_path / "report.json"
+    copy.write_bytes(path.read_bytes())
+    again = tmp_path / "again.json"
+    done = automations("rescore", copy, "--weights", "motion=0,novelty=0,quality=0,relevance=0,audio=1", "--json", again)
+    assert done.returncode == 0, done.stderr
+    segments = json.loads(again.read_text())["segments"]
+    assert all(set(name for name, part in s["signals"].items() if part > 0) <= {"audio"} for s in segments)
+    assert abs((segments[0]["start_s"] + segments[0]["end_s"]) / 2 - 3.0) < 1.5
+
+
+def test_own_labels_and_an_unknown_one(film, tmp_path):
+    target = tmp_path / "r.json"
+    done = automations("analyze", film, "--model", "bundled", "--labels", "red circle,giraffe", "--json", target)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(target.read_text())
+    tags = {tag["label"]: tag for tag in report["tags"] if tag["kind"] == "tag"}
+    assert set(tags) == {"red circle"}
+    assert tags["red circle"]["end_s"] == pytest.approx(5.0, abs=1.1)
+    assert any("giraffe" in notice["message"] for notice in report["warnings"])
+
+
+def test_several_videos_one_of_them_bad(film, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video at all\n" * 10)
+    folder = tmp_path / "out"
+    done = automations("analyze", bad, film, "--model", "bundled", "--json", folder)
+    assert done.returncode == 2
+    assert "[not_a_video]" in done.stderr
+    assert (folder / "film.mp4.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["analyze", "gone.mp4"], "no such file [not_found]"),
+        (["analyze", "README.md"], "[not_a_video]"),
+        (["analyze", "gone.mp4", "--weights", "glamour=2"], "unknown signal 'glamour'"),
+        (["analyze", "gone.mp4", "--weights", "motion=much"], "not of the form"),
+        (["analyze", "gone.mp4", "--fps", "0"], "sampling.fps"),
+        (["analyze", "gone.mp4", "--sampling", "best"], "not one of uniform, keyframes, snap"),
+        (["analyze", "gone.mp4", "--labels", "a", "--vocabulary", "b.toml"], "exclude each other"),
+        (["rescore", "README.md"], "not a report"),
+        (["rescore", "gone.json"], "cannot be read"),
+    ],
+)
+def test_refusals_are_one_typed_line_and_exit_code_2(args, says):
+    done = automations(*args)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_unknown_model_is_refused_by_name(film):
+    done = automations("analyze", film, "--model", "ViT-Z-99/nobody")
+    assert done.returncode == 2
+    assert "[model_unavailable]" in done.stderr
+    assert "Traceback" not in done.stderr
