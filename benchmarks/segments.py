@@ -8,6 +8,7 @@ counters read before and after.
 """
 
 import argparse
+import asyncio
 import hashlib
 import json
 import sys
@@ -18,10 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.corpus import events
+from pipeline.analyze import analyze
 from pipeline.decode.base import COUNTERS
 from pipeline.report import Report, Segment
 from pipeline.rescore import rescore
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, SegmentSpec
+from pipeline.toolkit import Toolkit
+from serving.local import local_toolkit
 
 CACHE = Path(".cache/events")
 IOU = 0.5
@@ -46,9 +50,10 @@ def iou(segment: Segment, start_s: float, end_s: float) -> float:
     return max(0.0, shared) / (max(segment.end_s, end_s) - min(segment.start_s, start_s))
 
 
-def measure(video: events.EventVideo, path: Path) -> Result:
+def measure(video: events.EventVideo, path: Path, toolkit: Toolkit) -> Result:
     """Analyse one video and compare with its truth."""
-    report = analyse(path, AnalysisSpec(segments=SegmentSpec(max_segments=len(video.events))))
+    spec = AnalysisSpec(segments=SegmentSpec(max_segments=len(video.events)))
+    report = asyncio.run(analyze(path, spec, toolkit))
     found = [
         asdict(event) | {"iou": max((iou(one, event.start_s, event.end_s) for one in report.segments), default=0.0)}
         for event in video.events
@@ -103,63 +108,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.segments", description=__doc__)
     parser.add_argument("--count", type=int, default=24, help="videos per seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="the first was tuned on, others held out")
+    parser.add_argument("--model", default="bundled")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/segments.json"))
     args = parser.parse_args(argv)
-    content = {"iou": IOU, "model": MODEL, "seeds": {}}
-    for position, seed in enumerate(args.seeds):
-        results = [measure(video, path) for video, path in rendered(seed, args.count)]
-        role = "development" if position == 0 else "hold-out"
-        content["seeds"][str(seed)] = {"role": role} | summary(results) | {"results": [asdict(one) for one in results]}
-        print(f"seed {seed} ({role}): {json.dumps(summary(results))}")
+    with local_toolkit(args.model) as toolkit:
+        content = {"iou": IOU, "model": f"{toolkit.encoder.info.name} {toolkit.encoder.info.version}", "seeds": {}}
+        for position, seed in enumerate(args.seeds):
+            results = [measure(video, path, toolkit) for video, path in rendered(seed, args.count)]
+            block = {"role": "hold-out" if position else "development"} | summary(results)
+            print(f"seed {seed}: {json.dumps(block)}", flush=True)
+            content["seeds"][str(seed)] = block | {"results": [asdict(one) for one in results]}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(content, indent=1) + "\n")
     recall = min(block["recall"] for block in content["seeds"].values())
     return 0 if recall >= 0.9 else 1
-
-
-# --- the one place to switch: replace by pipeline.analyze when it is there ------------------------------------------
-
-MODEL = "stand-in: colour layout"
-
-
-def analyse(path: Path, spec: AnalysisSpec) -> Report:
-    """A report without the engine: sequential decode, colour layouts for embeddings, no shots."""
-    import av
-
-    from models import frame_stats
-    from pipeline import audio, segments, signals
-    from pipeline.frames import Samples
-    from pipeline.packets import read_index
-    from pipeline.report import DecodeReport, Features, Timings, VideoInfo
-    from pipeline.rescore import storable
-
-    index = read_index(path)
-    with av.open(str(path)) as container:
-        pictures, times = [], []
-        start = None
-        for frame in container.decode(video=0):
-            start = frame.time if start is None else start
-            if frame.time - start >= len(times) - 1e-6:
-                pictures.append(frame_stats.FrameStats().run(frame.to_ndarray(format="rgb24")[None])[0])
-                times.append(frame.time - start)
-    stats = np.array(pictures)
-    layout = stats[:, frame_stats.LAYOUT] - 0.5
-    layout = np.concatenate([layout, np.full((len(layout), 1), 0.3)], axis=1)
-    vectors = (layout / np.linalg.norm(layout, axis=1, keepdims=True)).astype(np.float32)
-    loudness, _ = audio.measure(path, start_s=start, duration_s=index.duration_s)
-    curves = signals.measure(index, Samples(np.array(times), vectors, stats), loudness)
-    none = Timings(index_s=0, decode_s=0, preprocess_s=0, infer_s=0, analyse_s=0, total_s=0, realtime_factor=0)
-    return Report(
-        video=VideoInfo(
-            path=str(path), size_bytes=0, container="mp4", codec="h264", duration_s=index.duration_s, start_s=start,
-            width=0, height=0, coded_width=0, coded_height=0, rotation_deg=0, pixel_aspect=1, average_fps=0,
-            variable_rate=False, frames=len(index), keyframes=1,
-        ),
-        decode=DecodeReport(backend="", reason="", sampling="", frames_total=0, frames_wanted=0, frames_decoded=0, packets_fed=0),
-        shots=(), segments=segments.choose(curves, (), spec.segments, index.duration_s), tags=(), models=(),
-        timings=none, warnings=(), spec=spec,
-        features=Features(pts_s=tuple(curves.pts_s.tolist()), signals=storable(curves)),
-    )
 
 
 if __name__ == "__main__":

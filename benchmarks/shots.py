@@ -194,7 +194,9 @@ def main(argv: list[str] | None = None) -> int:
         "seeds": {},
     }
     for seed in args.seeds:
-        print(f"seed {seed} ({'tuned on it' if seed == TUNE else 'held out'}): F1 of cuts, of gradual ones, CPU seconds")
+        print(
+            f"seed {seed} ({'tuned on it' if seed == TUNE else 'held out'}): F1 of cuts, of gradual ones, CPU seconds"
+        )
         rows, totals = measure(build(args.corpus, seed), args.runs)
         print(json.dumps(totals, indent=1))
         record["seeds"][str(seed)] = {"totals": totals, "files": rows}
@@ -205,7 +207,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _cpu_model() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 if __name__ == "__main__":

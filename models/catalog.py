@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "ViT-B-32/laion2b_s34b_b79k"
 """What `auto` means where it can be had. The smallest CLIP that knows the world well: 66.6 % zero-shot ImageNet at
-9 GFLOP a frame, so that two cores without a GPU keep up with 20 frames a second; MIT licence, safetensors, 600 MB."""
+9 GFLOP a frame, so that two cores without a GPU keep up with 18 frames a second; MIT licence, safetensors, 600 MB."""
 
 BUNDLED = "bundled"
 

@@ -19,10 +19,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.base import Likelihood, ModelInfo, Pixels, space_id
+from models.base import FrameModel, Likelihood, ModelInfo, Pixels, TextModel, space_id
 from models.device import Placement, Workers, split
 from models.preprocess import Preprocessing
-from models.towers import fast_text, fast_vision
+from models.towers import fast_text, fast_vision, fold_
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
@@ -36,7 +36,7 @@ ROWS_A_PART = 400
 TEXTS_A_PART = 64
 
 
-class ClipModel:
+class ClipModel(FrameModel, TextModel):
     """A FrameModel and a TextModel. All methods may be called from several threads at once."""
 
     info: ModelInfo
@@ -78,6 +78,7 @@ class ClipModel:
         self._tokenizing = threading.Lock()  # Hugging Face's fast tokenizers change themselves while they run
         self._device = torch.device(placement.device)
         self._dtype = placement.torch_dtype
+        fold_(network)
         network = network.to(self._device, self._dtype)
         self._vision = fast_vision(network.visual) or network.encode_image
         self._text = fast_text(network) or network.encode_text

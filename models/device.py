@@ -65,8 +65,11 @@ def place(device: str | None = None, dtype: str | None = None) -> Placement:
     if dtype is not None and dtype not in DTYPES:
         raise NoSuchDevice(f"unknown arithmetic {dtype!r}: use one of {', '.join(DTYPES)}")
     name, why = _device(device)
-    if not name.startswith("cpu"):
-        return Placement(name, dtype or "bfloat16", why if dtype is None else f"{why}; {dtype} was asked for")
+    if name != "cpu":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        because = "bfloat16, which it computes natively" if native else "float32, because it has no native bfloat16"
+        told = because if dtype is None else f"{dtype} was asked for"
+        return Placement(name, dtype or ("bfloat16" if native else "float32"), f"{why}; {told}")
     workers = cpu_count()
     if dtype is not None:
         return Placement(name, dtype, f"{why}; {dtype} was asked for", workers)

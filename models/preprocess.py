@@ -2,6 +2,8 @@
 
 Equal to open_clip's PIL transform to 1/255 before normalisation (tests/models/test_preprocess.py says how equal),
 because torch's uint8 resize is Pillow's fixed-point algorithm. On a Zen 3 core a 1080p frame takes 1.7 ms, with PIL 18.
+Not as equal where one side must shrink and the other grow (a video 40 pixels wide, squashed): Pillow takes the sides in
+another order then, and what is cut to 0..255 in between differs, by 0.4/255 on average on noise and 22/255 at most.
 """
 
 from __future__ import annotations
@@ -120,8 +122,10 @@ class Preprocessing:
         elif frames.device.type == "cpu" and _UINT8_KERNELS:
             # Asked for fewer columns and rows at the scale of the whole, the kernel computes only those, bit for bit
             # the same: 10 % less work on 16:9, 35 % on 9:16. (What lies left of and above the crop cannot be spared.)
-            scale_h, scale_w = (to / of for to, of in zip(plan.resized, (height, width), strict=True))
-            resized = _KERNELS[self.interpolation](frames, [top + crop_h, left + crop_w], False, scale_h, scale_w)
+            sides = zip((height, width), plan.resized, (top + crop_h, left + crop_w), strict=True)
+            wanted = [_end(source, whole, end) for source, whole, end in sides]
+            scales = (whole / source for source, whole in zip((height, width), plan.resized, strict=True))
+            resized = _KERNELS[self.interpolation](frames, wanted, False, *scales)
         else:
             from torchvision.transforms.v2 import InterpolationMode
             from torchvision.transforms.v2.functional import resize
@@ -148,6 +152,12 @@ def _as_tensor(pixels: Pixels) -> torch.Tensor:
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
         raise ValueError(f"expected frames as uint8 [N, H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
     return pixels.permute(0, 3, 1, 2)
+
+
+def _end(source: int, whole: int, end: int) -> int:
+    """How many of the `whole` resized rows (or columns) to ask the kernel for, of which the first `end` are wanted."""
+    # A side whose length does not change is left out by the kernel, whatever the scale: never make it look like one.
+    return whole if source in (whole, end) else end
 
 
 def _three(values: Any) -> tuple[float, ...]:

@@ -16,10 +16,11 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
+from safetensors import SafetensorError
 
 from models.clip import ClipModel, Tokenizer, canonical
 from models.device import Placement
-from models.errors import BadWeights, MissingDependency, ModelError, UnknownModel
+from models.errors import BadWeights, MissingDependency, UnknownModel
 from models.hub import fetch
 
 CONFIG_FILE = "open_clip_config.json"
@@ -31,6 +32,19 @@ WORDS_FILE = "words.json"
 """`{"known": [word, ...]}`: all that the model was taught."""
 
 TAG_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+_MISFITS = (
+    SafetensorError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OSError,
+    EOFError,
+)
+"""What open_clip raises for a configuration or weights that are damaged or do not fit."""
 
 _seeding = threading.Lock()
 
@@ -129,24 +143,22 @@ def _build(
             open_clip.load_checkpoint(network, str(weights), weights_only=True)
         config = open_clip.get_model_config(source) | ({"quick_gelu": True} if quick_gelu else {})
         folder = Path(source.removeprefix("local-dir:")) if source.startswith("local-dir:") else None
-        return ClipModel(
-            network,
-            _tokenizer(source, folder),
-            name=name,
-            version=version,
-            architecture=canonical(config),
-            placement=placement,
-            known_words=_known_words(folder),
-        )
-    except ModelError:
-        raise
+        tokenizer, known_words = _tokenizer(source, folder), _known_words(folder)
     except ImportError as error:
         raise MissingDependency(f"{name} needs a package that is not installed: {error}") from error
     except pickle.UnpicklingError as error:
         raise BadWeights(f"{weights} holds more than tensors and was not opened: convert it to safetensors") from error
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, AttributeError) as error:
-        # open_clip raises these, and safetensors its own RuntimeError-like, for damaged or mismatched files alike.
+    except _MISFITS as error:
         raise BadWeights(f"{name} cannot be loaded from {weights or source}: {_first_line(error)}") from error
+    return ClipModel(
+        network,
+        tokenizer,
+        name=name,
+        version=version,
+        architecture=canonical(config),
+        placement=placement,
+        known_words=known_words,
+    )
 
 
 def _tokenizer(source: str, folder: Path | None) -> Tokenizer:

@@ -73,10 +73,14 @@ def measure(
 _STILL_BYTES_PER_S = 1000.0
 """A still picture costs an encoder less than this; differences below it say nothing."""
 _MOTION_WINDOW_S = 1.0
-_DOUBLING = 1.0
-"""Floor for the rate: log2, so a factor of two."""
-_TILE_FLOOR = 0.02
-"""Floor for the change of a colour layout: 5 levels of 255."""
+_RATE_FLOOR = 1.5
+"""Octaves. Calm scenes differ by one in what they cost (texture, a slow pan), a burst of motion adds two."""
+_TILE_FLOOR = 0.04
+"""Change of a colour layout between samples: 10 levels of 255."""
+_TILE_WINDOW_S = 3.0
+"""Two frames may look alike by chance; three seldom do."""
+_PACKET_SHARE = 0.6
+"""Packets see all frames, samples only one in many. The constants of this section: benchmarks/segments.py, seed 1."""
 
 
 def motion(evidence: Evidence) -> np.ndarray | None:
@@ -85,8 +89,10 @@ def motion(evidence: Evidence) -> np.ndarray | None:
     Compressed size is the classic motion proxy of the compressed domain (e.g. Yeo & Liu, "Rapid scene analysis on
     compressed video", 1995). Intra-only video has no such sizes, a single sample no such distance: either will do.
     """
-    found = [curve for curve in (_packet_motion(evidence), _tile_motion(evidence)) if curve is not None]
-    return np.mean(found, axis=0) if found else None
+    packets, tiles = _packet_motion(evidence), _tile_motion(evidence)
+    if packets is None or tiles is None:
+        return tiles if packets is None else packets
+    return _PACKET_SHARE * packets + (1.0 - _PACKET_SHARE) * tiles
 
 
 def _packet_motion(evidence: Evidence) -> np.ndarray | None:
@@ -106,7 +112,7 @@ def _packet_motion(evidence: Evidence) -> np.ndarray | None:
     # Per frame that is there, so that keyframes and the ends of the video leave no dent.
     per_frame = (spent[last] - spent[first]) / np.maximum(last - first, 1)
     rate = np.where(last > first, per_frame / frame_s, np.nan)
-    return normalise(np.log2(_STILL_BYTES_PER_S + fill(rate)), _DOUBLING)
+    return normalise(np.log2(_STILL_BYTES_PER_S + fill(rate)), _RATE_FLOOR)
 
 
 def _tile_motion(evidence: Evidence) -> np.ndarray | None:
@@ -121,62 +127,66 @@ def _tile_motion(evidence: Evidence) -> np.ndarray | None:
     sides = np.stack([np.append(np.nan, change), np.append(change, np.nan)])
     known = np.isfinite(sides)
     mean = np.where(known.any(0), np.where(known, sides, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-    return on_grid(normalise(fill(mean), _TILE_FLOOR), evidence)
+    curve = on_grid(normalise(fill(mean), _TILE_FLOOR), evidence)
+    cell_s = 2.0 * float(evidence.cells_s[0])
+    return binned(curve, cell_s, evidence.cells_s, _TILE_WINDOW_S)
 
 
 # --- novelty --------------------------------------------------------------------------------------------------------
 
 _CONTEXT = 512
 """Frames that stand for the whole video: keeps the cost linear in its length."""
-_NEAR_S, _FAR_S = 4.0, 16.0
-"""A moment against its surroundings: as long as a typical event, and four times that."""
-_COSINE_FLOOR = 0.05
+_NEAR_S, _SIDE_S = 3.0, 8.0
+"""A moment, and what it is compared with before and after: no longer than the shortest and the longest event."""
+_CONTRAST_FLOOR = 0.3
+"""Distance (1 - cosine) that two unlike scenes have in most embeddings."""
 _WIDTH = 0.5
 """Width of the kernel as a share of the video's mean distance: half of it still looks alike."""
+_LEAST_WIDTH = 0.05
+"""Distance below which frames look the same whatever the video."""
 _RARITY_FLOOR = 2.0
 """Nats: only frames that are e^2 = 7 times rarer than others are as novel as can be."""
 
 
 def novelty(evidence: Evidence) -> np.ndarray | None:
-    """How unlike the rest of the video a moment looks, and how unlike the seconds around it.
+    """How unlike the rest of the video a moment looks, and how unlike both what comes before and what comes after.
 
     The first is a Parzen estimate of how rare such frames are (Bishop, "Novelty detection and neural network
     validation", 1994), the second the contrast between a moment and its surroundings as in Foote, "Automatic audio
-    segmentation using a measure of audio novelty", 2000. Both on cosines of embeddings.
+    segmentation using a measure of audio novelty", 2000. Their geometric mean: a long take of its own is rare but like
+    its surroundings, one of many short takes is neither like them nor rare.
     """
     vectors, times_s = evidence.samples.embeddings, evidence.samples.pts_s
     if len(vectors) < 3:
         return None
     rare = normalise(_rarity(vectors), _RARITY_FLOOR)
-    different = normalise(_surroundings_contrast(vectors, times_s), _COSINE_FLOOR)
-    return on_grid((rare + different) / 2.0, evidence)
+    different = normalise(_surroundings_contrast(vectors, times_s), _CONTRAST_FLOOR)
+    return on_grid(np.sqrt(rare * different), evidence)
 
 
 def _rarity(vectors: np.ndarray) -> np.ndarray:
     """float32 [N, D] -> float64 [N]: minus the logarithm of the share of the video that looks like a frame."""
     context = vectors[np.unique(np.linspace(0, len(vectors) - 1, _CONTEXT).astype(int))]
     distance = np.maximum(1.0 - vectors @ context.T, 0.0)
-    width = max(_WIDTH * float(distance.mean()), _COSINE_FLOOR)
+    width = max(_WIDTH * float(distance.mean()), _LEAST_WIDTH)
     return -np.log(np.exp(-np.square(distance / width)).mean(1))
 
 
 def _surroundings_contrast(vectors: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """Distance between the mean vector near a sample and that of its surroundings: float64 [N]."""
+    """Distance between the mean vector near a sample and that of the more similar of its two sides: float64 [N]."""
     sums = np.concatenate([np.zeros((1, vectors.shape[1])), np.cumsum(vectors, axis=0, dtype=np.float64)])
 
-    def window(half_s: float) -> tuple[np.ndarray, np.ndarray]:
-        first = np.searchsorted(times_s, times_s - half_s, side="left")
-        last = np.searchsorted(times_s, times_s + half_s, side="right")
-        return sums[last] - sums[first], (last - first)[:, None]
+    def direction(begin_s: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
+        first = np.searchsorted(times_s, times_s + begin_s, side="left")
+        last = np.searchsorted(times_s, times_s + end_s, side="right")
+        total = sums[last] - sums[first]
+        return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9), last > first
 
-    near, near_count = window(_NEAR_S / 2.0)
-    wide, wide_count = window(_FAR_S / 2.0 + _NEAR_S / 2.0)
-    around = (wide - near) / np.maximum(wide_count - near_count, 1)
-    inside = near / near_count
-    cosine = (inside * around).sum(1) / np.maximum(
-        np.linalg.norm(inside, axis=1) * np.linalg.norm(around, axis=1), 1e-9
-    )
-    return np.where((wide_count > near_count)[:, 0], 1.0 - cosine, 0.0)
+    half, gap = _NEAR_S / 2.0, 1e-6
+    near, _ = direction(-half, half)
+    sides = [direction(-half - _SIDE_S, -half - gap), direction(half + gap, half + _SIDE_S)]
+    distance = np.min([np.where(there, 1.0 - (near * side).sum(1), np.inf) for side, there in sides], axis=0)
+    return np.where(np.isfinite(distance), distance, 0.0)
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------

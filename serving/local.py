@@ -1,6 +1,5 @@
 """Puts an analysis together for this process: the model that was asked for, a decoder, an engine. Composes, no more."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,23 +20,14 @@ def local_toolkit(model: str = "auto") -> Iterator[Toolkit]:
     from models.errors import ModelError
     from models.frame_stats import FrameStats
     from pipeline.decode.pyav import PyAVDecoder
-    from pipeline.engine import EngineOptions, LocalEngine
+    from pipeline.engine import LocalEngine
 
     try:
         loaded = catalog.load(model)
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     encoder = loaded.model
-    on_cpu = encoder.info.device == "cpu"
-    cores = os.cpu_count() or 1
-    # On a CPU, one single-threaded forward pass per core beats one pass over all cores: nothing waits at barriers
-    # while a decoder holds a core (benchmarks/results/job.json). A GPU takes one large batch at a time.
-    options = (
-        EngineOptions(infer_workers=cores, torch_threads=1, batch_size=16)
-        if on_cpu
-        else EngineOptions(infer_workers=1, batch_size=64)
-    )
-    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, PyAVDecoder(), options)
+    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, PyAVDecoder())
     try:
         yield Toolkit(
             engine=engine,

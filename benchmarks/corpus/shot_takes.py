@@ -71,9 +71,13 @@ def palette(rng: np.random.Generator, colours: int = 5) -> np.ndarray:
     """float32 [256, 3]: a smooth ramp through related colours, from dark to bright."""
     hue = rng.uniform(0, 180)
     hues = (hue + rng.normal(0, 25, colours)) % 180
-    hsv = np.stack([hues, rng.uniform(20, 200, colours), np.linspace(rng.uniform(10, 70), rng.uniform(150, 250), colours)], 1)
+    hsv = np.stack(
+        [hues, rng.uniform(20, 200, colours), np.linspace(rng.uniform(10, 70), rng.uniform(150, 250), colours)], 1
+    )
     rgb = cv2.cvtColor(hsv[None].astype(np.uint8), cv2.COLOR_HSV2RGB)[0].astype(np.float32)
-    return np.stack([np.interp(np.linspace(0, colours - 1, 256), np.arange(colours), rgb[:, c]) for c in range(3)], 1).astype(np.float32)
+    return np.stack(
+        [np.interp(np.linspace(0, colours - 1, 256), np.arange(colours), rgb[:, c]) for c in range(3)], 1
+    ).astype(np.float32)
 
 
 def _paint(field: np.ndarray, ramp: np.ndarray) -> np.ndarray:
@@ -109,7 +113,9 @@ def background(rng: np.random.Generator, kind: str, h: int, w: int, ramp: np.nda
         for _ in range(12):
             bw, bh = int(w * rng.uniform(0.04, 0.2)), int(h * rng.uniform(0.08, 0.35))
             x, top = int(rng.integers(0, w - bw)), int(rng.integers(0, h - bh))
-            picture[top : top + bh, x : x + bw] = ramp[rng.integers(0, 256)] * (0.8 + 0.4 * fractal(rng, bh, bw)[..., None])
+            picture[top : top + bh, x : x + bw] = ramp[rng.integers(0, 256)] * (
+                0.8 + 0.4 * fractal(rng, bh, bw)[..., None]
+            )
     elif kind == "fog":
         picture = ramp[170] + (picture - ramp[128]) * rng.uniform(0.08, 0.2) + 30 * (y - 0.5)[..., None]
     elif kind == "night":
@@ -119,7 +125,9 @@ def background(rng: np.random.Generator, kind: str, h: int, w: int, ramp: np.nda
             cv2.circle(picture, centre, int(rng.integers(1, h // 40 + 2)), tuple(rng.uniform(80, 255, 3)), -1)
         picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)
     elif kind == "foliage":
-        picture = _paint(np.clip(0.5 + 1.2 * (fractal(rng, h, w, 0.1, 11) - 0.5), 0, 1), ramp) * (0.6 + 0.5 * field[..., None])
+        picture = _paint(np.clip(0.5 + 1.2 * (fractal(rng, h, w, 0.1, 11) - 0.5), 0, 1), ramp) * (
+            0.6 + 0.5 * field[..., None]
+        )
     elif kind == "slide":
         picture = np.ascontiguousarray(np.full((h, w, 3), ramp[250]) * (1 - 0.1 * y[..., None])).astype(np.uint8)
         for row in range(int(rng.integers(4, 11))):
@@ -156,7 +164,13 @@ def sprite(rng: np.random.Generator, height: int, width: int, size: float, ramp:
     mask = cv2.GaussianBlur(mask, (0, 0), max(1, side / 120))
     pixels = _paint(fractal(rng, side, side, 1.2), ramp) * rng.uniform(0.6, 1.1)
     speed = (rng.normal(0, 0.08), rng.normal(0, 0.02))
-    return Sprite(pixels.astype(np.float32), mask[..., None], (rng.uniform(0.2, 0.8), rng.uniform(0.5, 0.8)), speed, rng.uniform(0, 0.02))
+    return Sprite(
+        pixels.astype(np.float32),
+        mask[..., None],
+        (rng.uniform(0.2, 0.8), rng.uniform(0.5, 0.8)),
+        speed,
+        rng.uniform(0, 0.02),
+    )
 
 
 def new_take(rng: np.random.Generator, height: int, width: int, length_s: float) -> Take:
@@ -181,7 +195,9 @@ def new_take(rng: np.random.Generator, height: int, width: int, length_s: float)
 
 def related_take(rng: np.random.Generator, other: Take, height: int, width: int, length_s: float) -> Take:
     """A take of the same place: another framing, other things in front of it, or another place in the same colours."""
-    base = replace(other, gain_steps=(), flashes=(), caption_s=None, phase=rng.uniform(0, 7), angle=rng.uniform(0, 2 * np.pi))
+    base = replace(
+        other, gain_steps=(), flashes=(), caption_s=None, phase=rng.uniform(0, 7), angle=rng.uniform(0, 2 * np.pi)
+    )
     way = rng.integers(0, 3)
     if way == 0:
         take = replace(base, scale=base.scale * rng.uniform(1.35, 1.8), offset=tuple(rng.uniform(-0.8, 0.8, 2)))
@@ -189,7 +205,9 @@ def related_take(rng: np.random.Generator, other: Take, height: int, width: int,
         things = tuple(sprite(rng, height, width, rng.uniform(0.6, 1.0), palette(rng)) for _ in range(2))
         take = replace(base, sprites=things)
     else:
-        flipped = np.ascontiguousarray(base.canvas[:, ::-1] if rng.random() < 0.5 else np.roll(base.canvas, base.canvas.shape[1] // 2, 1))
+        flipped = np.ascontiguousarray(
+            base.canvas[:, ::-1] if rng.random() < 0.5 else np.roll(base.canvas, base.canvas.shape[1] // 2, 1)
+        )
         take = replace(base, canvas=flipped, sprites=base.sprites[:1])
     return _with_traps(rng, take, height, width, length_s)
 
@@ -205,7 +223,10 @@ def _with_traps(rng: np.random.Generator, take: Take, height: int, width: int, l
     flashes = [(when(), int(rng.integers(1, 4)), rng.uniform(0.4, 1.0)) for _ in range(int(rng.random() < 0.2))]
     if flashes and rng.random() < 0.4:
         flashes.append((flashes[0][0] + 0.25, 1, rng.uniform(0.4, 1.0)))
-    gains = tuple((when(), float(rng.choice([0.0, 0.15, 0.5, 1.0])), rng.uniform(0.55, 1.6)) for _ in range(int(rng.random() < 0.2)))
+    gains = tuple(
+        (when(), float(rng.choice([0.0, 0.15, 0.5, 1.0])), rng.uniform(0.55, 1.6))
+        for _ in range(int(rng.random() < 0.2))
+    )
     passers = ()
     if rng.random() < 0.18:
         speed = float(rng.choice([-1, 1])) * rng.uniform(1.5, 4.0)
@@ -215,7 +236,9 @@ def _with_traps(rng: np.random.Generator, take: Take, height: int, width: int, l
     return replace(take, flashes=tuple(flashes), gain_steps=gains, sprites=take.sprites + passers, caption_s=caption)
 
 
-def render(take: Take, at_s: float, fps: float, height: int, width: int, rng: np.random.Generator, length_s: float) -> np.ndarray:
+def render(
+    take: Take, at_s: float, fps: float, height: int, width: int, rng: np.random.Generator, length_s: float
+) -> np.ndarray:
     """float32 [height, width, 3] in 0..255: the take at `at_s` seconds, without grain."""
     dx, dy, zoom = _camera(take, at_s, length_s)
     scale = take.scale * zoom
@@ -224,7 +247,11 @@ def render(take: Take, at_s: float, fps: float, height: int, width: int, rng: np
     cy = CANVAS_H * height / 2 + np.clip(take.offset[1] * room_y + dy * height, -room_y, room_y)
     to_canvas = np.float32([[1 / scale, 0, cx - width / 2 / scale], [0, 1 / scale, cy - height / 2 / scale]])
     picture = cv2.warpAffine(
-        take.canvas, to_canvas, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+        take.canvas,
+        to_canvas,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
     )
     if take.camera == "whip" and _whipping(at_s, length_s):
         picture = cv2.blur(picture, (max(3, width // 30), 1))
@@ -233,7 +260,10 @@ def render(take: Take, at_s: float, fps: float, height: int, width: int, rng: np
         age = at_s - thing.enter_s
         if age >= 0:
             sway = thing.wobble * np.sin(4 * age + take.phase)
-            x, y = thing.start[0] + thing.speed[0] * age - dx * 0.7, thing.start[1] + thing.speed[1] * age + sway - dy * 0.7
+            x, y = (
+                thing.start[0] + thing.speed[0] * age - dx * 0.7,
+                thing.start[1] + thing.speed[1] * age + sway - dy * 0.7,
+            )
             _paste(picture, thing, int(x * width), int(y * height))
     if take.caption_s is not None and at_s >= take.caption_s:
         bar = picture[int(height * 0.8) : int(height * 0.93), int(width * 0.06) : int(width * 0.6)]
@@ -264,7 +294,11 @@ def _camera(take: Take, t: float, length_s: float) -> tuple[float, float, float]
     if take.camera == "whip":
         return 0.6 * np.sign(x) * np.clip((t - length_s / 2 + 0.2) / 0.4, 0, 1) + 0.01 * np.sin(5 * t), 0.0, 1.0
     if take.camera == "zoom":
-        return 0.0, 0.0, float(np.exp((0.12 + 0.2 * (p % 1)) * t * np.sign(y))) if y > 0 else 1.25 * float(np.exp(-0.08 * t))
+        return (
+            0.0,
+            0.0,
+            float(np.exp((0.12 + 0.2 * (p % 1)) * t * np.sign(y))) if y > 0 else 1.25 * float(np.exp(-0.08 * t)),
+        )
     sway = {"handheld": 0.01, "shaky": 0.03}.get(take.camera, 0.0)
     wave_x = np.sin(7 * t + p) + 0.6 * np.sin(17 * t + 2 * p) + 0.4 * np.sin(31 * t)
     wave_y = np.sin(8 * t + 2 * p) + 0.6 * np.sin(19 * t + p) + 0.4 * np.sin(29 * t)

@@ -62,12 +62,16 @@ def _x264(gop: int, crf: int = 23, preset: str = "veryfast", **options: str) -> 
 
 
 def _x265(gop: int, params: str = "") -> Encoding:
-    return Encoding("libx265", gop=gop, options={"preset": "veryfast", "crf": "27", "x265-params": f"log-level=error{params}"})
+    return Encoding(
+        "libx265", gop=gop, options={"preset": "veryfast", "crf": "27", "x265-params": f"log-level=error{params}"}
+    )
 
 
 def _vpx(codec: str, gop: int) -> Encoding:
     # libvpx ends single-pass quality mode with `b:v 0`; PyAV would set a rate of its own.
-    return Encoding(codec, gop=gop, options={"deadline": "realtime", "cpu-used": "7", "crf": "30"}, bit_rate_bps=1_200_000)
+    return Encoding(
+        codec, gop=gop, options={"deadline": "realtime", "cpu-used": "7", "crf": "30"}, bit_rate_bps=1_200_000
+    )
 
 
 _NO_SCENE_CUT = {"sc_threshold": "0"}
@@ -80,7 +84,9 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("h264-gop250-fixed", ".mp4", 30, _x264(250, **_NO_SCENE_CUT)),
     Recipe("h264-gop60-rapid", ".mp4", 30, _x264(60), pace_s=1.4),
     Recipe("h264-60fps-720p", ".mp4", 60, _x264(120), height=720, seconds=24),
-    Recipe("h264-50fps-live", ".ts", 50, _x264(50, preset="superfast", tune="zerolatency", **_NO_SCENE_CUT), seconds=30),
+    Recipe(
+        "h264-50fps-live", ".ts", 50, _x264(50, preset="superfast", tune="zerolatency", **_NO_SCENE_CUT), seconds=30
+    ),
     Recipe("h264-low-rate", ".mp4", 30, _x264(90, crf=35)),
     Recipe("h264-vfr", ".mkv", 30, _x264(120), variable=True),
     Recipe("hevc-gop60", ".mp4", 25, _x265(60)),
@@ -90,7 +96,13 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe("mpeg4-avi", ".avi", 25, Encoding("mpeg4", gop=12, options={"qmin": "3"}, bit_rate_bps=2_000_000)),
     Recipe("mpeg4-avi-gop250", ".avi", 30, Encoding("mpeg4", gop=250, b_frames=2, bit_rate_bps=2_000_000)),
     Recipe("mpeg2-ts", ".ts", 25, Encoding("mpeg2video", gop=15, b_frames=2, bit_rate_bps=3_000_000), gradual=0.3),
-    Recipe("mjpeg", ".mov", 24, Encoding("mjpeg", pixel_format="yuvj420p", options={"q": "5"}, bit_rate_bps=8_000_000), seconds=24),
+    Recipe(
+        "mjpeg",
+        ".mov",
+        24,
+        Encoding("mjpeg", pixel_format="yuvj420p", options={"q": "5"}, bit_rate_bps=8_000_000),
+        seconds=24,
+    ),
 )
 
 
@@ -103,7 +115,9 @@ class _Span:
     length_s: float
 
 
-def _plan(rng: np.random.Generator, recipe: Recipe, times: np.ndarray, width: int) -> tuple[list[_Span], list[Transition]]:
+def _plan(
+    rng: np.random.Generator, recipe: Recipe, times: np.ndarray, width: int
+) -> tuple[list[_Span], list[Transition]]:
     """Takes one after the other, and the boundaries between them, snapped to frames."""
     duration = float(times[-1] + 1 / recipe.fps)
     moments: list[Transition] = []
@@ -146,8 +160,10 @@ def _frames(rng: np.random.Generator, recipe: Recipe, spans, moments, times: np.
     for t in times:
         number = sum(1 for m in moments if t >= m.time_s - 1e-6)
         near = [(i, m) for i, m in enumerate(moments) if m.length_s and abs(t - m.time_s) < m.length_s / 2]
+
         def view(span: _Span, now: float = float(t)) -> np.ndarray:
             return render(span.take, now - span.start_s, recipe.fps, *shape, rng, span.length_s)
+
         grain = spans[number].take.grain
         if near:
             index, moment = near[0]
@@ -195,7 +211,9 @@ def build(folder: Path, seed: int, recipes: tuple[Recipe, ...] = RECIPES) -> lis
             times = _times(rng, recipe)
             spans, moments = _plan(rng, recipe, times, width)
             frames = _frames(rng, recipe, spans, moments, times, width)
-            write_video(path, frames, fps=recipe.fps, encoding=recipe.encoding, times_s=times if recipe.variable else None)
+            write_video(
+                path, frames, fps=recipe.fps, encoding=recipe.encoding, times_s=times if recipe.variable else None
+            )
             rows = [{**asdict(m), "kind": m.kind.split()[0]} for m in moments]
             truth.write_text(json.dumps({"duration_s": float(times[-1] + 1 / recipe.fps), "transitions": rows}))
         record = json.loads(truth.read_text())

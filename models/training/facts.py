@@ -93,8 +93,8 @@ def _count_bounds(scene: Scene, readable: bool, sharp: bool) -> tuple[np.ndarray
     low, high = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for item in scene.objects:
         # Sizes between the two words belong to neither for sure.
-        sure = np.array([1, item.size <= 0.24, item.size >= 0.45])
-        maybe = np.array([1, item.size < 0.31, item.size > 0.36])
+        sure = np.array([1, item.size <= 0.28, item.size >= 0.48])
+        maybe = np.array([1, item.size < 0.34, item.size > 0.40])
         cells = np.ix_((0, _COLOR_AXIS.index(item.color)), (0, _SHAPE_AXIS.index(item.shape)))
         low[cells] += sure
         high[cells] += maybe

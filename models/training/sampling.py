@@ -155,10 +155,10 @@ def _objects(
     kind: str, rng: np.random.Generator, pairs: Sequence[Pair], background: Background
 ) -> tuple[Object, ...]:
     if kind == "one":
-        count, size_range = 1, (0.22, 0.85)
+        count, size_range = 1, (0.28, 0.85)
     else:
         count = int(rng.integers(2, 10 if kind == "copies" else 7))
-        size_range = (0.2, 0.42 if count < 5 else 0.28)
+        size_range = (0.22, 0.42 if count < 5 else 0.28)
     size = float(rng.uniform(*size_range))
     alike = _pick(rng, pairs, background)
     placed: list[Object] = []

@@ -19,7 +19,9 @@ from torch.nn import functional as F
 
 from models.training.batches import Batch, Batches
 from models.training.captions import known_words
-from models.training.facts import TAUGHT
+from models.training.facts import ANY, TAUGHT, fact
+from models.training.outlines import SHAPES
+from models.training.scenes import COLORS
 from models.training.tokenizer import BPE_FILE, CONTEXT_LENGTH, load_tokenizer, write_bpe
 
 CHECKPOINT = "checkpoint.pt"
@@ -43,7 +45,7 @@ class TrainingConfig:
     """Processes that learn side by side, one core each; their gradients are averaged after every step."""
     images: int = 32
     """Images a step and shard; captions are twice as many."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 8e-4
     weight_decay: float = 0.05
     warmup_steps: int = 100
     image_size: int = 64
@@ -126,21 +128,35 @@ def pair_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return (F.softplus(-logits * truth) * weights).sum() / weights.sum()
 
 
-class FactTable(torch.nn.Module):
-    """One learnt vector for each plain fact: a text tower without words, which teaches the vision tower early on.
+class PlainQuestions(torch.nn.Module):
+    """Asks the vision tower about plain facts, without words, while it learns; thrown away afterwards.
 
-    It is thrown away after training; the captions have found the same places by then.
+    Two towers that both start from nothing learn slowly from each other. Here the vision tower is told directly what
+    is in the picture, and for colours and shapes which ones, which gives it features for the words to find.
     """
 
-    def __init__(self, facts: int, embed_dim: int) -> None:
+    def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.vectors = torch.nn.Parameter(torch.randn(facts, embed_dim) * embed_dim**-0.5)
-        self.scale = torch.nn.Parameter(torch.tensor(math.log(10.0)))
-        self.bias = torch.nn.Parameter(torch.full((facts,), -4.0))
+        self.facts = torch.nn.Linear(embed_dim, len(TAUGHT))
+        torch.nn.init.constant_(self.facts.bias, -2.0)
+        self.choices = torch.nn.Linear(embed_dim, len(COLORS) + len(SHAPES))
+        self._colors = [TAUGHT.index(fact("object", color, ANY, ANY, "some")) for color in COLORS]
+        self._shapes = [TAUGHT.index(fact("object", ANY, shape, ANY, "some")) for shape in SHAPES]
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings [images, embed_dim] to logits [images, facts]."""
-        return self.scale.exp() * images @ F.normalize(self.vectors, dim=-1).T + self.bias
+    def forward(self, images: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+        """Loss from raw embeddings [images, embed_dim] and answers int8 [images, len(TAUGHT)]."""
+        colors, shapes = self.choices(images).split([len(COLORS), len(SHAPES)], dim=1)
+        which = _which_loss(colors, answers[:, self._colors]) + _which_loss(shapes, answers[:, self._shapes])
+        return pair_loss(self.facts(images), answers) + which
+
+
+def _which_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with what is there, evenly shared; over the images where something is, and nothing is unclear."""
+    true = (answers > 0).float()
+    asked = (true.sum(dim=1) > 0) & (answers != 0).all(dim=1)
+    if not asked.any():
+        return logits.sum() * 0.0
+    return F.cross_entropy(logits[asked], true[asked] / true[asked].sum(dim=1, keepdim=True))
 
 
 class Trained(NamedTuple):
@@ -160,6 +176,8 @@ class Progress:
     """Steps done."""
     loss: float
     """Loss of the last step, captions only."""
+    taught: float
+    """Loss of the last step, plain questions only."""
     elapsed_s: float
     done: float
     """Share of the learning-rate schedule that is behind, 0 to 1."""
@@ -168,7 +186,7 @@ class Progress:
 def report_progress(progress: Progress) -> None:
     """A line on stderr every 50 steps: logging is not set up in the processes that train."""
     if progress.step % 50 == 0:
-        text = f"step {progress.step}  loss {progress.loss:.4f}  {progress.done:.1%}  {progress.elapsed_s:.0f} s\n"
+        text = f"step {progress.step}  loss {progress.loss:.4f} {progress.taught:.3f}  {progress.done:.1%}  {progress.elapsed_s:.0f} s\n"
         sys.stderr.write(text)
         sys.stderr.flush()
 
@@ -231,8 +249,8 @@ def _train_shard(
     model = build_model(config, tokenizer.vocab_size).to(memory_format=torch.channels_last).train()
     if start_from is not None:
         model.load_state_dict(torch.load(start_from)["weights"])
-    table = FactTable(len(TAUGHT), config.embed_dim)
-    parameters = [*model.parameters(), *table.parameters()]
+    questions = PlainQuestions(config.embed_dim)
+    parameters = [*model.parameters(), *questions.parameters()]
     decayed = [p for p in parameters if p.ndim >= 2]
     others = [p for p in parameters if p.ndim < 2]
     optimizer = torch.optim.AdamW(
@@ -248,10 +266,11 @@ def _train_shard(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _learning_curve(step, done, config)
         batch = next(stream)
-        images = model.encode_image(normalize(batch.pixels, config), normalize=True)
+        raw = model.encode_image(normalize(batch.pixels, config))
+        images = F.normalize(raw, dim=-1)
         captions = encode_captions(model, batch.tokens)
         loss = pair_loss(model.logit_scale.exp() * images @ captions.T + model.logit_bias, batch.truth)
-        taught = pair_loss(table(images), batch.answers)
+        taught = questions(raw, batch.answers)
         optimizer.zero_grad(set_to_none=True)
         (loss + taught).backward()
         elapsed_s = time.monotonic() - start
@@ -261,7 +280,7 @@ def _train_shard(
         optimizer.step()
         done = max(step / config.steps, hurried)
         if rank == 0 and on_step is not None:
-            on_step(Progress(step, float(loss.detach()), elapsed_s, done))
+            on_step(Progress(step, float(loss.detach()), float(taught.detach()), elapsed_s, done))
         if rank == 0 and step % 200 == 0:
             torch.save({"weights": model.state_dict(), "steps": step}, directory / CHECKPOINT)
     _settle_batch_norm(model, stream, config)

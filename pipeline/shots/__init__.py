@@ -19,7 +19,18 @@ from pipeline.report import Shot
 from pipeline.shots.looking import ROUNDS, first_rows, more_rows, suspects
 from pipeline.shots.timeline import SOURCE, Boundary, boundaries, shots
 
-__all__ = ["ROUNDS", "SOURCE", "Boundary", "boundaries", "find", "first_rows", "merged", "more_rows", "shots", "suspects"]
+__all__ = [
+    "ROUNDS",
+    "SOURCE",
+    "Boundary",
+    "boundaries",
+    "find",
+    "first_rows",
+    "merged",
+    "more_rows",
+    "shots",
+    "suspects",
+]
 
 Glimpse = Callable[[np.ndarray], Strip]
 """Rows of the packet index (int64 [R]) -> thumbnails of them and of every other picture that came out on the way."""

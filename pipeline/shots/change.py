@@ -28,6 +28,9 @@ _SAME_STRUCTURE = 0.85
 #: ... and their mean levels are so far apart that exposure matters at all.
 _OTHER_EXPOSURE = 1.02
 
+#: Floats that are worked on at once when motion is followed: what fits a core's cache.
+_CACHE_FLOATS = 1 << 18
+
 #: How many pairs are compared at once; bounds the memory to some tens of MB.
 _AT_ONCE = 512
 
@@ -93,13 +96,17 @@ def _moved(a: np.ndarray, b: np.ndarray, fine: bool) -> np.ndarray:
         small_a, small_b, block, (up, across) = a[..., 0], b[..., 0], _BLOCK, (2 * _REACH[0], 2 * _REACH[1])
     else:
         small_a, small_b, block, (up, across) = _halved(a[..., 0]), _halved(b[..., 0]), _SMALL_BLOCK, _REACH
-    height, width = small_a.shape[1:]
+    m, height, width = small_a.shape
     padded = np.pad(small_b, ((0, 0), (up, up), (across, across)), mode="edge")
-    best = None
-    for down in range(2 * up + 1):
-        for right in range(2 * across + 1):
-            here = _in_blocks(np.abs(small_a - padded[:, down : down + height, right : right + width]), block)
-            best = here if best is None else np.minimum(best, here, out=best)
+    # All shifts of some pairs in one go: [pairs, down, right, height, width].
+    shifted = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    shifts = shifted.shape[1] * shifted.shape[2]
+    at_once = max(1, _CACHE_FLOATS // (shifts * height * width))
+    best = np.empty((m, height // block[0], width // block[1]), np.float32)
+    for first in range(0, m, at_once):
+        some = slice(first, first + at_once)
+        apart = np.abs(shifted[some] - small_a[some, None, None]).reshape(-1, height, width)
+        best[some] = _in_blocks(apart, block).reshape(-1, shifts, *best.shape[1:]).min(axis=1)
     colour = np.abs(_in_blocks(a[..., 1], _BLOCK) - _in_blocks(b[..., 1], _BLOCK))
     colour += np.abs(_in_blocks(a[..., 2], _BLOCK) - _in_blocks(b[..., 2], _BLOCK))
     return best + colour

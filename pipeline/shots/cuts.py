@@ -46,18 +46,21 @@ def plain_differences(tones: np.ndarray) -> np.ndarray:
     return np.abs(tones[1:] - tones[:-1]).sum(axis=-1).mean(axis=(1, 2))
 
 
-def jumps(tones: np.ndarray, times_s: np.ndarray, plain: np.ndarray) -> list[Jump]:
+def jumps(tones: np.ndarray, times_s: np.ndarray, plain: np.ndarray, among: np.ndarray | None = None) -> list[Jump]:
     """Every hard cut, in time order.
 
     Args:
         tones: float32 [N, h, w, 3], see `change.tones`.
         times_s: float64 [N], seconds, ascending; distances may vary.
         plain: float32 [N-1], see `plain_differences`.
+        among: int64 [K], ascending: only these pairs of neighbours are looked at.
     """
     if len(times_s) < 2:
         return []
     gaps_s = np.maximum(np.diff(times_s), 1e-4)
     pairs = _worth_a_look(plain)
+    if among is not None:
+        pairs = np.intersect1d(pairs, among)
     blocks = changed_blocks(tones[pairs], tones[pairs + 1])
     amounts = blocks.mean(axis=(1, 2))
     strong = (amounts >= MIN_CHANGE) & ((blocks > _BLOCK_CHANGE).mean(axis=(1, 2)) >= MIN_SHARE)

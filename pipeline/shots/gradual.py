@@ -109,22 +109,55 @@ def _follow(spread: np.ndarray, times_s: np.ndarray, place: int, way: int) -> in
     return reach
 
 
-def dissolves(tones: np.ndarray, times_s: np.ndarray) -> list[Gradual]:
-    """Dissolves in a strip without cuts or fades, in time order.
+def dissolves(tones: np.ndarray, times_s: np.ndarray, take: np.ndarray) -> list[Gradual]:
+    """Dissolves in a strip, in time order; none across the ends of a take.
 
     Args:
         tones: float32 [N, h, w, 3], see `change.tones`.
         times_s: float64 [N], seconds.
+        take: int64 [N], equal between two cuts or fades; negative where no dissolve is to be sought.
     """
     picks = _on_grid(times_s)
+    picks = picks[take[picks] >= 0]
     if len(picks) < 5:
         return []
-    pictures, moments = tones[picks], times_s[picks]
+    pictures, moments, take = tones[picks], times_s[picks], take[picks]
     small = _smaller(pictures)
-    found: list[tuple[float, Gradual]] = []
-    for half in _HALVES:
-        found += _of_length(pictures, small, moments, half)
+    begins, halves = _candidates(small, take)
+    for fine in (False, True):  # the sharper test on what passes the quick one
+        middles, ends = begins + halves, begins + 2 * halves
+        shares = _blended(small, begins, halves)[0][:, None, None, None]
+        first, middle, last = pictures[begins], pictures[middles], pictures[ends]
+        # Three questions in one call.
+        asked = np.concatenate([first, middle, middle, middle])
+        answers = np.concatenate([last, first, last, first + shares * (last - first)])
+        apart, miss_first, miss_last, miss_blend = change(asked, answers, fine=fine).reshape(4, -1)
+        ratio = miss_blend / np.maximum(np.minimum(miss_first, miss_last), 0.5)
+        good = (apart >= MIN_CHANGE) & (ratio < (MAX_RATIO if fine else MAX_ROUGH_RATIO))
+        begins, halves, apart, ratio = begins[good], halves[good], apart[good], ratio[good]
+    found = []
+    for begin, half, distance, miss in zip(
+        begins.tolist(), halves.tolist(), apart.tolist(), ratio.tolist(), strict=True
+    ):
+        ramp = _ramp(small, moments, begin, half)
+        if ramp is not None:
+            found.append((distance * (1 - miss), Gradual(*ramp, "dissolve", 1 - miss)))
     return _best(found)
+
+
+def _candidates(small: np.ndarray, take: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(begins, halves), int64 [K] each: stretches of 2 * half grid steps in one take whose ends differ and whose middle
+    is about their blend."""
+    all_begins, all_halves = [], []
+    for half in _HALVES:
+        begins = np.arange(max(0, len(small) - 2 * half))
+        begins = begins[take[begins] == take[begins + 2 * half]]
+        begins = begins[np.abs(small[begins + 2 * half] - small[begins]).mean(axis=1) >= MIN_CHANGE / 3]
+        shares, misfits = _blended(small, begins, half)
+        begins = begins[(np.abs(shares - 0.5) < 0.25) & (misfits < MAX_MISFIT)]
+        all_begins.append(begins)
+        all_halves.append(np.full(len(begins), half))
+    return np.concatenate(all_begins), np.concatenate(all_halves)
 
 
 def _on_grid(times_s: np.ndarray) -> np.ndarray:
@@ -143,33 +176,8 @@ def _smaller(tones: np.ndarray) -> np.ndarray:
     return boxes.mean(axis=(2, 4)).reshape(n, -1)
 
 
-def _of_length(pictures: np.ndarray, small: np.ndarray, moments: np.ndarray, half: int) -> list[tuple[float, Gradual]]:
-    """Dissolves whose ends are 2 * half grid steps apart, with their strength."""
-    begins = np.arange(len(pictures) - 2 * half)
-    begins = begins[np.abs(small[begins + 2 * half] - small[begins]).mean(axis=1) >= MIN_CHANGE / 3]
-    shares, misfits = _blended(small, begins, half)
-    begins = begins[(np.abs(shares - 0.5) < 0.25) & (misfits < MAX_MISFIT)]
-    if not len(begins):
-        return []
-    found = []
-    for fine in (False, True):  # the sharper test on what passes the quick one
-        shares = _blended(small, begins, half)[0][:, None, None, None]
-        first, middle, last = pictures[begins], pictures[begins + half], pictures[begins + 2 * half]
-        apart = change(first, last, fine=fine)
-        miss_ends = np.minimum(change(middle, first, fine=fine), change(middle, last, fine=fine))
-        miss_blend = change(middle, first + shares * (last - first), fine=fine)
-        ratio = miss_blend / np.maximum(miss_ends, 0.5)
-        good = (apart >= MIN_CHANGE) & (ratio < (MAX_RATIO if fine else MAX_ROUGH_RATIO))
-        begins, apart, ratio = begins[good], apart[good], ratio[good]
-    for begin, distance, miss in zip(begins.tolist(), apart.tolist(), ratio.tolist(), strict=True):
-        ramp = _ramp(small, moments, begin, half)
-        if ramp is not None:
-            found.append((distance * (1 - miss), Gradual(*ramp, "dissolve", 1 - miss)))
-    return found
-
-
-def _blended(small: np.ndarray, begins: np.ndarray, half: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the pictures `half` steps behind `begins`: (share of the later end, what the blend misses), float32 [K] each."""
+def _blended(small: np.ndarray, begins: np.ndarray, half: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """(share of the later end, what the blend misses), float32 [K] each, of the pictures `half` steps behind `begins`."""
     way = small[begins + 2 * half] - small[begins]
     part = small[begins + half] - small[begins]
     length = np.maximum((way**2).sum(axis=1), 1e-6)
@@ -179,7 +187,7 @@ def _blended(small: np.ndarray, begins: np.ndarray, half: int) -> tuple[np.ndarr
 
 
 def _ramp(small: np.ndarray, moments: np.ndarray, begin: int, half: int) -> tuple[float, float] | None:
-    """(start_s, end_s) of the straight rise from the picture at `begin` to the one 2 * half steps later, if it is one."""
+    """(start_s, end_s) of the straight rise from picture `begin` to the one 2 * half steps later, if it is one."""
     here = slice(begin, begin + 2 * half + 1)
     way = small[here][-1] - small[here][0]
     shares = (small[here] - small[here][0]) @ way / (way @ way)

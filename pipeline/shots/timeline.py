@@ -51,11 +51,7 @@ def boundaries(strip: Strip) -> tuple[Boundary, ...]:
     take = np.zeros(len(times_s), np.int64)
     take[[jump.after for jump in hard]] = 1
     take = np.where(taken, -1, np.cumsum(take))
-    edges = np.flatnonzero(np.diff(take, prepend=-2, append=-2))
-    blended = []
-    for first, stop in pairwise(edges.tolist()):
-        if take[first] >= 0:
-            blended += gradual.dissolves(tones[first:stop], times_s[first:stop])
+    blended = gradual.dissolves(tones, times_s, take)
 
     found = [Boundary(float(times_s[j.after]), "cut", 0.0, j.contrast / (j.contrast + 1)) for j in hard]
     for change in (*(fade for fade in fading if fade.inside), *blended):

@@ -12,7 +12,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transform import PreprocessCfg
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -110,17 +110,16 @@ def test_arithmetic_is_open_clips_to_rounding(folder: Path, model: ClipModel) ->
         inputs = (prepared.float() / 255 - torch.tensor(cfg.mean)[:, None, None]) / torch.tensor(cfg.std)[:, None, None]
         theirs = network.encode_image(inputs, normalize=True)
     assert np.abs(model.encode(prepared) - theirs.numpy()).max() < 1e-5
-    assert isinstance(image_transform_v2(cfg, is_train=False).transforms[-1].mean, tuple)
 
 
 def test_rows_do_not_depend_on_their_batch(model: ClipModel) -> None:
-    pixels = frames(70)
+    pixels = frames(29)
     whole = model.run(pixels)
-    assert whole.shape == (70, model.info.dim)
+    assert whole.shape == (29, model.info.dim)
     assert whole.dtype == np.float32
     assert np.allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
-    for size in (1, 3, 17):
-        parts = [model.run(pixels[start : start + size]) for start in range(0, 70, size)]
+    for size in (1, 9, 17):
+        parts = [model.run(pixels[start : start + size]) for start in range(0, 29, size)]
         assert np.abs(np.concatenate(parts) - whole).max() < 1e-5
     assert model.run(pixels[:0]).shape == (0, model.info.dim)
 
@@ -146,8 +145,7 @@ def test_texts_are_normalised_and_keep_their_order(model: ClipModel) -> None:
 
 
 def test_card(folder: Path, model: ClipModel) -> None:
-    assert isinstance(model, FrameModel)
-    assert isinstance(model, TextModel)
+    assert {FrameModel, TextModel} <= set(type(model).__mro__)
     assert model.info.name == f"local-dir:{folder}"
     assert (model.info.dim, model.info.device, model.info.dtype) == (24, "cpu", "float32")
     assert len(model.info.version) == 12
