@@ -214,7 +214,7 @@ def _text_model(report: Report):
 
 async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path | None, html_file: Path | None) -> int:
     """Analyse one after the other with one engine; a refused video does not stop the rest. Returns the exit code."""
-    from pipeline.packets import read_index
+    from pipeline.container import open_video
     from serving.local import local_toolkit
     from serving.report_console import print_report
 
@@ -222,7 +222,8 @@ async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path |
     console = Console(stderr=quiet)
     if len(videos) == 1:
         # Refuse a hopeless file before seconds are spent on loading a model.
-        read_index(videos[0])
+        with open_video(videos[0]):
+            pass
     failed = False
     with local_toolkit(spec.model) as toolkit:
         for notice in toolkit.notices:

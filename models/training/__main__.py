@@ -49,13 +49,16 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point of `python -m models.training`."""
     defaults = TrainingConfig()
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("models/bundled"), help="folder to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("models/bundled"), help="folder to write")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--steps", type=int, default=defaults.steps, help="default: %(default)s")
     parser.add_argument(
-        "--minutes", type=float, default=math.inf, help="hurry the schedule to end in this time (no longer reproducible)"
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="hurry the schedule to end in this time (the result then depends on the machine)",
     )
-    parser.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure the model in FOLDER; JSON to stdout")
+    parser.add_argument("--evaluate", type=Path, metavar="FOLDER", help="only measure what is there; JSON to stdout")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.evaluate is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from torch.nn import functional as F
+from torch.nn.functional import softplus
 
 from models.training.batches import render_frame, truth_table
 from models.training.captions import sample_caption
@@ -51,7 +51,7 @@ def fit_probabilities(
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = (weight * F.softplus(-sign * (log_scale.exp() * x + offset))).sum()
+        loss = (weight * softplus(-sign * (log_scale.exp() * x + offset))).sum()
         loss.backward()
         return loss
 

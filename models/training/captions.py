@@ -32,7 +32,10 @@ SHAPE_WORDS = {shape: (shape,) for shape in SHAPES} | {
     "diamond": ("diamond", "diamond", "rhombus"),
     ANY: ("shape", "object"),
 }
-COLOR_WORDS = {color: (color,) for color in COLORS} | {"gray": ("gray", "grey"), "purple": ("purple", "purple", "violet")}
+COLOR_WORDS = {color: (color,) for color in COLORS} | {
+    "gray": ("gray", "grey"),
+    "purple": ("purple", "purple", "violet"),
+}
 SIZE_WORDS = {"small": ("small", "tiny", "little"), "large": ("large", "big")}
 COUNT_WORDS = {
     "two": ("two", "2"), "three": ("three", "3"), "four": ("four", "4"), "five": ("five", "5"), "many": ("many",)
@@ -51,11 +54,15 @@ PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("condition", "text"): ("text", "writing", "words", "some text on screen", "letters", "a caption"),
     ("condition", "title"): ("a title card", "a text card", "a title", "a title screen", "a text slide", "credits"),
     ("condition", "subtitles"): ("subtitles", "a subtitle", "subtitles at the bottom"),
-    ("condition", "dark"): ("a dark frame", "dark", "a dark scene", "darkness", "an underexposed frame", "a dark image"),
+    ("condition", "dark"): (
+        "a dark frame", "dark", "a dark scene", "darkness", "an underexposed frame", "a dark image"
+    ),
     ("condition", "overexposed"): (
         "an overexposed frame", "overexposed", "a blown out frame", "washed out", "too bright", "an overexposed image"
     ),
-    ("condition", "blank"): ("a blank frame", "blank", "an empty frame", "nothing", "a plain background", "a blank screen"),
+    ("condition", "blank"): (
+        "a blank frame", "blank", "an empty frame", "nothing", "a plain background", "a blank screen"
+    ),
     ("condition", "black frame"): ("a black frame", "a black screen", "a fully black frame"),
     ("condition", "blurry"): ("a blurry frame", "blurry", "out of focus", "a blurred image", "blur"),
     ("background", "dark"): ("a dark background",),
@@ -66,14 +73,18 @@ TEMPLATES = (
     "a frame showing {}", "a drawing of {}", "there is {}", "a video of {}", "this is {}",
 )  # fmt: skip
 FOREIGN_WORDS = (
-    "dog cat bird horse cow giraffe elephant person man woman child face hand crowd car truck bus train plane boat bike "
-    "road street city house building room kitchen table chair bed door window computer phone screen keyboard book paper "
-    "food pizza cake fruit apple banana coffee water sea beach river lake mountain forest tree flower grass garden sky "
-    "sun night rain fire smoke explosion gun knife sport football soccer tennis basketball goal ball player dance music "
-    "guitar piano concert stage wedding party baby doctor hospital school teacher office meeting interview news weather "
-    "map logo advertisement cartoon animation game racing running swimming cooking walking talking laughing crying "
-    "happy sad angry fast slow old young indoor outdoor landscape portrait closeup drone aerial robot space rocket"
-).split()
+    "dog", "cat", "bird", "horse", "cow", "giraffe", "elephant", "person", "man", "woman", "child", "face", "hand",
+    "crowd", "car", "truck", "bus", "train", "plane", "boat", "bike", "road", "street", "city", "house", "building",
+    "room", "kitchen", "table", "chair", "bed", "door", "window", "computer", "phone", "screen", "keyboard", "book",
+    "paper", "food", "pizza", "cake", "fruit", "apple", "banana", "coffee", "water", "sea", "beach", "river",
+    "lake", "mountain", "forest", "tree", "flower", "grass", "garden", "sky", "sun", "night", "rain", "fire",
+    "smoke", "explosion", "gun", "knife", "sport", "football", "soccer", "tennis", "basketball", "goal", "ball",
+    "player", "dance", "music", "guitar", "piano", "concert", "stage", "wedding", "party", "baby", "doctor",
+    "hospital", "school", "teacher", "office", "meeting", "interview", "news", "weather", "map", "logo",
+    "advertisement", "cartoon", "animation", "game", "racing", "running", "swimming", "cooking", "walking",
+    "talking", "laughing", "crying", "happy", "sad", "angry", "fast", "slow", "old", "young", "indoor", "outdoor",
+    "landscape", "portrait", "closeup", "drone", "aerial", "robot", "space", "rocket",
+)  # fmt: skip
 """Ordinary words that mean nothing here. They are trained to be false of every scene, as made-up words are."""
 
 _EDGES = ("a", "an", "the")

@@ -94,17 +94,18 @@ def _markdown(card: dict[str, Any]) -> str:
     textures = ", ".join(texts[0].format("") for texts in TEXTURE_PHRASES.values())
     phrases = ", ".join(texts[0] for texts in PHRASES.values())
     pairs = ", ".join(training["held_out_pairs"])
+    side = card["image_size"]
     return f"""# The bundled model
 
-A small CLIP that knows simple drawn scenes. It is here so that the product works, and can be tried and tested, with no
-network and no download. It is a real open_clip model, trained by `python -m models.training` on scenes that the package
-renders itself; no outside data went into it. For real-world footage, load a real model.
+A small CLIP that knows simple drawn scenes. It is here so that the product works, and can be tried and tested, with
+no network and no download. It is a real open_clip model, trained by `python -m models.training` on scenes that the
+package renders itself; no outside data went into it. For real-world footage, load a real model.
 
 ## What it knows
 
 - Colours: {", ".join(COLORS)}
 - Shapes: {", ".join(SHAPES)}
-- Pairs of them ("a red circle"), of objects ("a red circle and a blue square"), and of objects and backgrounds
+- Pairs of them ("a red circle"), of objects ("a red circle and a blue square"), of objects and backgrounds
 - Counts: one, {", ".join(COUNT_WORDS)} ("three red circles")
 - Sizes: {", ".join(SIZE_WORDS)} (and their synonyms)
 - Textures: {textures}; with their colours ("red and white stripes")
@@ -115,15 +116,15 @@ All words: {", ".join(known_words())}. The list is also in `words.json`.
 ## What it does not know
 
 Anything else. A dog, a face or a street is nothing to it. Words outside the list mean nothing: they are spelt out in
-pieces and were trained to be false of every frame, so a foreign label is hardly ever reported, whatever the frame shows.
-It does not know positions ("left of"), motion, or reading: it sees that there is text, not what it says. Objects smaller
-than about an eighth of the shorter side of the frame, thin lines and faint contrasts escape it: it looks at {card["image_size"]} x
-{card["image_size"]} pixels. Counts are its weak side.
+pieces and were trained to be false of every frame, so a foreign label is hardly ever reported, whatever the frame
+shows. It does not know positions ("left of"), motion, or reading: it sees that there is text, not what it says.
+It looks at {side} x {side} pixels, so it cannot name objects smaller than about a quarter of the shorter side of the
+frame, and thin lines and faint contrasts escape it. Numbers above one are its weak side.
 
 ## How well
 
-On {figures["scenes"]} renders a row or so, of seeds that neither training nor calibration used, drawn at other sizes and with
-smoother edges than in training. A label is *reported* from a probability of 0.5.
+On {figures["scenes"]} renders a row or so, of seeds that neither training nor calibration used, drawn at other sizes
+and with smoother edges than in training. A label is *reported* from a probability of 0.5.
 
 | | measured | goal |
 |---|---|---|
@@ -137,25 +138,28 @@ Pairs held out of training, both as pictures and as words: {pairs}.
 
 ## Probabilities
 
-`sigmoid(exp(logit_scale) * cosine + logit_bias)`. Scale and bias were fitted on separate renders for labels of which one
-in ten is present, and are stored in the weights.
+`sigmoid(exp(logit_scale) * cosine + logit_bias)`. Scale and bias were fitted on separate renders for labels of which
+one in ten is present, and are stored in the weights.
 
 ## Training
 
-{training["steps"]} steps of {training["images_per_step"]} images, seed {training["seed"]}, in {training["time"]} on {env["cpu"]} (torch {env["torch"]},
-open_clip {env["open_clip"]}); {training["ended"]}. Every picture has a complete description, so the truth of each pair of picture and
-caption is known and each pair is a training example of its own; pairs that a person could argue about are left out.
-Weights are stored in half precision: {card["weights_bytes"] / 1e6:.1f} MB.
+{training["steps"]} steps of {training["images_per_step"]} images, seed {training["seed"]}, in {training["time"]} on
+{env["cpu"]} (torch {env["torch"]}, open_clip {env["open_clip"]}); {training["ended"]}. Every picture has a complete
+description, so the truth of each pair of picture and caption is known and each pair is a training example of its own;
+pairs that a person could argue about are left out. Weights are stored in half precision,
+{card["weights_bytes"] / 1e6:.1f} MB.
 """
 
 
 def story(steps: int, seconds: float, config: TrainingConfig) -> dict[str, Any]:
     """The part of the card that tells how the training went."""
-    whole = steps == config.steps
+    ended = "the schedule ran to its planned end"
+    if steps < config.steps:
+        ended = "the schedule was hurried to end in the time given"
     return {
         "steps": steps,
         "planned_steps": config.steps,
         "seconds": round(seconds),
         "time": str(timedelta(seconds=round(seconds))),
-        "ended": "the schedule ran to its planned end" if whole else "the schedule was hurried to end in the time given",
+        "ended": ended,
     }

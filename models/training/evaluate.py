@@ -24,9 +24,9 @@ REPORTED = 0.5
 """Probability from which a label counts as reported."""
 
 STRANGERS = (
-    "a zebra", "a violin", "volcano", "a helicopter", "spaghetti", "a lighthouse", "kangaroo", "a wizard", "skateboard",
-    "an umbrella", "the eiffel tower", "surfing", "a penguin", "traffic lights", "a red fox", "a blue whale", "graffiti",
-    "a waterfall", "people shaking hands", "a birthday",
+    "a zebra", "a violin", "volcano", "a helicopter", "spaghetti", "a lighthouse", "kangaroo", "a wizard",
+    "skateboard", "an umbrella", "the eiffel tower", "surfing", "a penguin", "traffic lights", "a red fox",
+    "a blue whale", "graffiti", "a waterfall", "people shaking hands", "a birthday",
 )  # fmt: skip
 """Labels that training never mentioned, not even as foreign words."""
 

@@ -37,7 +37,7 @@ FACTS: tuple[tuple[str, ...], ...] = (
     *(("condition", k) for k in CONDITIONS),
     ("never",),
 )
-"""The names of all facts, in the order of the vector. "never" is false of every scene: it is what unknown words mean."""
+"""The names of all facts, in the order of the vector; "never" is false of every scene: the meaning of unknown words."""
 
 def _is_taught(name: tuple[str, ...]) -> bool:
     if name[0] != "object":

@@ -58,7 +58,7 @@ def _crescent() -> np.ndarray:
     bite_radius = float(np.hypot(horn_x - bite_x, horn_y))
     horn_deg = float(np.degrees(np.arctan2(horn_y, horn_x - bite_x)))
     inner = _arc(bite_radius, 360.0 - horn_deg, horn_deg, center_x=bite_x)
-    return np.concatenate([outer, inner]) + [0.12, 0.0]
+    return np.concatenate([outer, inner]) + np.array([0.12, 0.0])
 
 
 _ARROW = [(-0.5, -0.12), (0.05, -0.12), (0.05, -0.36), (0.52, 0.0), (0.05, 0.36), (0.05, 0.12), (-0.5, 0.12)]

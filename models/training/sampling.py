@@ -41,11 +41,12 @@ def sample_scene(rng: np.random.Generator, *, pairs: Sequence[Pair] = SEEN_PAIRS
     """Draw a random scene whose objects all belong to `pairs`.
 
     `kind` is one of "one" (a single object), "copies" (2-9 alike), "mixed" (2-6 any), "texture", "text", "gradient",
-    "blank", "static", "distractor"; None draws one at its training frequency. Raises KeyError on an unknown kind.
+    "blank", "static", "distractor"; None draws one at its training frequency. Raises ValueError on an unknown kind.
     """
     if kind is None:
         kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
-    _KINDS[kind]  # noqa: B018 - an unknown kind is the caller's mistake: fail here, not with an empty scene
+    if kind not in _KINDS:
+        raise ValueError(f"unknown {kind = }, one of {tuple(_KINDS)}")
     background = _background_for(kind, rng)
     objects: tuple[Object, ...] = ()
     text = None

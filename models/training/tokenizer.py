@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from open_clip.tokenizer import SimpleTokenizer
@@ -16,11 +17,14 @@ BPE_FILE = "bpe.txt.gz"
 
 
 def learn_merges(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges, most frequent first, until each of `words` is one token; any other word falls back to pieces."""
+    """Byte-pair merges, most frequent first, until each of `words` is one token.
+
+    Any other word falls back to pieces.
+    """
     pieces = {word: [*word[:-1], word[-1] + "</w>"] for word in sorted(set(words))}
     merges: list[tuple[str, str]] = []
     while True:
-        pairs = Counter(pair for parts in pieces.values() for pair in zip(parts, parts[1:], strict=False))
+        pairs = Counter(pair for parts in pieces.values() for pair in pairwise(parts))
         if not pairs:
             return merges
         # Ties are broken by spelling, so that the file is the same on every machine.

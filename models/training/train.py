@@ -15,13 +15,11 @@ import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import distributed
-from torch.nn import functional as F
+from torch.nn.functional import normalize as unit
 
 from models.training.batches import Batch, Batches
 from models.training.captions import known_words
-from models.training.facts import ANY, TAUGHT, fact
-from models.training.outlines import SHAPES
-from models.training.scenes import COLORS
+from models.training.objectives import PlainQuestions, pair_loss
 from models.training.tokenizer import BPE_FILE, CONTEXT_LENGTH, load_tokenizer, write_bpe
 
 CHECKPOINT = "checkpoint.pt"
@@ -115,48 +113,7 @@ def encode_captions(model: open_clip.CLIP, tokens: torch.Tensor) -> torch.Tensor
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
     x = x[torch.arange(len(x)), tokens.argmax(dim=-1)]
-    return F.normalize(x @ model.text_projection, dim=-1)
-
-
-_TRUE_WEIGHT = 4.0
-"""Most captions are false of most pictures, so the true ones count more. Calibration undoes the bias."""
-
-
-def pair_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean binary cross-entropy over the pairs whose truth is clear. Both [images, captions]; truth is -1, 0 or 1."""
-    weights = (truth != 0) + (_TRUE_WEIGHT - 1.0) * (truth > 0)
-    return (F.softplus(-logits * truth) * weights).sum() / weights.sum()
-
-
-class PlainQuestions(torch.nn.Module):
-    """Asks the vision tower about plain facts, without words, while it learns; thrown away afterwards.
-
-    Two towers that both start from nothing learn slowly from each other. Here the vision tower is told directly what
-    is in the picture, and for colours and shapes which ones, which gives it features for the words to find.
-    """
-
-    def __init__(self, embed_dim: int) -> None:
-        super().__init__()
-        self.facts = torch.nn.Linear(embed_dim, len(TAUGHT))
-        torch.nn.init.constant_(self.facts.bias, -2.0)
-        self.choices = torch.nn.Linear(embed_dim, len(COLORS) + len(SHAPES))
-        self._colors = [TAUGHT.index(fact("object", color, ANY, ANY, "some")) for color in COLORS]
-        self._shapes = [TAUGHT.index(fact("object", ANY, shape, ANY, "some")) for shape in SHAPES]
-
-    def forward(self, images: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-        """Loss from raw embeddings [images, embed_dim] and answers int8 [images, len(TAUGHT)]."""
-        colors, shapes = self.choices(images).split([len(COLORS), len(SHAPES)], dim=1)
-        which = _which_loss(colors, answers[:, self._colors]) + _which_loss(shapes, answers[:, self._shapes])
-        return pair_loss(self.facts(images), answers) + which
-
-
-def _which_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with what is there, evenly shared; over the images where something is, and nothing is unclear."""
-    true = (answers > 0).float()
-    asked = (true.sum(dim=1) > 0) & (answers != 0).all(dim=1)
-    if not asked.any():
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits[asked], true[asked] / true[asked].sum(dim=1, keepdim=True))
+    return unit(x @ model.text_projection, dim=-1)
 
 
 class Trained(NamedTuple):
@@ -186,8 +143,8 @@ class Progress:
 def report_progress(progress: Progress) -> None:
     """A line on stderr every 50 steps: logging is not set up in the processes that train."""
     if progress.step % 50 == 0:
-        text = f"step {progress.step}  loss {progress.loss:.4f} {progress.taught:.3f}  {progress.done:.1%}  {progress.elapsed_s:.0f} s\n"
-        sys.stderr.write(text)
+        losses = f"{progress.loss:.4f} (captions) {progress.taught:.3f} (plain questions)"
+        sys.stderr.write(f"step {progress.step}  loss {losses}  {progress.done:.1%}  {progress.elapsed_s:.0f} s\n")
         sys.stderr.flush()
 
 
@@ -197,20 +154,17 @@ def train(
     *,
     minutes: float = math.inf,
     on_step: Callable[[Progress], None] | None = None,
-    start_from: Path | None = None,
 ) -> Trained:
-    """Train a model; `directory` gets the vocabulary and the raw weights.
-
-    It starts from scratch, or from the raw weights in `start_from`, the `CHECKPOINT` of an earlier training.
+    """Train a model from scratch; `directory` gets the vocabulary and the raw weights.
 
     The same config gives the same weights, unless `minutes` runs short: then the schedule is hurried to its end.
     With more than one shard, the shards are processes and `on_step` must be picklable.
     """
     prepare_tokenizer(directory)
     if config.shards == 1:
-        return _train_shard(0, config, directory, minutes, on_step, start_from)
+        return _train_shard(0, config, directory, minutes, on_step)
     with tempfile.TemporaryDirectory() as meeting_place:
-        args = (config, directory, minutes, on_step, start_from, f"file://{meeting_place}/store")
+        args = (config, directory, minutes, on_step, f"file://{meeting_place}/store")
         torch.multiprocessing.spawn(_shard_process, args, nprocs=config.shards)
     model = build_model(config, load_tokenizer(directory).vocab_size)
     saved = torch.load(directory / CHECKPOINT)
@@ -224,7 +178,6 @@ def _shard_process(
     directory: Path,
     minutes: float,
     on_step: Callable[[Progress], None] | None,
-    start_from: Path | None,
     store: str,
 ) -> None:
     # One thread a process: threads that share one step wait for each other at every layer, which on a busy
@@ -232,7 +185,7 @@ def _shard_process(
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=config.shards)
     try:
-        _train_shard(rank, config, directory, minutes, on_step, start_from)
+        _train_shard(rank, config, directory, minutes, on_step)
     finally:
         distributed.destroy_process_group()
 
@@ -243,12 +196,9 @@ def _train_shard(
     directory: Path,
     minutes: float,
     on_step: Callable[[Progress], None] | None,
-    start_from: Path | None,
 ) -> Trained:
     tokenizer = load_tokenizer(directory)
     model = build_model(config, tokenizer.vocab_size).to(memory_format=torch.channels_last).train()
-    if start_from is not None:
-        model.load_state_dict(torch.load(start_from)["weights"])
     questions = PlainQuestions(config.embed_dim)
     parameters = [*model.parameters(), *questions.parameters()]
     decayed = [p for p in parameters if p.ndim >= 2]
@@ -267,7 +217,7 @@ def _train_shard(
             group["lr"] = config.learning_rate * _learning_curve(step, done, config)
         batch = next(stream)
         raw = model.encode_image(normalize(batch.pixels, config))
-        images = F.normalize(raw, dim=-1)
+        images = unit(raw, dim=-1)
         captions = encode_captions(model, batch.tokens)
         loss = pair_loss(model.logit_scale.exp() * images @ captions.T + model.logit_bias, batch.truth)
         taught = questions(raw, batch.answers)

@@ -20,16 +20,17 @@ from models.training.captions import (
     sample_caption,
 )
 from models.training.facts import FACTS, FALSE, TAUGHT, TRUE, UNCLEAR, answers, fact
+from models.training.objectives import pair_loss
 from models.training.outlines import SHAPES, outline
 from models.training.sampling import SEEN_PAIRS, UNSEEN_PAIRS, sample_scene
 from models.training.scenes import COLORS, HELD_OUT, Background, Camera, Object, Scene, Text, render
 from models.training.tokenizer import learn_merges, load_tokenizer, write_bpe
-from models.training.train import TrainingConfig, build_model, encode_captions, pair_loss, prepare_tokenizer, train
+from models.training.train import TrainingConfig, build_model, encode_captions, prepare_tokenizer, train
 
 SEEDS = st.integers(0, 2**32 - 1)
 TINY = TrainingConfig(
-    shards=1, images=8, steps=3, warmup_steps=1, vision_layers=(1, 1, 1, 1), vision_width=8, text_width=32, text_layers=1,
-    embed_dim=32,
+    shards=1, images=8, steps=3, warmup_steps=1, vision_layers=(1, 1, 1, 1), vision_width=8, text_width=32,
+    text_layers=1, embed_dim=32,
 )  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+"""What a file is said to be: orientation, aspect, rates and sound, from its bytes."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.cutting import cut
+from pipeline.decode.pyav import PyAVDecoder
+from pipeline.packets import read_index
+from pipeline.plans import plan
+from pipeline.probe import missing_tail, probe
+from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
+from tests.pipeline.conftest import busy_frames, uneven_times
+
+
+def corner(count: int = 10) -> list[np.ndarray]:
+    """A wide gray picture whose top left quarter is red: any turn shows."""
+    picture = np.full((96, 160, 3), 128, np.uint8)
+    picture[:48, :80] = (230, 20, 20)
+    return [picture] * count
+
+
+def rotated(source, target, degrees):
+    """Copy `source` with a display matrix that turns it clockwise by `degrees`."""
+    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        # The matrix turns counter-clockwise for positive angles, as ffprobe prints it.
+        stream.set_display_rotation(-degrees)
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                writer.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("degrees", "size", "red"),
+    [(0, (160, 96), "tl"), (90, (96, 160), "tr"), (180, (160, 96), "br"), (270, (96, 160), "bl")],
+)
+def test_rotation_is_read_and_frames_come_out_upright(tmp_path, degrees, size, red):
+    plain = write_video(tmp_path / "plain.mp4", corner(), fps=25)
+    path = rotated(plain, tmp_path / "turned.mp4", degrees) if degrees else plain
+    index = read_index(path)
+    info = probe(path, index)
+    assert info.rotation_deg == degrees
+    assert (info.width, info.height) == size
+    (clip,) = cut(path, index, plan(index, index.display_order[:1]), rotation_deg=info.rotation_deg)
+    (pixels,) = PyAVDecoder().decode(clip).frames.pixels
+    assert pixels.shape == (size[1], size[0], 3)
+    h, w = pixels.shape[0] // 2, pixels.shape[1] // 2
+    quarters = {"tl": pixels[:h, :w], "tr": pixels[:h, w:], "bl": pixels[h:, :w], "br": pixels[h:, w:]}
+    redness = {name: float(q[..., 0].mean() - q[..., 1].mean()) for name, q in quarters.items()}
+    assert max(redness, key=redness.__getitem__) == red
+
+
+def test_the_usual_facts(tmp_path):
+    sound = np.zeros(AUDIO_RATE_HZ * 2, np.float32)
+    path = write_video(tmp_path / "v.mp4", busy_frames(60), fps=30, encoding=Encoding(gop=20, b_frames=2), audio=sound)
+    info = probe(path, read_index(path))
+    assert (info.codec, info.width, info.height, info.frames) == ("h264", 160, 96, 60)
+    assert info.duration_s == pytest.approx(2.0, abs=1e-6)
+    assert info.average_fps == pytest.approx(30.0)
+    assert not info.variable_rate
+    assert info.bit_depth == 8
+    assert info.audio is not None
+    assert (info.audio.codec, info.audio.sample_rate_hz, info.audio.channels) == ("aac", AUDIO_RATE_HZ, 1)
+    assert missing_tail(path, read_index(path)) is None
+
+
+def test_a_variable_rate_is_noticed(tmp_path):
+    path = write_video(tmp_path / "v.mkv", busy_frames(60), fps=30, times_s=uneven_times(60))
+    info = probe(path, read_index(path))
+    assert info.variable_rate
+    assert info.average_fps < 25
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm", "ts", "avi"])
+def test_a_whole_file_lacks_nothing(tmp_path, suffix):
+    encoding = {
+        "webm": Encoding("libvpx", options={"deadline": "realtime", "cpu-used": "8"}, bit_rate_bps=400_000),
+        "avi": Encoding("mpeg4", bit_rate_bps=400_000),
+    }.get(suffix, Encoding())
+    path = write_video(tmp_path / f"v.{suffix}", busy_frames(60), fps=30, encoding=encoding)
+    assert missing_tail(path, read_index(path)) is None
+
+
+def test_pixel_aspect_widens_the_shown_size(tmp_path):
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        for pixels in corner(3):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+    info = probe(path, read_index(path))
+    assert info.pixel_aspect == pytest.approx(2.0)
+    assert (info.width, info.height, info.coded_width) == (320, 96, 160)
