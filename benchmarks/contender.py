@@ -1,8 +1,8 @@
 """A contender in a process of its own: loaded once, then handed videos one by one over a pipe.
 
-Every contender of `python -m benchmarks job` runs in a fresh process, so that none inherits another's threads, caches or
-settings; all of them are alive at once, so that the runs can be interleaved video by video. Loading and importing happen
-before the first video and are not timed.
+Every contender of `python -m benchmarks job` runs in a fresh process, so that none inherits another's threads, caches
+or settings; all of them are alive at once, so that the runs can be interleaved video by video. Loading and importing
+happen before the first video and are not timed.
 """
 
 import argparse

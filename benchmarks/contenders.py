@@ -1,4 +1,4 @@
-"""Who takes part in `python -m benchmarks job`: what people write today, what this package does, and what is possible."""
+"""Who takes part in `python -m benchmarks job`: usual scripts, this package, and what is possible."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -173,7 +173,7 @@ class OursEmbed(_Ours):
 
 
 class OursReport(_Ours):
-    """Far more than the scripts do: shots, signals, key segments, tags and sound as well; what `automations analyze` runs."""
+    """What `automations analyze` runs, far more than the scripts do: shots, signals, segments, tags and sound too."""
 
     def __init__(self) -> None:
         try:

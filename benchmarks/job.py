@@ -31,13 +31,14 @@ CONTENDERS = (ratios.OURS, "ours-report", *ratios.SCRIPTS, "floor")
 HOPELESS = 10.0
 
 DEFINITIONS = {
-    "ours-embed": "index, sparse decoding, preprocessing and embeddings through the engine: the same output as the scripts'",
-    "ours-report": "the whole analysis (shots, signals, key segments, tags and sound as well): more output than the scripts'",
+    "ours-embed": "index, sparse decoding, preprocessing, embeddings through the engine: the output of the scripts",
+    "ours-report": "the whole analysis with shots, signals, key segments, tags and sound: far more than the scripts do",
     "opencv": "cv2.VideoCapture.read of every frame, one per second kept, open_clip's PIL transform, torch.no_grad",
     "decord": "decord.VideoReader.get_batch of the wanted frames, then as above",
     "torchcodec": "torchcodec VideoDecoder.get_frames_at of the wanted frames on all cores, then as above",
     "floor": "libavcodec on the needed packets only (in memory, no colour conversion, a thread per core) plus the bare "
-    "network on preprocessed frames; cpu is their sum, wall_measured their sum when each has all cores, wall_ideal cpu / cores",
+    "network on preprocessed frames; cpu_s is their sum, wall_measured_s their sum when each has all cores, "
+    "wall_ideal_s is cpu_s / cores",
     "others": "share of the machine that other processes used meanwhile",
     "ceiling": "script / floor: how far ahead of the script anything with this network in float32 can be",
 }
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each contender on each video")
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="only these of the corpus")
     parser.add_argument("--contenders", nargs="+", default=CONTENDERS, choices=CONTENDERS)
+    parser.add_argument("--ffmpeg-libraries", metavar="FOLDER", help="where torchcodec finds FFmpeg's shared libraries")
     parser.add_argument("--out", type=Path, default=OUT, help=f"result file (default {OUT})")
     args = parser.parse_args(argv)
     videos = corpus.QUICK if args.quick else corpus.VIDEOS
@@ -61,15 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown := set(args.videos) - set(known):
             parser.error(f"no such video: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         videos = tuple(known[name] for name in args.videos)
-    result = measure(videos, args.contenders, 1 if args.quick else args.repeats)
+    environments = {"torchcodec": {"LD_LIBRARY_PATH": args.ffmpeg_libraries}} if args.ffmpeg_libraries else {}
+    result = measure(videos, args.contenders, 1 if args.quick else args.repeats, environments)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     show(result, Console())
     return 0
 
 
-def measure(videos: Sequence[corpus.JobVideo], names: Sequence[str], repeats: int) -> dict[str, Any]:
-    """Everything, as it goes into the result file."""
+def measure(
+    videos: Sequence[corpus.JobVideo], names: Sequence[str], repeats: int, environments: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    """Everything, as it goes into the result file. `environments`: contender -> variables for its process alone."""
     paths = corpus.written([corpus.WARM_UP, *videos])
     before = machine.record()
     bf16 = _bf16()
@@ -79,7 +84,7 @@ def measure(videos: Sequence[corpus.JobVideo], names: Sequence[str], repeats: in
     try:
         # One after the other: loading is heavy, and nobody's warm-up should be disturbed by another's.
         for name in names:
-            handles.append(handle := Handle(name))
+            handles.append(handle := Handle(name, environments.get(name)))
             if handle.unavailable is None:
                 handle.ask(paths[0])
         with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +103,7 @@ def measure(videos: Sequence[corpus.JobVideo], names: Sequence[str], repeats: in
         "unavailable": {handle.name: handle.unavailable for handle in handles if handle.unavailable},
         "failures": failures,
         "bf16": bf16,
-        "quiet": all(one["others"] < machine.QUIET_SHARE for video in summaries for one in video["contenders"].values()),
+        "quiet": max(_disturbances(summaries), default=0.0) < machine.QUIET_SHARE,
         "goals": ratios.goals(means),
         "geometric_means": means,
         "videos": summaries,
@@ -108,7 +113,7 @@ def measure(videos: Sequence[corpus.JobVideo], names: Sequence[str], repeats: in
 def _interleaved(
     handles: Sequence[Handle], videos: Sequence[corpus.JobVideo], paths: Sequence[Path], repeats: int, folder: Path
 ) -> tuple[Runs, dict[str, str]]:
-    """All runs. Contenders take turns on every video, each time in another order, so that a busy minute hits them alike."""
+    """All runs. Contenders take turns on every video, in another order each time: a busy minute hits them alike."""
     runs: Runs = defaultdict(lambda: defaultdict(list))
     failures: dict[str, str] = {}
     for repeat in range(repeats):
@@ -163,12 +168,17 @@ def _summary(
     }
 
 
+def _disturbances(summaries: Sequence[dict[str, Any]]) -> list[float]:
+    return [one["others"] for video in summaries for one in video["contenders"].values()]
+
+
 def _bf16() -> dict[str, Any]:
     command = (sys.executable, "-m", "benchmarks.floor")
     took = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     slower = took["bfloat16_cpu_s"] / took["float32_cpu_s"]
-    how = "measured" if slower < HOPELESS else "extrapolated from one image, because a forward pass takes that much longer"
-    return {key: ratios.rounded(value) for key, value in took.items()} | {"slower": ratios.rounded(slower), "scripts": how}
+    how = "measured" if slower < HOPELESS else "extrapolated from one image: a forward pass takes that much longer"
+    figures = took | {"slower": slower}
+    return {key: ratios.rounded(value) for key, value in figures.items()} | {"scripts": how}
 
 
 def show(result: dict[str, Any], console: Console) -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks memory [--minutes 5 60] [--model bundled]
 
-Each length is analysed in a fresh process, as `automations analyze` does it, and the peak of its resident memory (VmHWM)
-is read. The content is one minute repeated, so that only the length differs.
+Each length is analysed in a fresh process, as `automations analyze` does it, and the peak of its resident memory
+(VmHWM) is read. The content is one minute repeated, so that only the length differs.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from benchmarks import machine
 from benchmarks.corpus import long
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     for one in result["videos"]:
         print(
-            f"{one['minutes']:4d} min: peak {one['peak_mib']:.0f} MiB ({one['loaded_mib']:.0f} MiB with the model loaded), "
+            f"{one['minutes']:4d} min: peak {one['peak_mib']:.0f} MiB "
+            f"({one['loaded_mib']:.0f} MiB with the model loaded), "
             f"report {one['report_mib']:.2f} MiB, {one['cpu_s']:.0f} CPU s"
         )
     print(f"growth {result['growth']:+.1%}, goal {GOAL:+.0%}: {'met' if result['met'] else 'missed'}")
@@ -78,7 +81,6 @@ def measure(minutes: Sequence[int], model: str) -> dict[str, Any]:
 def analysed(path: Path, model: str) -> dict[str, Any]:
     """Analyse `path` in this process; how much memory that took, MiB."""
     from pipeline.analyze import analyze
-    from pipeline.schema import dumps
     from pipeline.spec import AnalysisSpec
     from serving.local import local_toolkit
 
@@ -91,7 +93,7 @@ def analysed(path: Path, model: str) -> dict[str, Any]:
     return {
         "loaded_mib": round(loaded / MEBI, 1),
         "peak_mib": round(peak / MEBI, 1),
-        "report_mib": round(len(dumps(report)) / MEBI, 2),
+        "report_mib": round(len(msgspec.json.encode(report)) / MEBI, 2),
         "frames": report.decode.frames_decoded,
         "shots": len(report.shots),
         "segments": len(report.segments),
@@ -104,11 +106,10 @@ def analysed(path: Path, model: str) -> dict[str, Any]:
 
 def default_model() -> str:
     """The bundled model where it is there."""
+    from models import catalog
     from models.errors import ModelError
 
     try:
-        from models import catalog
-
         catalog.load("bundled")
     except ModelError:
         return STAND_IN

@@ -88,7 +88,8 @@ def video_ratios(contenders: Mapping[str, Any], floor: Mapping[str, Any] | None,
     if "ours-report" in contenders:
         ratios["ours-report"] = _ratio(contenders["ours-report"], ours)
     if floor:
-        ratios["to_floor"] = _ratio(ours, _as_cost(floor)) | {"wall_ideal": rounded(ours["wall_s"] / floor["wall_ideal_s"])}
+        ideal = rounded(ours["wall_s"] / floor["wall_ideal_s"])
+        ratios["to_floor"] = _ratio(ours, _as_cost(floor)) | {"wall_ideal": ideal}
         if "ours-report" in contenders:
             ratios["report_to_floor"] = _ratio(contenders["ours-report"], _as_cost(floor))
     return ratios
@@ -112,7 +113,8 @@ def goals(means: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     found = []
     for name, goal in GOALS.items():
         if name in means:
-            found.append(_verdict(f"at least {goal:g}x {name}, float32", means[name], goal, means.get(f"{name}_ceiling")))
+            ceiling = means.get(f"{name}_ceiling")
+            found.append(_verdict(f"at least {goal:g}x {name}, float32", means[name], goal, ceiling))
             found.append(_verdict(f"not below {name}, bfloat16", means[f"{name}+bfloat16"], 1.0, None))
     if "to_floor" in means:
         floor = means["to_floor"]

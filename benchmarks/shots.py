@@ -4,7 +4,7 @@ Everything that finding shots needs is counted: the packet index, decoding the s
 analysis does anyway), what is decoded on top, and the search itself; no model runs. CPU time of the whole process, all
 threads; the three take turns on each file and each takes the median of its runs.
 
-    python -m benchmarks.shots [--corpus build/corpus/shots] [--runs 3] [--seeds 1 2] [--out benchmarks/results/shots.json]
+    python -m benchmarks.shots [--corpus build/corpus/shots] [--runs 3] [--seeds 1 2] [--out FILE]
 """
 
 import argparse
@@ -23,8 +23,9 @@ from benchmarks.corpus.shots import HOLD_OUT, TUNE, Item, Transition, build
 from pipeline import shots
 from pipeline.cutting import cut
 from pipeline.decode.pyav import PyAVDecoder
+from pipeline.dispatch import join_strips
 from pipeline.frames import Strip
-from pipeline.packets import PacketIndex, read_index
+from pipeline.packets import read_index
 from pipeline.plans import plan
 from pipeline.sampling import choose
 from pipeline.spec import Sampling
@@ -41,18 +42,15 @@ def ours(path: Path) -> Found:
     index = read_index(path)
     decoder = PyAVDecoder()
     wanted = choose(index, Sampling())
-    coarse = _thumbs(path, index, decoder, np.concatenate([wanted, shots.first_rows(index, wanted)]))
-    found = shots.find(index, coarse, lambda rows: _thumbs(path, index, decoder, rows))
+    nothing = np.empty(0, np.int64)
+
+    def thumbs(rows: np.ndarray, along: np.ndarray) -> Strip:
+        clips = cut(path, index, plan(index, rows, glimpsed=along), pixels=False, glimpse=True)
+        return join_strips([strip for clip in clips if (strip := decoder.decode(clip).strip) is not None])
+
+    coarse = thumbs(wanted, shots.first_rows(index, wanted))
+    found = shots.find(index, coarse, lambda rows: thumbs(nothing, rows))
     return [(shot.start_s, "cut" if shot.transition == "cut" else "gradual") for shot in found[1:]]
-
-
-def _thumbs(path: Path, index: PacketIndex, decoder: PyAVDecoder, rows: np.ndarray) -> Strip:
-    clips = cut(path, index, plan(index, rows), pixels=False, glimpse=True)
-    strips = [strip for clip in clips if (strip := decoder.decode(clip).strip) is not None and len(strip)]
-    whole = strips[0]
-    for strip in strips[1:]:
-        whole = shots.merged(whole, strip)
-    return whole
 
 
 def _detect(path: Path, detector) -> Found:

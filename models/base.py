@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-#: Pixels as an engine hands them over: uint8 [N, H, W, 3] RGB, a numpy array on the host or a torch tensor on any device.
+#: Pixels as an engine hands them over: uint8 [N, H, W, 3] RGB, a numpy array, or a torch tensor on any device.
 Pixels = Any
 
 

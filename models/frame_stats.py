@@ -23,12 +23,24 @@ LUMA = (0.299, 0.587, 0.114)
 
 _SCALARS = ("sharpness", "exposure", "dark", "bright", "contrast", "colourfulness")
 
-COLUMNS: tuple[str, ...] = _SCALARS + tuple(
+COLOUR_STEPS = 4
+"""Levels of each of R, G and B in the colour histogram."""
+
+EDGE_DIRECTIONS = 8
+"""Directions of the edge histogram, 45 degrees each."""
+
+_LAYOUT = tuple(
     f"layout_{row}_{column}_{channel}"
     for row in range(LAYOUT_SIDE)
     for column in range(LAYOUT_SIDE)
     for channel in "rgb"
 )
+_LOOKS = (
+    *(f"colour_{r}{g}{b}" for r in range(COLOUR_STEPS) for g in range(COLOUR_STEPS) for b in range(COLOUR_STEPS)),
+    *(f"edge_{direction}" for direction in range(EDGE_DIRECTIONS)),
+)
+
+COLUMNS: tuple[str, ...] = (*_SCALARS, *_LAYOUT, *_LOOKS)
 """What each column means:
 
 - `sharpness`: log10(1 + variance of the Laplacian of luma); about 1 for a blurred frame, 2.5-4 for a sharp one
@@ -39,10 +51,16 @@ COLUMNS: tuple[str, ...] = _SCALARS + tuple(
 - `colourfulness`: Hasler & Süsstrunk, "Measuring colourfulness in natural images", 2003; 0 gray, 15 slightly,
   60 quite, 110 extremely colourful.
 - `layout_<row>_<column>_<channel>`: mean colour of that tile, 0-1, rows from the top.
+- `colour_<r><g><b>`: square root of the share of pixels with that colour, 0-1; their squares add up to 1.
+- `edge_<direction>`: square root of ten times the mean strength (luma 0-1) of the edges that rise that way, 0 is left
+  and then clockwise; ten, so that edges weigh about as much as colours.
 """
 
-LAYOUT = slice(len(_SCALARS), len(COLUMNS))
-"""The columns of the colour layout."""
+LAYOUT = slice(len(_SCALARS), len(_SCALARS) + len(_LAYOUT))
+"""The columns of the colour layout: what lies where."""
+
+LOOKS = slice(len(COLUMNS) - len(_LOOKS), len(COLUMNS))
+"""The columns of the two histograms: what a frame is made of, wherever it lies."""
 
 
 class FrameStats(FrameModel):
@@ -117,7 +135,32 @@ def measure(small: torch.Tensor) -> torch.Tensor:
         dim=1,
     )
     tiles = functional.adaptive_avg_pool2d(small, LAYOUT_SIDE) / 255.0
-    return torch.cat([scalars, tiles.permute(0, 2, 3, 1).flatten(1)], dim=1)
+    return torch.cat([scalars, tiles.permute(0, 2, 3, 1).flatten(1), _colours(small), _edges(luma / 255.0)], dim=1)
+
+
+def _colours(small: torch.Tensor) -> torch.Tensor:
+    """float32 [N, 3, h, w] in 0-255 -> float32 [N, COLOUR_STEPS ** 3], see `COLUMNS`."""
+    level = (small * (COLOUR_STEPS / 256.0)).long().clamp(0, COLOUR_STEPS - 1)
+    cell = ((level[:, 0] * COLOUR_STEPS + level[:, 1]) * COLOUR_STEPS + level[:, 2]).flatten(1)
+    return _histogram(cell, torch.ones_like(cell, dtype=torch.float32), COLOUR_STEPS**3).sqrt()
+
+
+def _edges(luma: torch.Tensor) -> torch.Tensor:
+    """float32 [N, h, w] in 0-1 -> float32 [N, EDGE_DIRECTIONS], see `COLUMNS`."""
+    across = luma[:, 1:, 1:] - luma[:, 1:, :-1]
+    down = luma[:, 1:, 1:] - luma[:, :-1, 1:]
+    turn = (torch.atan2(down, across) / (2.0 * torch.pi) + 0.5) * EDGE_DIRECTIONS
+    direction = turn.long().clamp(0, EDGE_DIRECTIONS - 1).flatten(1)
+    if direction.shape[1] == 0:  # a picture one pixel wide has no edges
+        return torch.zeros(len(luma), EDGE_DIRECTIONS, device=luma.device)
+    strength = torch.sqrt(across.square() + down.square()).flatten(1)
+    return (10.0 * _histogram(direction, strength, EDGE_DIRECTIONS)).sqrt()
+
+
+def _histogram(cell: torch.Tensor, weight: torch.Tensor, cells: int) -> torch.Tensor:
+    """int64 [N, P] and float32 [N, P] -> float32 [N, cells], weights by cell over the number of pixels."""
+    out = torch.zeros(len(cell), cells, device=cell.device)
+    return out.scatter_add_(1, cell, weight) / cell.shape[1]
 
 
 def _laplacian(luma: torch.Tensor) -> torch.Tensor:

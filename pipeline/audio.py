@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from pipeline.container import open_video
 from pipeline.errors import VideoError
@@ -62,7 +63,7 @@ def measure(path: Path | str, *, start_s: float, duration_s: float) -> tuple[Lou
                 if position is not None and position >= meter.end:
                     break
                 meter.add(samples, position)
-    except (av.error.FFmpegError, VideoError, ValueError, OSError) as error:
+    except (FFmpegError, VideoError, ValueError, OSError) as error:
         stopped = str(error)
     if not meter.heard:
         reason = stopped or ("none of it could be decoded" if broken else "it is empty")
@@ -77,16 +78,16 @@ def measure(path: Path | str, *, start_s: float, duration_s: float) -> tuple[Lou
 
 def _decoded(container, stream) -> Iterator[tuple[np.ndarray | None, float | None]]:
     """Mono float32 [S] at `RATE_HZ` with the time of its first sample in seconds; None for a broken packet."""
-    resampler = None
+    resampler: av.AudioResampler | None = None
     shape = None
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except av.error.FFmpegError:
+        except FFmpegError:
             yield None, None
             continue
         for frame in frames:
-            if (frame.format.name, frame.layout.name, frame.sample_rate) != shape:
+            if resampler is None or (frame.format.name, frame.layout.name, frame.sample_rate) != shape:
                 # A resampler refuses frames of another shape than its first; broadcasts do change it half-way.
                 shape = (frame.format.name, frame.layout.name, frame.sample_rate)
                 resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)

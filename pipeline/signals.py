@@ -75,8 +75,8 @@ _STILL_BYTES_PER_S = 1000.0
 _MOTION_WINDOW_S = 1.0
 _RATE_FLOOR = 1.5
 """Octaves. Calm scenes differ by one in what they cost (texture, a slow pan), a burst of motion adds two."""
-_TILE_FLOOR = 0.04
-"""Change of a colour layout between samples: 10 levels of 255."""
+_TILE_FLOOR = 0.06
+"""Change of a colour layout between samples: 15 levels of 255."""
 _TILE_WINDOW_S = 3.0
 """Two frames may look alike by chance; three seldom do."""
 _PACKET_SHARE = 0.6
@@ -116,20 +116,23 @@ def _packet_motion(evidence: Evidence) -> np.ndarray | None:
 
 
 def _tile_motion(evidence: Evidence) -> np.ndarray | None:
-    """Mean change of the colour layout to the neighbouring samples of the same shot."""
+    """Change of the colour layout from sample to sample, averaged over the neighbours in the same shot."""
     times_s = evidence.samples.pts_s
     if len(times_s) < 3:
         return None
     tiles = evidence.samples.stats[:, frame_stats.LAYOUT]
-    change = np.abs(np.diff(tiles, axis=0)).mean(1)
+    # Root mean square: something that moves in a corner should not drown in a background that stands still.
+    change = np.sqrt(np.square(np.diff(tiles, axis=0)).mean(1))
     shot = np.searchsorted(evidence.cuts_s, times_s, side="right")
-    change = np.where(np.diff(shot) == 0, change, np.nan)
-    sides = np.stack([np.append(np.nan, change), np.append(change, np.nan)])
-    known = np.isfinite(sides)
-    mean = np.where(known.any(0), np.where(known, sides, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-    curve = on_grid(normalise(fill(mean), _TILE_FLOOR), evidence)
-    cell_s = 2.0 * float(evidence.cells_s[0])
-    return binned(curve, cell_s, evidence.cells_s, _TILE_WINDOW_S)
+    change[shot[1:] != shot[:-1]] = np.nan
+    reach = int(np.clip(round(_TILE_WINDOW_S / 2.0 / max(float(np.median(np.diff(times_s))), 1e-3)), 1, 16))
+    padded = np.pad(change, reach, constant_values=np.nan)
+    shots = np.pad(shot[1:].astype(np.float64), reach, constant_values=-1.0)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach)
+    known = np.isfinite(windows) & (np.lib.stride_tricks.sliding_window_view(shots, 2 * reach) == shot[:, None])
+    count = known.sum(1)
+    mean = np.where(count > 0, np.where(known, windows, 0.0).sum(1) / np.maximum(count, 1), np.nan)
+    return on_grid(normalise(fill(mean), _TILE_FLOOR), evidence)
 
 
 # --- novelty --------------------------------------------------------------------------------------------------------
@@ -138,12 +141,12 @@ _CONTEXT = 512
 """Frames that stand for the whole video: keeps the cost linear in its length."""
 _NEAR_S, _SIDE_S = 3.0, 8.0
 """A moment, and what it is compared with before and after: no longer than the shortest and the longest event."""
-_CONTRAST_FLOOR = 0.3
-"""Distance (1 - cosine) that two unlike scenes have in most embeddings."""
+_LEAST_DISTANCE = 0.05
+"""1 - cosine; in a video whose frames differ less from each other on average, nothing is novel."""
+_CONTRAST_FLOOR = 1.2
+"""As a share of the video's mean distance: a scene that is unlike the rest lies further away than that."""
 _WIDTH = 0.5
 """Width of the kernel as a share of the video's mean distance: half of it still looks alike."""
-_LEAST_WIDTH = 0.05
-"""Distance below which frames look the same whatever the video."""
 _RARITY_FLOOR = 2.0
 """Nats: only frames that are e^2 = 7 times rarer than others are as novel as can be."""
 
@@ -154,21 +157,30 @@ def novelty(evidence: Evidence) -> np.ndarray | None:
     The first is a Parzen estimate of how rare such frames are (Bishop, "Novelty detection and neural network
     validation", 1994), the second the contrast between a moment and its surroundings as in Foote, "Automatic audio
     segmentation using a measure of audio novelty", 2000. Their geometric mean: a long take of its own is rare but like
-    its surroundings, one of many short takes is neither like them nor rare.
+    its surroundings, one of many short takes is neither like them nor rare. Both by what a frame means (embeddings)
+    and by what it looks like (colours and edges), half and half: a model sees no novelty in what it was never taught.
     """
-    vectors, times_s = evidence.samples.embeddings, evidence.samples.pts_s
-    if len(vectors) < 3:
+    times_s = evidence.samples.pts_s
+    if len(times_s) < 3:
         return None
-    rare = normalise(_rarity(vectors), _RARITY_FLOOR)
-    different = normalise(_surroundings_contrast(vectors, times_s), _CONTRAST_FLOOR)
-    return on_grid(np.sqrt(rare * different), evidence)
+    looks = evidence.samples.stats[:, frame_stats.LOOKS]
+    looks = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-6)
+    curves = [_unlikeness(vectors, times_s) for vectors in (evidence.samples.embeddings, looks)]
+    return on_grid(np.mean(curves, axis=0), evidence)
 
 
-def _rarity(vectors: np.ndarray) -> np.ndarray:
+def _unlikeness(vectors: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """Unit vectors, float32 [N, D] -> float64 [N] in [0, 1], see `novelty`."""
+    typical = max(1.0 - float(np.square(vectors.mean(0)).sum()), _LEAST_DISTANCE)
+    rare = normalise(_rarity(vectors, _WIDTH * typical), _RARITY_FLOOR)
+    different = normalise(_surroundings_contrast(vectors, times_s), _CONTRAST_FLOOR * typical)
+    return np.sqrt(rare * different)
+
+
+def _rarity(vectors: np.ndarray, width: float) -> np.ndarray:
     """float32 [N, D] -> float64 [N]: minus the logarithm of the share of the video that looks like a frame."""
     context = vectors[np.unique(np.linspace(0, len(vectors) - 1, _CONTEXT).astype(int))]
     distance = np.maximum(1.0 - vectors @ context.T, 0.0)
-    width = max(_WIDTH * float(distance.mean()), _LEAST_WIDTH)
     return -np.log(np.exp(-np.square(distance / width)).mean(1))
 
 

@@ -53,7 +53,7 @@ def analyze(
     model: Annotated[
         str,
         typer.Option(
-            help="`auto` (a pretrained CLIP if it can be had, else the bundled one), `bundled`, or any open_clip model: "
+            help="`auto` (a pretrained CLIP if it can be had, else the bundled one), `bundled`, or an open_clip name: "
             "`ViT-B-32/laion2b_s34b_b79k`, `hf-hub:org/repo`, `local-dir:/path`."
         ),
     ] = "auto",

@@ -6,6 +6,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def _plan(
             clock += length + 0.3
     edges = [0.0, *(m.time_s for m in moments), duration]
     spans: list[_Span] = []
-    for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(edges)):
         before = moments[number - 1].length_s / 2 if number else 0.0
         after = moments[number].length_s / 2 if number < len(moments) else 0.0
         length = end - start + before + after
@@ -188,7 +189,7 @@ def _frames(rng: np.random.Generator, recipe: Recipe, spans, moments, times: np.
 
 
 def _times(rng: np.random.Generator, recipe: Recipe) -> np.ndarray:
-    """float64 [N], seconds. Variable: a third of the frames is missing, in runs, as phones and screen recorders do it."""
+    """float64 [N], seconds. Variable: in runs, two of three frames are missing, as in screen recordings."""
     times = np.arange(round(recipe.seconds * recipe.fps)) / recipe.fps
     if not recipe.variable:
         return times

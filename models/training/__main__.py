@@ -1,7 +1,7 @@
 """Train the bundled model, or measure it again.
 
-    python -m models.training --out models/bundled --seed 0        train, calibrate, measure, write everything
-    python -m models.training --evaluate models/bundled            measure what is there on fresh renders
+python -m models.training --out models/bundled --seed 0        train, calibrate, measure, write everything
+python -m models.training --evaluate models/bundled            measure what is there on fresh renders
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
 
 from models.training.captions import Caption, sample_caption
-from models.training.facts import TAUGHT, answers
+from models.training.facts import TAUGHT, answers, without_hints
 from models.training.sampling import sample_scene
 from models.training.scenes import Scene, render
 
@@ -75,7 +75,7 @@ class Batches:
             fresh: list[tuple[Scene, np.ndarray, np.ndarray]] = []
             for _ in range(self._images // _USES if len(pool) >= self._images else self._images):
                 scene = sample_scene(rng)
-                fresh.append((scene, render_frame(scene, self._size, rng), answers(scene)))
+                fresh.append((scene, render_frame(scene, self._size, rng), without_hints(scene, answers(scene))))
             again = [pool[int(i)] for i in rng.choice(len(pool) or 1, self._images - len(fresh), replace=False)]
             yield self._batch(fresh + again, rng)
             pool = (pool + fresh)[-_POOL:]

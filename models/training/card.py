@@ -43,9 +43,7 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def write_card(
-    directory: Path, figures: dict[str, Any], *, config: TrainingConfig, training: dict[str, Any]
-) -> None:
+def write_card(directory: Path, figures: dict[str, Any], *, config: TrainingConfig, training: dict[str, Any]) -> None:
     """Write `card.json` and `MODEL_CARD.md` from measured figures and the story of the training."""
     card = {
         "name": "bundled",
@@ -106,7 +104,6 @@ package renders itself; no outside data went into it. For real-world footage, lo
 - Colours: {", ".join(COLORS)}
 - Shapes: {", ".join(SHAPES)}
 - Pairs of them ("a red circle"), of objects ("a red circle and a blue square"), of objects and backgrounds
-- Counts: one, {", ".join(COUNT_WORDS)} ("three red circles")
 - Sizes: {", ".join(SIZE_WORDS)} (and their synonyms)
 - Textures: {textures}; with their colours ("red and white stripes")
 - Frames as a whole: {phrases}
@@ -119,7 +116,8 @@ Anything else. A dog, a face or a street is nothing to it. Words outside the lis
 pieces and were trained to be false of every frame, so a foreign label is hardly ever reported, whatever the frame
 shows. It does not know positions ("left of"), motion, or reading: it sees that there is text, not what it says.
 It looks at {side} x {side} pixels, so it cannot name objects smaller than about a quarter of the shorter side of the
-frame, and thin lines and faint contrasts escape it. Numbers above one are its weak side.
+frame, and thin lines and faint contrasts escape it. It cannot count: number words (one, {", ".join(COUNT_WORDS)}) are
+taught, but the figures below show that it did not learn them.
 
 ## How well
 

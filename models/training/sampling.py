@@ -152,9 +152,7 @@ def _visible(color: str, rgb: Rgb, background: Background) -> bool:
 
 
 # Smaller objects exist, but a model that sees 64 pixels cannot tell their shape, so they would only teach noise.
-def _objects(
-    kind: str, rng: np.random.Generator, pairs: Sequence[Pair], background: Background
-) -> tuple[Object, ...]:
+def _objects(kind: str, rng: np.random.Generator, pairs: Sequence[Pair], background: Background) -> tuple[Object, ...]:
     if kind == "one":
         count, size_range = 1, (0.28, 0.85)
     else:

@@ -41,8 +41,9 @@ def find(index: PacketIndex, coarse: Strip, glimpse: Glimpse) -> tuple[Shot, ...
     seen = coarse
     for number in range(ROUNDS):
         rows = more_rows(index, seen, number)
-        if len(rows):
-            seen = merged(seen, glimpse(rows))
+        if not len(rows):
+            break
+        seen = merged(seen, glimpse(rows))
     return shots(boundaries(seen), index.duration_s)
 
 

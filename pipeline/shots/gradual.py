@@ -7,10 +7,12 @@ times smaller still, so that slow motion in A and B does not spoil the blend.
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
-from pipeline.shots.change import change
+from pipeline.shots.change import change, halved, quick_change
 
 #: Step of the time grid that gradual changes are sought on, seconds.
 STEP_S = 0.1
@@ -24,11 +26,17 @@ MIN_CHANGE = 6.0
 #: A blend may miss a picture in between by this share of the difference of the ends.
 MAX_MISFIT = 0.35
 
+#: How far from one half the middle picture's share of B may be: one grid step in a dissolve of 0.35 s is 0.3.
+MAX_SKEW = 0.16
+
 #: The blend must miss the middle picture by this much less than either end does, motion allowed for.
 MAX_RATIO = 0.45
 
 #: ... and by this much in the quick test that comes first.
 MAX_ROUGH_RATIO = 0.55
+
+#: How often another of several overlapping candidates is tried when the strongest fails the sharper test.
+_TRIES = 4
 
 #: A picture of one colour: spread of its rooted luma, grey levels.
 _FLAT = 6.0
@@ -52,7 +60,7 @@ class Gradual:
 
     start_s: float
     end_s: float
-    kind: str
+    kind: Literal["dissolve", "fade"]
     """dissolve or fade."""
     score: float
     """0 to 1."""
@@ -124,25 +132,53 @@ def dissolves(tones: np.ndarray, times_s: np.ndarray, take: np.ndarray) -> list[
     pictures, moments, take = tones[picks], times_s[picks], take[picks]
     small = _smaller(pictures)
     begins, halves = _candidates(small, take)
-    for fine in (False, True):  # the sharper test on what passes the quick one
-        middles, ends = begins + halves, begins + 2 * halves
-        shares = _blended(small, begins, halves)[0][:, None, None, None]
-        first, middle, last = pictures[begins], pictures[middles], pictures[ends]
-        # Three questions in one call.
-        asked = np.concatenate([first, middle, middle, middle])
-        answers = np.concatenate([last, first, last, first + shares * (last - first)])
-        apart, miss_first, miss_last, miss_blend = change(asked, answers, fine=fine).reshape(4, -1)
-        ratio = miss_blend / np.maximum(np.minimum(miss_first, miss_last), 0.5)
-        good = (apart >= MIN_CHANGE) & (ratio < (MAX_RATIO if fine else MAX_ROUGH_RATIO))
-        begins, halves, apart, ratio = begins[good], halves[good], apart[good], ratio[good]
-    found = []
-    for begin, half, distance, miss in zip(
-        begins.tolist(), halves.tolist(), apart.tolist(), ratio.tolist(), strict=True
-    ):
-        ramp = _ramp(small, moments, begin, half)
-        if ramp is not None:
-            found.append((distance * (1 - miss), Gradual(*ramp, "dissolve", 1 - miss)))
-    return _best(found)
+    straight = [_ramp(small, moments, *where) for where in zip(begins.tolist(), halves.tolist(), strict=True)]
+    keep = np.array([ramp is not None for ramp in straight], bool)
+    ramps = np.array([ramp for ramp in straight if ramp is not None]).reshape(-1, 2)
+    begins, halves = begins[keep], halves[keep]
+    apart, ratio = _likelihood(pictures, small, begins, halves, fine=False)
+    good = (apart >= MIN_CHANGE / 2) & (ratio < MAX_ROUGH_RATIO)
+    begins, halves, ramps, strength = begins[good], halves[good], ramps[good], (apart * (1 - ratio))[good]
+    found: list[Gradual] = []
+    for _ in range(_TRIES):
+        # The sharper test, only on the strongest of those that overlap.
+        best = _strongest(ramps, strength)
+        if not len(best):
+            break
+        apart, ratio = _likelihood(pictures, small, begins[best], halves[best], fine=True)
+        good = (apart >= MIN_CHANGE) & (ratio < MAX_RATIO)
+        for (start_s, end_s), miss in zip(ramps[best[good]].tolist(), ratio[good].tolist(), strict=True):
+            found.append(Gradual(start_s, end_s, "dissolve", 1 - miss))
+        left = np.ones(len(begins), bool)
+        left[best] = False
+        for start_s, end_s in ramps[best[good]].tolist():
+            left &= (ramps[:, 1] <= start_s) | (ramps[:, 0] >= end_s)
+        begins, halves, ramps, strength = begins[left], halves[left], ramps[left], strength[left]
+    return sorted(found, key=lambda one: one.start_s)
+
+
+def _strongest(ramps: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """int64 [K]: places of ramps (float64 [N, 2], start and end) that overlap no stronger one that is taken."""
+    taken: list[int] = []
+    for place in np.argsort(-strength).tolist():
+        start_s, end_s = ramps[place]
+        if all(end_s <= ramps[other][0] or start_s >= ramps[other][1] for other in taken):
+            taken.append(place)
+    return np.array(taken, np.int64)
+
+
+def _likelihood(
+    pictures: np.ndarray, small: np.ndarray, begins: np.ndarray, halves: np.ndarray, *, fine: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(how far the ends are apart, what the blend misses of the middle over what the nearer end does), [K] each."""
+    shares = _blended(small, begins, halves)[0]
+    if not fine:
+        pictures = halved(pictures)
+    first, middle, last = pictures[begins], pictures[begins + halves], pictures[begins + 2 * halves]
+    blend = first + shares.reshape(-1, *[1] * (first.ndim - 1)) * (last - first)
+    differ = partial(change, fine=True) if fine else quick_change
+    miss_ends = np.minimum(differ(middle, first), differ(middle, last))
+    return differ(first, last), differ(middle, blend) / np.maximum(miss_ends, 0.5)
 
 
 def _candidates(small: np.ndarray, take: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +190,7 @@ def _candidates(small: np.ndarray, take: np.ndarray) -> tuple[np.ndarray, np.nda
         begins = begins[take[begins] == take[begins + 2 * half]]
         begins = begins[np.abs(small[begins + 2 * half] - small[begins]).mean(axis=1) >= MIN_CHANGE / 3]
         shares, misfits = _blended(small, begins, half)
-        begins = begins[(np.abs(shares - 0.5) < 0.25) & (misfits < MAX_MISFIT)]
+        begins = begins[(np.abs(shares - 0.5) <= MAX_SKEW) & (misfits < MAX_MISFIT)]
         all_begins.append(begins)
         all_halves.append(np.full(len(begins), half))
     return np.concatenate(all_begins), np.concatenate(all_halves)
@@ -172,12 +208,14 @@ def _on_grid(times_s: np.ndarray) -> np.ndarray:
 def _smaller(tones: np.ndarray) -> np.ndarray:
     """float32 [N, h, w, 3] -> [N, h // 3 * (w // 3) * 3]."""
     n, h, w, _ = tones.shape
-    boxes = tones[:, : h // 3 * 3, : w // 3 * 3].reshape(n, h // 3, 3, w // 3, 3, 3)
-    return boxes.mean(axis=(2, 4)).reshape(n, -1)
+    cropped = tones[:, : h // 3 * 3, : w // 3 * 3]
+    rows = cropped[:, ::3] + cropped[:, 1::3] + cropped[:, 2::3]
+    boxes = rows[:, :, ::3] + rows[:, :, 1::3] + rows[:, :, 2::3]
+    return (boxes / 9).reshape(n, -1)
 
 
 def _blended(small: np.ndarray, begins: np.ndarray, half: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """(share of the later end, what the blend misses), float32 [K] each, of the pictures `half` steps behind `begins`."""
+    """(share of the later end, what a blend misses), float32 [K] each, of pictures `half` steps behind `begins`."""
     way = small[begins + 2 * half] - small[begins]
     part = small[begins + half] - small[begins]
     length = np.maximum((way**2).sum(axis=1), 1e-6)
@@ -201,12 +239,3 @@ def _ramp(small: np.ndarray, moments: np.ndarray, begin: int, half: int) -> tupl
         return None
     start_s, end_s = -offset / slope, (1 - offset) / slope
     return float(max(start_s, moments[here][0])), float(min(end_s, moments[here][-1]))
-
-
-def _best(found: list[tuple[float, Gradual]]) -> list[Gradual]:
-    """The strongest of those that overlap."""
-    kept: list[Gradual] = []
-    for _, one in sorted(found, key=lambda pair: -pair[0]):
-        if all(one.end_s <= other.start_s or one.start_s >= other.end_s for other in kept):
-            kept.append(one)
-    return sorted(kept, key=lambda g: g.start_s)

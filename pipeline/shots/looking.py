@@ -25,9 +25,6 @@ _IRREGULAR = 0.1
 #: A decoder goes on for so many packets at any rate.
 _NEAR_PACKETS = 8
 
-#: Two thumbnails further apart than this are too far to tell motion from a cut, seconds.
-FAR_S = 0.22
-
 #: Distance at which pictures are asked for inside such a gap, seconds.
 STEP_S = 0.1
 
@@ -112,9 +109,14 @@ def more_rows(index: PacketIndex, seen: Strip, round_number: int) -> np.ndarray:
     asked: list[np.ndarray] = []
 
     open_pairs = np.flatnonzero((gaps > 1) & (plain >= cuts.MIN_CHANGE))
-    far = open_pairs[seen_gap_s[open_pairs] > FAR_S]
-    far = far[change.change(tones[far], tones[far + 1]) >= cuts.MIN_CHANGE]
-    odd = suspects(index) if round_number == 0 else np.empty(0, np.int64)
+    far = open_pairs[seen_gap_s[open_pairs] > cuts.FAR_S]
+    amount = change.change(tones[far], tones[far + 1])
+    far, amount = far[amount >= cuts.MIN_CHANGE], amount[amount >= cuts.MIN_CHANGE]
+    odd = suspects(index)
+    hinted = np.searchsorted(odd, places[far + 1], side="right") > np.searchsorted(odd, places[far], side="right")
+    if round_number > 0:
+        odd = odd[:0]
+    far = far[hinted | ~cuts.explained_by_motion(tones, seen_gap_s, far, amount)]
     for pair in far.tolist():
         first, last = int(places[pair]), int(places[pair + 1])
         inside = odd[(odd > first) & (odd <= last)]
@@ -124,11 +126,11 @@ def more_rows(index: PacketIndex, seen: Strip, round_number: int) -> np.ndarray:
         else:
             grid = np.arange(times_s[first] + STEP_S, times_s[last], STEP_S)
             asked.append(np.clip(np.searchsorted(times_s, grid), first + 1, last - 1))
-    near = open_pairs[seen_gap_s[open_pairs] <= FAR_S]
+    near = open_pairs[seen_gap_s[open_pairs] <= cuts.FAR_S]
     if len(near):
         jumping = np.array([jump.after - 1 for jump in cuts.jumps(tones, seen.pts_s, plain, among=near)], np.int64)
         jumping = np.intersect1d(near, jumping).tolist()
-        asked += [np.arange(places[pair] + 1, places[pair + 1]) for pair in jumping]
+        asked += [np.arange(int(places[pair]) + 1, int(places[pair + 1])) for pair in jumping]
     if not asked:
         return np.empty(0, np.int64)
     return order[np.setdiff1d(np.concatenate(asked), places)]

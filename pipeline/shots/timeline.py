@@ -1,7 +1,6 @@
 """From a strip of thumbnails to boundaries, and from boundaries to shots."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np

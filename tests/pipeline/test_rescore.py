@@ -48,7 +48,9 @@ def report_of(duration_s=60.0, prompts=(), embeddings=True):
             width=1, height=1, coded_width=1, coded_height=1, rotation_deg=0, pixel_aspect=1.0, average_fps=1.0,
             variable_rate=False, frames=1, keyframes=1,
         ),
-        decode=DecodeReport(backend="b", reason="r", sampling="s", frames_total=1, frames_wanted=1, frames_decoded=1, packets_fed=1),
+        decode=DecodeReport(
+            backend="b", reason="r", sampling="s", frames_total=1, frames_wanted=1, frames_decoded=1, packets_fed=1
+        ),
         shots=shots,
         segments=segments.choose(curves, shots, spec.segments, duration_s),
         tags=(), models=(), warnings=(), spec=spec,

@@ -1,5 +1,7 @@
 """Tags from planted vectors: present ones with their ranges, absent ones never."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from pipeline.spec import Label
 
 SOURCE = Source(name="test", version="space")
 DIM = 400
-SIGMOID = Likelihood(scale=20.0, bias=-10.0)
+SIGMOID = Likelihood(scale=20.0, bias=-15.0)
 SOFTMAX = Likelihood(scale=100.0, bias=None)
 
 
@@ -97,7 +99,7 @@ def test_the_best_prompt_counts():
 
 
 def test_labels_do_not_take_from_each_other():
-    found = find([image("a zebra", "a volcano")] * 5, ["zebra", "volcano"], Likelihood(scale=20.0, bias=-10.0))
+    found = find([image("a zebra", "a volcano")] * 5, ["zebra", "volcano"], SIGMOID)
     assert {tag.label for tag in found} == {"zebra", "volcano"}
 
 
@@ -156,7 +158,7 @@ spans = st.lists(st.tuples(st.floats(0, 50), st.floats(0.1, 20), st.floats(0, 1)
 def test_a_union_covers_the_same_seconds_once(raw):
     ranges = [TagRange(start_s=start, end_s=start + length, score=score) for start, length, score in raw]
     merged = tags.union(ranges)
-    for one, following in zip(merged, merged[1:], strict=False):
+    for one, following in pairwise(merged):
         assert one.end_s < following.start_s
     for moment in np.linspace(0.05, 69.95, 100):
         inside = any(one.start_s <= moment <= one.end_s for one in ranges)
@@ -176,6 +178,6 @@ def test_what_must_hold_for_any_video(count, seed, softmax):
         assert 0.2 <= tag.score <= 1
         assert 0 < tag.coverage <= 1
         assert 0 <= tag.start_s < tag.end_s <= count
-        for one, following in zip(tag.ranges, tag.ranges[1:], strict=False):
+        for one, following in pairwise(tag.ranges):
             assert one.end_s <= following.start_s
     assert any(tag.kind == "category" for tag in found) == bool(found)

@@ -86,10 +86,11 @@ def test_rescore_needs_no_video_and_follows_the_weights(analysed, film, tmp_path
     copy = tmp_path / "report.json"
     copy.write_bytes(path.read_bytes())
     again = tmp_path / "again.json"
-    done = automations("rescore", copy, "--weights", "motion=0,novelty=0,quality=0,relevance=0,audio=1", "--json", again)
+    weights = "motion=0,novelty=0,quality=0,relevance=0,audio=1"
+    done = automations("rescore", copy, "--weights", weights, "--json", again)
     assert done.returncode == 0, done.stderr
     segments = json.loads(again.read_text())["segments"]
-    assert all(set(name for name, part in s["signals"].items() if part > 0) <= {"audio"} for s in segments)
+    assert all({name for name, part in s["signals"].items() if part > 0} <= {"audio"} for s in segments)
     assert abs((segments[0]["start_s"] + segments[0]["end_s"]) / 2 - 3.0) < 1.5
 
 

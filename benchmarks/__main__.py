@@ -1,0 +1,33 @@
+"""Runs a benchmark by name: `python -m benchmarks job --quick`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+#: Module of this package with a `main(argv)` -> what it answers.
+BENCHMARKS = {
+    "job": "how long a whole job takes, against usual scripts and against what is possible",
+    "memory": "whether memory grows with the length of a video",
+    "shots": "whether cuts and gradual transitions are found, against PySceneDetect",
+    "segments": "whether key segments hit what was planted, and what scoring again costs",
+    "tags": "whether tags name what is to be seen",
+    "encode": "how fast models encode, against eager open_clip, with the same vectors",
+    "bundled_model": "what the bundled model knows",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Dispatch; the exit status is the benchmark's own."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python -m benchmarks NAME [options]; NAME --help lists the options\n")
+        print("\n".join(f"  {name:14s} {text}" for name, text in BENCHMARKS.items()))
+        return 0
+    name, *rest = argv
+    if name not in BENCHMARKS:
+        print(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"benchmarks.{name}").main(rest) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
