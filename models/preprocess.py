@@ -139,7 +139,8 @@ class Preprocessing:
         if key not in self._rows:
             mean, std = torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.std, dtype=torch.float64)
             pair = (1.0 / (255.0 * std), -mean / std)
-            self._rows[key] = tuple(part.repeat(width).to(device, torch.float32) for part in pair)
+            factor, summand = (part.repeat(width).to(device, torch.float32) for part in pair)
+            self._rows[key] = (factor, summand)
         return self._rows[key]
 
 

@@ -26,6 +26,15 @@ LENGTH_POWER = 0.25
 circular binary segmentation (Olshen et al. 2004), which trusts length too much here: neighbouring cells of a curve are
 not independent. Of 0.25, 0.35 and 0.5 the best on benchmarks/segments.py, seed 1."""
 
+USUAL = 0.2
+"""Contrast that is nothing special in any video, on the scale of a signal; added to its own usual spread."""
+
+_SIGMA = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
+
+VETO = 0.25
+"""How much a signal that is lower than around takes away, against one that is higher: a calm novelty is still new."""
+
 FLANK_S = 6.0
 """Shortest surroundings to compare a stretch with, on either side."""
 
@@ -158,21 +167,23 @@ def outstanding(mix: _Mix, first: np.ndarray, last: np.ndarray) -> np.ndarray:
 
     For every signal, its mean inside against that of the surroundings on both sides (as long as the stretch, at least
     `FLANK_S`) and against the whole video, half and half: the first term finds the borders of a peak, the second keeps
-    parts of a long lively passage worth more than ripples in a dull one. The signals are joined by their signed
-    squares, so that one clear signal beats a little of everything (recall on benchmarks/segments.py, seed 1: 0.87
-    against 0.70 for the plain sum), and the whole is weighed by length to the power `LENGTH_POWER`.
+    parts of a long lively passage worth more than ripples in a dull one. Each contrast counts by how unusual it is for
+    its signal (`USUAL`), and they are joined by their squares (those below 0 times `VETO`), so that one clear signal
+    beats a little of everything. The whole is weighed by length to the power `LENGTH_POWER`.
     """
     flank = np.maximum(last - first, round(FLANK_S / mix.cell_s))
     before, after = np.maximum(first - flank, 0), np.minimum(last + flank, mix.cells)
     around_count = (first - before) + (after - last)
     joined = np.zeros(len(first))
-    for part in mix.parts:
+    for part, share in zip(mix.parts, mix.share, strict=True):
         sums = np.concatenate([[0.0], np.cumsum(part)])
         overall = sums[-1] / mix.cells
         around_sum = (sums[first] - sums[before]) + (sums[after] - sums[last])
         around = np.where(around_count > 0, around_sum / np.maximum(around_count, 1), overall)
         contrast = (sums[last] - sums[first]) / (last - first) - (around + overall) / 2.0
-        joined += np.abs(contrast) * contrast
+        spread = _SIGMA * float(np.median(np.abs(contrast - np.median(contrast)))) / share
+        contrast /= spread + USUAL
+        joined += np.where(contrast > 0, 1.0, -VETO) * np.square(contrast)
     length_s = (last - first) * mix.cell_s
     return np.sign(joined) * np.sqrt(np.abs(joined)) * length_s**LENGTH_POWER
 

@@ -143,7 +143,7 @@ _NEAR_S, _SIDE_S = 3.0, 8.0
 """A moment, and what it is compared with before and after: no longer than the shortest and the longest event."""
 _LEAST_DISTANCE = 0.05
 """1 - cosine; in a video whose frames differ less from each other on average, nothing is novel."""
-_CONTRAST_FLOOR = 1.2
+_CONTRAST_FLOOR = 0.8
 """As a share of the video's mean distance: a scene that is unlike the rest lies further away than that."""
 _WIDTH = 0.5
 """Width of the kernel as a share of the video's mean distance: half of it still looks alike."""
@@ -197,8 +197,10 @@ def _surroundings_contrast(vectors: np.ndarray, times_s: np.ndarray) -> np.ndarr
     half, gap = _NEAR_S / 2.0, 1e-6
     near, _ = direction(-half, half)
     sides = [direction(-half - _SIDE_S, -half - gap), direction(half + gap, half + _SIDE_S)]
-    distance = np.min([np.where(there, 1.0 - (near * side).sum(1), np.inf) for side, there in sides], axis=0)
-    return np.where(np.isfinite(distance), distance, 0.0)
+    distances = [np.where(there, 1.0 - (near * side).sum(1), 0.0) for side, there in sides]
+    # At either end of the video one side is all there is, and no proof that a moment is apart from both.
+    both = sides[0][1] & sides[1][1]
+    return np.where(both, np.minimum(*distances), 0.5 * np.maximum(*distances))
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------

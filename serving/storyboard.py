@@ -28,7 +28,7 @@ class Take:
     scene: Scene
     animate: Animate
     tags: tuple[str, ...]
-    """Labels that hold throughout."""
+    """Labels that hold throughout; none for a take too short to be sampled for sure."""
     transition: str = "cut"
     """How it begins: start, cut, dissolve or fade (from black)."""
     event: str = ""
@@ -83,7 +83,7 @@ STORY: tuple[Take, ...] = (
         8.0,
         _one("circle", "red", Background(color="white")),
         _drift,
-        ("red", "circle"),
+        ("red", "circle", "white"),
         transition="start",
     ),
     Take(
@@ -91,7 +91,7 @@ STORY: tuple[Take, ...] = (
         5.0,
         Scene(Background(color="black"), text=Text(("KEY MOMENTS", "A SHORT FILM"), height=0.18)),
         _hold,
-        ("text",),
+        ("text", "title card", "black"),
     ),
     Take(
         "two blue squares",
@@ -101,14 +101,14 @@ STORY: tuple[Take, ...] = (
             (Object("square", "blue", x=0.3, size=0.4), Object("square", "blue", x=0.7, size=0.4)),
         ),
         _drift,
-        ("blue", "square"),
+        ("blue", "square", "gray"),
     ),
     Take(
         "a green triangle fades in",
         8.0,
         _one("triangle", "green", Background(color="white")),
         _drift,
-        ("green", "triangle"),
+        ("green", "triangle", "white"),
         transition="dissolve",
     ),
     Take(
@@ -116,7 +116,7 @@ STORY: tuple[Take, ...] = (
         6.0,
         Scene(Background(color="purple"), _MANY),
         _burst,
-        ("yellow", "star"),
+        ("yellow", "star", "purple"),
         event="burst of action",
         loudness=0.12,
     ),
@@ -125,7 +125,7 @@ STORY: tuple[Take, ...] = (
         6.0,
         Scene(Background("checkerboard", color="black", second="white", period=0.3)),
         _hold,
-        ("checkerboard",),
+        ("checkerboard", "black", "white"),
     ),
     Take("a flash of an orange ring", 0.5, _one("ring", "orange", Background(color="blue")), _hold, ()),
     Take(
@@ -133,14 +133,14 @@ STORY: tuple[Take, ...] = (
         7.5,
         _one("heart", "purple", Background(color="white")),
         _drift,
-        ("purple", "heart"),
+        ("purple", "heart", "white"),
     ),
     Take(
         "stripes",
         5.0,
         Scene(Background("stripes", color="green", second="white", period=0.25)),
         _hold,
-        ("stripes",),
+        ("stripes", "green", "white"),
         transition="dissolve",
     ),
     Take(
@@ -148,7 +148,7 @@ STORY: tuple[Take, ...] = (
         7.0,
         _one("diamond", "pink", Background(color="black")),
         _drift,
-        ("pink", "diamond"),
+        ("pink", "diamond", "black"),
         transition="fade",
     ),
 )
