@@ -30,6 +30,7 @@ from pipeline.packets import read_index
 from pipeline.plans import plan
 from pipeline.sampling import choose
 from pipeline.spec import Sampling
+from pipeline.thumbs import THUMB_SIZE
 
 #: A gradual transition is found if its middle is within this, seconds.
 NEAR_S = 0.5
@@ -47,7 +48,8 @@ def ours(path: Path) -> Found:
 
     def thumbs(rows: np.ndarray, along: np.ndarray) -> Strip:
         clips = cut(path, index, plan(index, rows, glimpsed=along), pixels=False, glimpse=True)
-        return join_strips([strip for clip in clips if (strip := decoder.decode(clip).strip) is not None])
+        strip = join_strips([strip for clip in clips if (strip := decoder.decode(clip).strip) is not None])
+        return strip or Strip(np.empty(0), np.empty((0, *THUMB_SIZE[::-1], 3), np.uint8))
 
     coarse = thumbs(wanted, shots.first_rows(index, wanted))
     found = shots.find(index, coarse, lambda rows: thumbs(nothing, rows))
@@ -138,9 +140,9 @@ def _inside(time_s: float, soft: list[Transition]) -> bool:
 
 
 def f1(counts: list[int]) -> float:
-    """Of [hits, misses, false alarms]."""
+    """Of [hits, misses, false alarms]; 1 where there is nothing to find and nothing was."""
     hits, misses, false = counts
-    return 2 * hits / max(2 * hits + misses + false, 1)
+    return 2 * hits / (2 * hits + misses + false) if any(counts) else 1.0
 
 
 def measure(items: list[Item], runs: int) -> tuple[list[dict], dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy, softplus
 
-from models.training.facts import ANY, KINDS, TAUGHT, fact
+from models.training.facts import ANY, TAUGHT, fact
 from models.training.outlines import SHAPES
 from models.training.scenes import COLORS
 
@@ -23,33 +23,28 @@ class PlainQuestions(torch.nn.Module):
     """Asks the vision tower about plain facts, without words, while it learns; thrown away afterwards.
 
     Two towers that both start from nothing learn slowly from each other. Here the vision tower is told directly what
-    is in the picture, and for colours, shapes and backgrounds which ones, which gives it features for the words to
-    find.
+    is in the picture, and for colours and shapes which ones, which gives it features for the words to find.
     """
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
         self.facts = torch.nn.Linear(embed_dim, len(TAUGHT))
         torch.nn.init.constant_(self.facts.bias, -2.0)
-        self._groups = (
-            [TAUGHT.index(fact("object", color, ANY, ANY, "some")) for color in COLORS],
-            [TAUGHT.index(fact("object", ANY, shape, ANY, "some")) for shape in SHAPES],
-            [TAUGHT.index(fact("kind", kind)) for kind in KINDS],
-        )
-        self.choices = torch.nn.Linear(embed_dim, sum(map(len, self._groups)))
+        self.choices = torch.nn.Linear(embed_dim, len(COLORS) + len(SHAPES))
+        self._colors = [TAUGHT.index(fact("object", color, ANY, ANY, "some")) for color in COLORS]
+        self._shapes = [TAUGHT.index(fact("object", ANY, shape, ANY, "some")) for shape in SHAPES]
 
     def forward(self, images: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         """Loss from raw embeddings [images, embed_dim] and answers int8 [images, len(TAUGHT)]."""
-        asked = self.choices(images).split([len(group) for group in self._groups], dim=1)
-        which = [_which_loss(logits, answers[:, group]) for logits, group in zip(asked, self._groups, strict=True)]
-        return pair_loss(self.facts(images), answers) + torch.stack(which).sum()
+        colors, shapes = self.choices(images).split([len(COLORS), len(SHAPES)], dim=1)
+        which = _which_loss(colors, answers[:, self._colors]) + _which_loss(shapes, answers[:, self._shapes])
+        return pair_loss(self.facts(images), answers) + which
 
 
 def _which_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with what is there, evenly shared; over the images where something is, among what is clear."""
+    """Cross-entropy with what is there, evenly shared; over the images where something is, and nothing is unclear."""
     true = (answers > 0).float()
-    asked = true.sum(dim=1) > 0
+    asked = (true.sum(dim=1) > 0) & (answers != 0).all(dim=1)
     if not asked.any():
         return logits.sum() * 0.0
-    clear = logits.masked_fill(answers == 0, -1e4)
-    return cross_entropy(clear[asked], true[asked] / true[asked].sum(dim=1, keepdim=True))
+    return cross_entropy(logits[asked], true[asked] / true[asked].sum(dim=1, keepdim=True))
