@@ -130,7 +130,7 @@ def _verdict(text: str, measured: Mapping[str, float], goal: float, ceiling: Map
 
 
 def _in_bf16(script: Mapping[str, Any], bf16: Mapping[str, float]) -> dict[str, float]:
-    """The float32 run with its forward passes replaced by bfloat16 ones, by what one image was measured to take."""
+    """The float32 run with its forward passes replaced by bfloat16 ones, by what one batch was measured to take."""
     more = {kind: bf16[f"bfloat16_{kind}"] - bf16[f"float32_{kind}"] for kind in ("cpu_s", "wall_s")}
     return {kind: script[kind] + script["frames"] * more[kind] for kind in ("cpu_s", "wall_s")}
 

@@ -1,6 +1,7 @@
 """Are tags calibrated? How many absent labels are reported, and how many present ones are found.
 
     python -m benchmarks.tags [--images 300] [--videos 40] [--out benchmarks/results/tags.json]
+    python -m benchmarks.tags --thresholds 1500        # after a new training: what bundled.toml should say
 
 Scenes come from the bundled model's own renderer under a seed that training never used, so the truth of every label
 is known; labels whose truth is unclear (a colour under a dark exposure) are not counted. A video is three scenes in
@@ -28,6 +29,10 @@ SIZE = (256, 256)
 """Pixels; larger than the model's input, so that its preprocessing has work to do."""
 SCENES, FRAMES = 3, 5
 MOST_FALSE = 0.05
+
+CALIBRATION_SEED = 88_000_001
+FALSE_A_FRAME = 0.012
+"""Share of false reports per frame that thresholds aim at: three independent scenes may then reach 3.6 %."""
 
 _CONDITIONS = {"title card": "title", "polka dots": "dots"}
 _OTHERS = ("submarine", "volcano", "orchestra", "penguin", "telescope", "passport", "glacier", "violin")
@@ -101,15 +106,32 @@ def tally(model, labels: tuple[Label, ...], clips: list[list[Scene]]) -> dict:
     }
 
 
+def thresholds(model, labels: tuple[Label, ...], images: int) -> dict[str, float]:
+    """Label -> threshold, at least 0.5, that `FALSE_A_FRAME` of the frames without the label pass. Its own seed."""
+    rng = np.random.default_rng(CALIBRATION_SEED)
+    scenes = [sample_scene(rng) for _ in range(images)]
+    vectors = tags.embed(labels, model, model.likelihood)
+    chunks = [np.stack([render(one, *SIZE) for one in scenes[at : at + 100]]) for at in range(0, images, 100)]
+    p = np.concatenate([tags.probabilities(model.run(chunk), vectors, model.likelihood) for chunk in chunks])
+    verdicts = np.array([[truth(label, scene) for label in labels] for scene in scenes])
+    limits = [np.quantile(p[verdicts[:, n] == FALSE, n], 1.0 - FALSE_A_FRAME) for n in range(len(labels))]
+    return {label.name: round(max(0.5, float(limit)), 2) for label, limit in zip(labels, limits, strict=True)}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.tags", description=__doc__)
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--videos", type=int, default=40)
     parser.add_argument("--seed", type=int, default=77_000_001)
+    parser.add_argument("--thresholds", type=int, default=0, help="print thresholds from so many scenes, no more")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/tags.json"))
     args = parser.parse_args(argv)
     model = catalog.load("bundled").model
     labels = vocabulary.read("bundled")
+    if args.thresholds:
+        for name, threshold in thresholds(model, labels, args.thresholds).items():
+            print(f"{name} = {threshold}")
+        return 0
     rng = np.random.default_rng(args.seed)
     images = [[sample_scene(rng)] for _ in range(args.images)]
     videos = [

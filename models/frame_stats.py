@@ -88,7 +88,8 @@ class FrameStats(FrameModel):
 
     def preprocess(self, pixels: Pixels) -> np.ndarray:
         """The same as `run`."""
-        frames = torch.as_tensor(pixels)
+        # torch takes no views that run backwards.
+        frames = torch.as_tensor(np.ascontiguousarray(pixels) if isinstance(pixels, np.ndarray) else pixels)
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
             raise ValueError(f"pixels must be uint8 [N, H, W, 3], not {frames.dtype} {tuple(frames.shape)}")
         if len(frames) == 0:

@@ -41,6 +41,8 @@ class Clip(Record, frozen=True, kw_only=True):
     """When the picture of each packet is shown, seconds on the video's time line; NaN for one that is not shown."""
     wanted: tuple[int, ...]
     """Rows of the pictures that models are to see, in time order; empty where only the strip is asked for."""
+    exact: bool = True
+    """Whether pictures must be those of a sequential decode; False where only thumbnails are made of the whole chain."""
     glimpse: bool = False
     """Whether a tiny thumbnail of every shown picture that comes out on the way is handed out too."""
     size: tuple[int, int] | None = None

@@ -47,6 +47,7 @@ def cut(
             flush_at=tuple(np.flatnonzero(planned.flush).tolist()),
             times_s=tuple(times_s[planned.rows].tolist()),
             wanted=tuple(planned.wanted.tolist()) if pixels else (),
+            exact=pixels,
             glimpse=glimpse,
             size=size,
         )

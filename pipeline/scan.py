@@ -147,7 +147,7 @@ class _ShotFinder:
         for number in range(find.ROUNDS):
             rows = await self._timed(find.more_rows, self._index, seen, number)
             if not len(rows):
-                continue
+                break
             seen = join_strips([seen, *await self._glimpse(rows)]) or seen
         found = await self._timed(find.boundaries, seen)
         last = block == len(self._waiting) - 1

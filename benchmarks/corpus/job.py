@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -82,7 +83,8 @@ def written(videos: Sequence[JobVideo], folder: Path = FOLDER) -> list[Path]:
     paths = [folder / f"{video.name}-{_fingerprint(video)}{video.suffix}" for video in videos]
     missing = [(video, path) for video, path in zip(videos, paths, strict=True) if not path.exists()]
     if missing:
-        with ProcessPoolExecutor(min(len(missing), os.cpu_count() or 1)) as pool:
+        # Not forked: OpenCV's and torch's threads of this process may hold locks that a fork would never see released.
+        with ProcessPoolExecutor(min(len(missing), os.cpu_count() or 1), get_context("spawn")) as pool:
             list(pool.map(_write, *zip(*missing, strict=True)))
     return paths
 

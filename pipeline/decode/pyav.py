@@ -84,13 +84,16 @@ class PyAVDecoder:
 
     def _open(self, clip: Clip) -> _Open:
         if clip.part == 0:
-            return _Open(open_codec(clip.codec, self._threads), {}, set())
+            return _Open(open_codec(clip.codec, self._threads, rough=not clip.exact), {}, set())
         with self._lock:
             return self._parked.pop(clip.chain)
 
 
-def open_codec(codec: CodecParameters, threads: int) -> VideoCodecContext:
+def open_codec(codec: CodecParameters, threads: int, *, rough: bool = False) -> VideoCodecContext:
     """A fresh decoder that knows all that the container said.
+
+    A `rough` one leaves out the loop filter: a fifth to a quarter less work for H.264, pictures that are good enough to
+    be made small, and no longer exact.
 
     Raises:
         UnsupportedCodec: this FFmpeg has no decoder for it.
@@ -105,6 +108,8 @@ def open_codec(codec: CodecParameters, threads: int) -> VideoCodecContext:
     context.color_range, context.color_primaries = codec.color_range, codec.color_primaries
     context.color_trc, context.colorspace = codec.color_trc, codec.colorspace
     context.codec_tag = codec.tag
+    if rough:
+        context.options = {"skip_loop_filter": "all"}
     context.thread_count = threads
     context.reorder_depth = codec.reorder_depth
     return context

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.base import FrameModel
-from models.frame_stats import COLUMNS, LAYOUT, FrameStats, column
+from models.frame_stats import COLUMNS, LAYOUT, LOOKS, FrameStats, column
 
 
 def picture(height=90, width=160, rgb=(128, 128, 128)):
@@ -79,6 +79,20 @@ def test_layout_says_where_the_colours_are():
     np.testing.assert_allclose(tiles[0, 0], (1, 0, 0), atol=1e-5)
     np.testing.assert_allclose(tiles[0, -1], (0, 0, 1), atol=1e-5)
     np.testing.assert_allclose(tiles[-1, 0], (0, 0, 1), atol=1e-5)
+
+
+def test_looks_say_what_a_frame_is_made_of_wherever_it_lies():
+    pixels = picture(rgb=(0, 0, 255))
+    pixels[:, :, :80] = (255, 0, 0)
+    looks = FrameStats().run(pixels)[0, LOOKS]
+    colours, edges = looks[:64], looks[64:]
+    assert colours[3] ** 2 == pytest.approx(0.5)  # blue is 0, 0, 3
+    assert colours[48] ** 2 == pytest.approx(0.5)  # red is 3, 0, 0
+    assert np.square(colours).sum() == pytest.approx(1.0)
+    # Red's luma is above blue's: the one edge of the frame rises towards the left, direction 0 or its neighbour.
+    assert edges[1:7].max() == 0
+    assert edges.max() > 0
+    np.testing.assert_allclose(FrameStats().run(pixels[:, ::-1])[0, LOOKS], looks, atol=1e-5)
 
 
 def test_resolution_hardly_matters():

@@ -1,6 +1,7 @@
 """Shots: from strips whose truth is known to boundaries, and from boundaries to shots."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_shots_cover_the_video_without_gaps(boundaries, duration_s):
     assert result[0].start_s == 0
     assert result[0].transition == "start"
     assert result[-1].end_s == duration_s
-    assert all(one.end_s == following.start_s for one, following in zip(result, result[1:], strict=False))
+    assert all(one.end_s == following.start_s for one, following in pairwise(result))
     assert all(one.start_s < one.end_s for one in result)
     assert all(one.transition != "start" for one in result[1:])
 
@@ -207,7 +208,7 @@ def test_real_file(tmp_path, encoding, suffix):
 
     wanted = choose(index, Sampling())
     coarse = glimpse(np.concatenate([wanted, shots.first_rows(index, wanted)]))
-    first, second, third = shots.find(index, coarse, glimpse)
+    _, second, third = shots.find(index, coarse, glimpse)
     assert (second.transition, third.transition) == ("cut", "dissolve")
     assert second.start_s == pytest.approx(60 / FPS, abs=1e-3)
     assert third.start_s == pytest.approx(120 / FPS, abs=0.2)
