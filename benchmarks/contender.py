@@ -5,7 +5,6 @@ or settings; all of them are alive at once, so that the runs can be interleaved 
 happen before the first video and are not timed.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -65,7 +64,7 @@ class Handle:
 
     def __init__(self, name: str, environment: dict[str, str] | None = None) -> None:
         self.name = name
-        command = (sys.executable, "-m", "benchmarks.contender", name)
+        command = (sys.executable, "-m", "benchmarks.contenders", name)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -126,16 +125,3 @@ def serve(make: Callable[[], Contender]) -> None:
         if request["save"]:
             np.savez(request["save"], times_s=found.times_s, embeddings=found.embeddings)
         answer(asdict(cost) | {"frames": len(found.times_s), "parts": found.parts})
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name")
-    name = parser.parse_args().name
-    from benchmarks import contenders
-
-    serve(lambda: contenders.make(name))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,13 @@
 """Who takes part in `python -m benchmarks job`: usual scripts, this package, and what is possible."""
 
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contender import ARCHITECTURE, BATCH, MODEL, Answer, Contender, Unavailable
+from benchmarks.contender import ARCHITECTURE, BATCH, MODEL, Answer, Contender, Unavailable, serve
 
 FRAMES_PER_S = 1.0
 
@@ -203,5 +205,16 @@ class OursReport(_Ours):
         return Answer(np.array(stored.pts_s), unpack(stored), parts)
 
 
+def main() -> None:
+    """A contender's process."""
+    # open_clip warns that the weights are random.
+    logging.getLogger().setLevel(logging.ERROR)
+    serve(lambda: make(sys.argv[1]))
+
+
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
+
+
+if __name__ == "__main__":
+    main()

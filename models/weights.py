@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import pickle
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +131,7 @@ def _build(
 ) -> ClipModel:
     """`source` is a built-in architecture or `local-dir:FOLDER`."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_false_alarm():
             warnings.filterwarnings("ignore", message="QuickGELU mismatch")
             network = open_clip.create_model(
                 source,
@@ -182,3 +185,17 @@ def _known_words(folder: Path | None) -> frozenset[str] | None:
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return text[0][:200] if text else type(error).__name__
+
+
+@contextmanager
+def _without_false_alarm() -> Iterator[None]:
+    """open_clip warns that a network built without weights is random; here they are loaded right afterwards."""
+
+    def real(record: logging.LogRecord) -> bool:
+        return "No pretrained weights loaded" not in record.getMessage()
+
+    logging.getLogger().addFilter(real)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeFilter(real)

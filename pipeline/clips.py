@@ -26,8 +26,10 @@ class CodecParameters(Record, frozen=True, kw_only=True):
 class Clip(Record, frozen=True, kw_only=True):
     """The unit of work, and what travels: codec parameters and the packets needed, no pixels."""
 
+    job: str
+    """Names the request that the Clip was cut for, so that chains of two requests are never taken for one another."""
     chain: int
-    """Clips of one chain share a decoder and are decoded in order of `part`."""
+    """Clips of one job and chain share a decoder and are decoded in order of `part`."""
     part: int
     last: bool
     """Whether the chain ends here, so that the decoder must hand out what it holds back."""
@@ -42,7 +44,7 @@ class Clip(Record, frozen=True, kw_only=True):
     wanted: tuple[int, ...]
     """Rows of the pictures that models are to see, in time order; empty where only the strip is asked for."""
     exact: bool = True
-    """Whether pictures must be those of a sequential decode; False where only thumbnails are made of the whole chain."""
+    """Whether pictures must be those of a sequential decode; False where only thumbnails are made of them."""
     glimpse: bool = False
     """Whether a tiny thumbnail of every shown picture that comes out on the way is handed out too."""
     size: tuple[int, int] | None = None

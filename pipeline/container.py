@@ -51,10 +51,13 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
         CorruptVideo: the container was recognised but is broken.
     """
     file = Path(path)
-    if not file.is_file():
-        raise InputNotFound(f"{file}: no such file" if not file.exists() else f"{file}: not a regular file")
-    if file.stat().st_size == 0:
-        raise NotAVideo(f"{file}: the file is empty")
+    try:
+        if not file.is_file():
+            raise InputNotFound(f"{file}: no such file" if not file.exists() else f"{file}: not a regular file")
+        if file.stat().st_size == 0:
+            raise NotAVideo(f"{file}: the file is empty")
+    except OSError as error:
+        raise InputNotFound(f"{file}: cannot be looked at ({error.strerror})") from error
     try:
         # `file:` keeps FFmpeg from reading a protocol into a name such as "http:x.mp4".
         container = av.open(f"file:{file}", options={"format_whitelist": ",".join(DEMUXERS)}, metadata_errors="replace")

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from uuid import uuid4
 
 import numpy as np
+from av.error import FFmpegError
 from av.packet import Packet
 
 from pipeline.clips import Clip, CodecParameters
 from pipeline.container import open_video
-from pipeline.packets import PacketIndex
+from pipeline.errors import CorruptVideo
+from pipeline.packets import PacketIndex, pictures_of
 from pipeline.plans import ClipPlan
 
 #: Packets that are read past rather than jumped over: a jump costs about as much as reading so many.
@@ -36,8 +39,11 @@ def cut(
         return
     times_s = np.where(index.shown, index.times_s, np.nan)
 
+    job = uuid4().hex
+
     def clip(planned: ClipPlan, packets: list[bytes], codec: CodecParameters) -> Clip:
         return Clip(
+            job=job,
             chain=planned.chain,
             part=planned.part,
             last=planned.last,
@@ -68,16 +74,20 @@ def cut(
             if following is None:
                 return
             current, packets = following, []
+    raise CorruptVideo(f"{path}: the file holds fewer packets than when it was indexed; did it change meanwhile?")
 
 
 def _packets_from(path: str | os.PathLike[str], index: PacketIndex, first: int) -> Iterator[tuple[int, Packet]]:
     """Packets with their rows, from at most row `first` on; jumps there where the container can."""
     row = 0
     with open_video(path) as (container, stream):
-        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = pictures_of(container, stream)
         if first > _WORTH_A_JUMP:
-            container.seek(int(index.pts[first]), stream=stream)
-            landed = next(packets, None)
+            try:
+                container.seek(int(index.pts[first]), stream=stream)
+                landed = next(packets, None)
+            except FFmpegError:
+                landed = None
             row = -1 if landed is None else _row_of(landed, index)
             if landed is not None and 0 <= row <= first:
                 yield row, landed
@@ -89,7 +99,7 @@ def _packets_from(path: str | os.PathLike[str], index: PacketIndex, first: int) 
             return
     # The container cannot find its way, or shows other times after a jump: read it from the start instead.
     with open_video(path) as (container, stream):
-        yield from enumerate(packet for packet in container.demux(stream) if packet.size)
+        yield from enumerate(pictures_of(container, stream))
 
 
 def _row_of(packet: Packet, index: PacketIndex) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -50,14 +51,15 @@ class LocalEngine:
         self.models = dict(models)
         self.decoder = decoder
         self.options = options or EngineOptions()
-        self._slots = asyncio.Semaphore(self.options.clips_in_flight)
+        # A semaphore belongs to one event loop; an engine may outlive several.
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self._pool = ThreadPoolExecutor(self.options.decode_threads, thread_name_prefix="decode")
         self._batchers = {name: self._batcher(name, model) for name, model in self.models.items()}
 
     async def run(self, clip: Clip) -> ClipOutput:
         """See `Engine.run`. Any number of calls may be under way; they wait for a slot."""
-        async with self._slots:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        async with self._slots.setdefault(loop, asyncio.Semaphore(self.options.clips_in_flight)):
             decoded, preprocess_s, futures = await loop.run_in_executor(self._pool, self._decode, clip)
             encoded = {name: await asyncio.wrap_future(future) for name, future in futures.items()}
         return ClipOutput(

@@ -35,6 +35,13 @@ class UnsupportedCodec(VideoError):
     code = "unsupported_codec"
 
 
+class DecoderStateLost(VideoError):
+    """A later part of a long group of pictures reached a decoder that never saw the earlier ones."""
+
+    code = "decoder_state_lost"
+    retryable = True
+
+
 class CorruptVideo(VideoError):
     """So little could be decoded that a report would mislead."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import InvalidDataError
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
@@ -49,7 +49,7 @@ def probe(path: str | os.PathLike[str], index: PacketIndex) -> VideoInfo:
         times_s = index.times_s[index.display_order]
         duration_s = index.duration_s
         return VideoInfo(
-            path=str(path),
+            path=os.fsencode(path).decode("utf-8", "replace"),
             size_bytes=Path(path).stat().st_size,
             container=container.format.name,
             codec=context.codec.canonical_name,
@@ -88,10 +88,13 @@ def missing_tail(path: str | os.PathLike[str], index: PacketIndex) -> LostRange 
     with open_video(path) as (container, stream):
         promised_frames = stream.frames
         promised_end, slack_s = _promised_end(container, stream, float(index.origin * index.time_base))
+        if promised_frames and stream.average_rate:
+            # AVI's index says where a cut-off file ends; its header still counts the frames, repeated ones included.
+            promised_end = max(promised_end, promised_frames / float(stream.average_rate))
     missing_s = promised_end - index.duration_s
     missing_frames = max(0, promised_frames - len(index))
     frame_s = index.duration_s / max(1, int(index.shown.sum()))
-    if missing_frames == 0 and (promised_frames > 0 or missing_s < max(slack_s, 3 * frame_s)):
+    if missing_s < 3 * frame_s or (missing_frames == 0 and (promised_frames > 0 or missing_s < slack_s)):
         return None
     return LostRange(
         start_s=index.duration_s,
@@ -121,7 +124,7 @@ def _first_picture(stream: VideoStream, container: InputContainer, path: str | o
     for tries, packet in enumerate(container.demux(stream)):
         try:
             frames = packet.decode()
-        except InvalidDataError:
+        except FFmpegError:
             frames = []
         if frames:
             return frames[0]

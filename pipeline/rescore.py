@@ -40,8 +40,12 @@ def rescore(report: Report, spec: SegmentSpec, text_model: TextModel | None = No
 def stored_curves(report: Report) -> Curves:
     """The signal curves of a report, as `signals.measure` made them."""
     stored = report.features
+    times_s = np.array(stored.pts_s, np.float64)
+    whole = len(times_s) > 0 and times_s[0] > 0 and bool(np.all(np.diff(times_s) > 0)) and report.video.duration_s > 0
+    if not whole or any(len(curve) != len(times_s) for curve in stored.signals.values()):
+        raise InvalidSpec("features: the report's signals are damaged; analyse the video again")
     values = {name: np.array(curve, np.float32) for name, curve in stored.signals.items()}
-    return Curves(np.array(stored.pts_s, np.float64), values)
+    return Curves(times_s, values)
 
 
 def storable(curves: Curves) -> dict[str, tuple[float, ...]]:

@@ -56,7 +56,9 @@ def _snap(index: PacketIndex, sampling: Sampling) -> np.ndarray:
     chosen = _on_screen(times_s, grid)
     keys = np.flatnonzero(index.entry[order])
     if len(keys):
-        nearest = keys[np.abs(times_s[keys][None, :] - grid[:, None]).argmin(axis=1)]
+        after = np.clip(np.searchsorted(times_s[keys], grid), 1, max(1, len(keys) - 1))
+        left, right = keys[after - 1], keys[np.minimum(after, len(keys) - 1)]
+        nearest = np.where(grid - times_s[left] <= times_s[right] - grid, left, right)
         chosen = np.where(np.abs(times_s[nearest] - grid) <= sampling.tolerance_s, nearest, chosen)
     return order[np.unique(chosen)]
 
@@ -74,8 +76,11 @@ def _shown(index: PacketIndex) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _grid(index: PacketIndex, fps: float) -> np.ndarray:
+    """The multiples of 1/fps at which another picture is on screen than at the one before; never more than pictures."""
+    _, times_s = _shown(index)
     count = max(1, int(np.ceil(index.duration_s * fps - _SLACK_S)))
-    return np.arange(count) / fps
+    steps = np.unique(np.maximum(np.ceil((times_s - _SLACK_S) * fps), 0.0))
+    return steps[steps < count] / fps
 
 
 def _on_screen(times_s: np.ndarray, at_s: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ def check(spec: AnalysisSpec) -> AnalysisSpec:
     _require(g.target_s is None or g.target_s > 0, f"segments.target_s must be above 0, not {g.target_s}")
     _require(0 < g.min_s <= g.max_s, f"segments.min_s ({g.min_s}) must be above 0 and at most max_s ({g.max_s})")
     for label in spec.labels or ():
-        _require(bool(label.name.strip()), "labels: a label needs a name")
+        _require(any(map(str.isalnum, label.name)), f"labels: {label.name!r} holds no letter or digit")
         _require(0 <= label.threshold <= 1, f"labels.{label.name}.threshold must be in [0, 1], not {label.threshold}")
     names = [label.name for label in spec.labels or ()]
     _require(len(names) == len(set(names)), "labels: a name occurs twice")

@@ -83,7 +83,7 @@ def rivals(
     out = np.ones((len(labels), len(phrases)), bool)
     for number, label in enumerate(labels):
         own = [_words(text) for text in (label.name, *label.prompts)]
-        shared = [any(words <= theirs or theirs <= words for words in own) for theirs in banked]
+        shared = [any(words and theirs and (words <= theirs or theirs <= words) for words in own) for theirs in banked]
         out[number] = ~(np.array(shared, bool) | near[owner == number].any(0))
     return out
 

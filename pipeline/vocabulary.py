@@ -60,6 +60,19 @@ def read(value: str) -> tuple[Label, ...]:
         return load(Path(value))
     if value in built_in():
         return load(FOLDER / f"{value}.toml")
+    if value.strip() and "," not in value:
+        raise InvalidSpec(
+            f"vocabulary: {value!r} is neither a path that ends in .toml nor one of {', '.join(built_in())}"
+        )
+    return named(value)
+
+
+def named(value: str) -> tuple[Label, ...]:
+    """`red,a blue circle` -> a label each.
+
+    Raises:
+        InvalidSpec: there is no name in it.
+    """
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     if not names:
         raise InvalidSpec(f"labels: {value!r} names nothing; write a,b,c or a path that ends in .toml")

@@ -5,7 +5,6 @@ request was refused (one line on stderr says why), 130 interrupted.
 """
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, Label, Sampling, SegmentSpec, check
+from serving import outputs
 
 REFUSED = 2
 
@@ -44,7 +44,9 @@ def main() -> None:
 
 
 def _refuse(error: VideoError) -> None:
-    print(f"error: {error} [{error.code}]", file=sys.stderr)
+    from serving.report_console import plain
+
+    print(f"error: {plain(str(error)).plain} [{error.code}]", file=sys.stderr)
 
 
 @app.command()
@@ -115,11 +117,11 @@ def rescore(
     """Choose key segments again from the stored signals. Decodes nothing and needs no video."""
     from pipeline.rescore import rescore as again
 
-    old = read_report(report)
+    old = outputs.read_report(report)
     spec = old.spec.segments
     changes: dict = {}
     if weights is not None:
-        changes["weights"] = parse_weights(weights)
+        changes["weights"] = parse_weights(weights, spec.weights)
     if prompt is not None:
         changes["prompts"] = tuple(prompt)
     if max_segments is not None:
@@ -128,7 +130,7 @@ def rescore(
         changes["target_s"] = target_seconds
     spec = msgspec.structs.replace(spec, **changes)
     new = again(old, spec, _text_model(old) if prompt and tuple(prompt) != old.spec.segments.prompts else None)
-    _write(new, json_file)
+    outputs.write(new, json_file)
     if str(json_file) != "-":
         from serving.report_console import print_report
 
@@ -147,13 +149,13 @@ def demo(
     asyncio.run(run(out, Console()))
 
 
-def parse_weights(text: str | None) -> dict[str, float]:
-    """`motion=2,audio=0` -> the default weights with those changed.
+def parse_weights(text: str | None, base: dict[str, float] = DEFAULT_WEIGHTS) -> dict[str, float]:
+    """`motion=2,audio=0` -> the weights of `base` with those changed.
 
     Raises:
         InvalidSpec: not of that form, or an unknown signal.
     """
-    weights = dict(DEFAULT_WEIGHTS)
+    weights = dict(base)
     for item in filter(None, (part.strip() for part in (text or "").split(","))):
         name, equals, value = item.partition("=")
         try:
@@ -169,20 +171,6 @@ def parse_weights(text: str | None) -> dict[str, float]:
     return weights
 
 
-def read_report(path: Path) -> Report:
-    """A report from its JSON.
-
-    Raises:
-        InvalidSpec: the file cannot be read or is no report of this version.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
-    except OSError as error:
-        raise InvalidSpec(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"{path}: not a report that `automations analyze --json` wrote ({error})") from error
-
-
 def _sampling(policy: str, fps: float, tolerance: float, max_frames: int | None) -> Sampling:
     try:
         return msgspec.convert(
@@ -193,12 +181,13 @@ def _sampling(policy: str, fps: float, tolerance: float, max_frames: int | None)
 
 
 def _labels(labels: str | None, vocabulary: str | None) -> tuple[Label, ...] | None:
-    from pipeline.vocabulary import read
+    from pipeline.vocabulary import named, read
 
     if labels is not None and vocabulary is not None:
         raise InvalidSpec("--labels and --vocabulary exclude each other")
-    value = labels if labels is not None else vocabulary
-    return read(value) if value is not None else None
+    if labels is not None:
+        return named(labels)
+    return read(vocabulary) if vocabulary is not None else None
 
 
 def _text_model(report: Report):
@@ -216,7 +205,7 @@ async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path |
     """Analyse one after the other with one engine; a refused video does not stop the rest. Returns the exit code."""
     from pipeline.container import open_video
     from serving.local import local_toolkit
-    from serving.report_console import print_report
+    from serving.report_console import plain, print_report
 
     quiet = str(json_file) == "-"
     console = Console(stderr=quiet)
@@ -224,10 +213,11 @@ async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path |
         # Refuse a hopeless file before seconds are spent on loading a model.
         with open_video(videos[0]):
             pass
+    targets = outputs.targets(videos, json_file, html_file)
     failed = False
     with local_toolkit(spec.model) as toolkit:
         for notice in toolkit.notices:
-            console.print(f"[dim]{notice.message}[/dim]", highlight=False)
+            console.print(plain(notice.message, "dim"), highlight=False)
         for video in videos:
             try:
                 report = await analyze_with_bar(video, spec, toolkit, console)
@@ -237,13 +227,13 @@ async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path |
                 continue
             if not quiet:
                 print_report(report, console)
-            _write(report, _target(json_file, video, ".json", len(videos)))
-            page = _target(html_file, video, ".html", len(videos))
+            outputs.write(report, json_file if quiet else targets.get((video, ".json")))
+            page = targets.get((video, ".html"))
             if page is not None:
                 from serving.page import write_page
 
                 write_page(report, video, page)
-                console.print(f"page: {page}", highlight=False)
+                console.print(plain(f"page: {page}"), highlight=False)
     return REFUSED if failed else 0
 
 
@@ -255,7 +245,7 @@ async def analyze_with_bar(video: Path, spec: AnalysisSpec, toolkit, console: Co
     """
     from pipeline.analyze import analyze as run
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(f"{video.name}: reading", total=None)
 
@@ -263,24 +253,3 @@ async def analyze_with_bar(video: Path, spec: AnalysisSpec, toolkit, console: Co
             bars.update(task, description=f"{video.name}: {stage}", completed=done, total=total)
 
         return await run(video, spec, toolkit, show)
-
-
-def _target(option: Path | None, video: Path, suffix: str, count: int) -> Path | None:
-    """Where to write for one of several videos: the option itself for one, a file in that folder for several."""
-    if option is None or count == 1 or str(option) == "-":
-        return option
-    option.mkdir(parents=True, exist_ok=True)
-    return option / f"{video.name}{suffix}"
-
-
-def _write(report: Report, target: Path | None) -> None:
-    if target is None:
-        return
-    if str(target) == "-":
-        sys.stdout.write(json.dumps(msgspec.to_builtins(report)) + "\n")
-        return
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
-    except OSError as error:
-        raise InvalidSpec(f"{target}: cannot be written ({error.strerror})") from error

@@ -6,6 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.errors import InvalidSpec
 from pipeline.report import Report
 from pipeline.spec import AnalysisSpec, SegmentSpec
 from pipeline.synthesis import Encoding, write_video
@@ -28,9 +29,12 @@ async def run(out: Path, console: Console) -> tuple[Report, Truth]:
     from serving.cli import analyze_with_bar
     from serving.local import local_toolkit
     from serving.page import write_page
-    from serving.report_console import print_beside_truth, print_report
+    from serving.report_console import plain, print_beside_truth, print_report
 
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidSpec(f"{out}: cannot be made a folder ({error.strerror})") from error
     video = render(out / "video.mp4", console)
     truth = storyboard.truth()
     (out / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1))
@@ -41,7 +45,7 @@ async def run(out: Path, console: Console) -> tuple[Report, Truth]:
     write_page(report, video, out / "report.html")
     print_report(report, console)
     print_beside_truth(report, truth, console)
-    console.print(f"\nOpen [bold]{out / 'report.html'}[/bold] in a browser.", highlight=False)
+    console.print(plain(f"\nOpen {out / 'report.html'} in a browser.", "bold"), highlight=False)
     return report, truth
 
 

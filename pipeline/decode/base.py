@@ -20,6 +20,10 @@ class Decoded:
     decode_s: float
     """Seconds that the decoder worked, colour conversion included."""
 
+    def __post_init__(self) -> None:
+        if len(self.rows) != len(self.frames):
+            raise ValueError(f"{len(self.rows)} rows for {len(self.frames)} frames")
+
 
 class Decoder(Protocol):
     """Decodes Clips. May be called from several threads, for different chains at the same time."""

@@ -4,6 +4,7 @@ import contextlib
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -11,19 +12,22 @@ from typing import cast
 import av
 import numpy as np
 from av.codec.codec import UnknownCodecError
-from av.error import InvalidDataError
+from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from pipeline.clips import Clip, CodecParameters
 from pipeline.decode.base import COUNTERS, Decoded
 from pipeline.decode.color import to_rgb
-from pipeline.errors import UnsupportedCodec
+from pipeline.errors import DecoderStateLost, UnsupportedCodec
 from pipeline.frames import FrameBatch, Strip
 from pipeline.thumbs import THUMB_SIZE, thumb
 
 #: Codecs whose software decoder has another name than the codec.
 _DECODERS = {"av1": "libdav1d"}
+
+#: Chains whose decoders are kept between parts; those of requests that were given up are the oldest and go first.
+_MAX_PARKED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class PyAVDecoder:
 
     def __init__(self, threads_per_chain: int = 1) -> None:
         self._threads = threads_per_chain
-        self._parked: dict[int, _Open] = {}
+        self._parked: OrderedDict[tuple[str, int], _Open] = OrderedDict()
         self._lock = threading.Lock()
 
     def decode(self, clip: Clip) -> Decoded:
@@ -72,8 +76,12 @@ class PyAVDecoder:
                 glimpsed.append((time_s, thumb(frame)))
         if not clip.last:
             with self._lock:
-                self._parked[clip.chain] = opened
+                self._parked[clip.job, clip.chain] = opened
+                while len(self._parked) > _MAX_PARKED:
+                    self._parked.popitem(last=False)
         found.sort(key=lambda item: item[:2])
+        # A picture of another size than the first cannot stand in one batch: it counts as not decoded.
+        found = [item for item in found if item[2].shape == found[0][2].shape]
         COUNTERS.add(packets=len(clip.packets), frames=len(found))
         return Decoded(
             frames=_batch(found, clip),
@@ -86,7 +94,10 @@ class PyAVDecoder:
         if clip.part == 0:
             return _Open(open_codec(clip.codec, self._threads, rough=not clip.exact), {}, set())
         with self._lock:
-            return self._parked.pop(clip.chain)
+            opened = self._parked.pop((clip.job, clip.chain), None)
+        if opened is None:
+            raise DecoderStateLost(f"part {clip.part} of a chain came without the parts before it")
+        return opened
 
 
 def open_codec(codec: CodecParameters, threads: int, *, rough: bool = False) -> VideoCodecContext:
@@ -130,7 +141,7 @@ def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
         packet.pts = packet.dts = row
         try:
             yield from context.decode(packet)
-        except InvalidDataError:
+        except FFmpegError:
             # A damaged packet: its frame stays absent, which the caller counts as lost.
             continue
     if clip.last:
@@ -139,7 +150,7 @@ def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
 
 def _drain(context: VideoCodecContext, reorder_depth: int) -> Iterator[VideoFrame]:
     # Damaged leftovers: their frames stay absent, which the caller counts as lost.
-    with contextlib.suppress(InvalidDataError):
+    with contextlib.suppress(FFmpegError):
         yield from context.decode(None)
     context.flush_buffers()
     context.reorder_depth = reorder_depth
@@ -149,10 +160,7 @@ def _batch(found: list[tuple[float, int, np.ndarray]], clip: Clip) -> FrameBatch
     if not found:
         width, height = clip.size or (clip.codec.width, clip.codec.height)
         return FrameBatch(np.empty((0, height, width, 3), np.uint8), np.empty(0))
-    shape = found[0][2].shape
-    # A picture whose size differs from the first one's cannot stand in one batch; scaled ones always agree.
-    same = [item for item in found if item[2].shape == shape]
-    return FrameBatch(np.stack([item[2] for item in same]), np.array([item[0] for item in same]))
+    return FrameBatch(np.stack([item[2] for item in found]), np.array([item[0] for item in found]))
 
 
 def _strip(glimpsed: list[tuple[float, np.ndarray]]) -> Strip:

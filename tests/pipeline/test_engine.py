@@ -92,6 +92,54 @@ def test_frames_of_several_videos_share_batches(video):
     assert {len(one.pts_s), len(two.pts_s), len(three.pts_s)} == {30}
 
 
+def test_long_groups_of_several_videos_side_by_side_stay_apart(video):
+    """Chains of several parts keep a decoder's state between them; those of two videos must never be swapped."""
+    paths = [video("h264-gop250-cfr"), video("h264-gop250-vfr"), video("h264-refresh-cfr")]
+    options = EngineOptions(decode_threads=2, batch_size=8, clips_in_flight=6)
+    together = run(MeanColour(), paths, fps=15, options=options)
+    for path, side_by_side in zip(paths, together, strict=True):
+        (alone,) = run(MeanColour(), [path], fps=15, options=options)
+        np.testing.assert_array_equal(side_by_side.pts_s, alone.pts_s)
+        np.testing.assert_array_equal(side_by_side.arrays["mean"], alone.arrays["mean"])
+
+
+def test_an_engine_outlives_an_event_loop(video):
+    path = video("h264-gop12-cfr")
+    index = read_index(path)
+    plans = plan(index, choose(index, Sampling(fps=10)), max_wanted=2)
+    engine = LocalEngine({"mean": MeanColour()}, PyAVDecoder(), EngineOptions(decode_threads=2, clips_in_flight=1))
+    try:
+        for _ in range(2):
+            assert len(asyncio.run(gather(path, index, plans, engine)).pts_s) == 50
+    finally:
+        engine.close()
+
+
+def test_a_part_without_the_parts_before_it_is_a_typed_error(video):
+    from pipeline.cutting import cut
+    from pipeline.errors import DecoderStateLost
+
+    path = video("h264-gop250-cfr")
+    index = read_index(path)
+    clips = list(cut(path, index, plan(index, index.display_order, max_wanted=20)))
+    with pytest.raises(DecoderStateLost):
+        PyAVDecoder().decode(clips[1])
+
+
+def test_a_change_of_size_in_mid_stream_is_counted_not_fatal(tmp_path):
+    from pipeline.synthesis import Encoding, write_video
+
+    big, small = tmp_path / "big.ts", tmp_path / "small.ts"
+    noise = np.random.default_rng(0).integers(0, 256, (30, 96, 160, 3), dtype=np.uint8)
+    write_video(big, noise, fps=30, encoding=Encoding(gop=60))
+    write_video(small, noise[:, :48, :80], fps=30, encoding=Encoding(gop=60))
+    both = tmp_path / "both.ts"
+    both.write_bytes(big.read_bytes() + small.read_bytes())
+    (gathered,) = run(MeanColour(), [both], fps=8)
+    assert len(gathered.pts_s) > 0
+    assert len(gathered.arrays["mean"]) == len(gathered.pts_s)
+
+
 @pytest.mark.parametrize(("model", "says"), [(Broken(), "out of memory"), (Short(), "rows for")])
 def test_a_model_that_fails_fails_its_caller(video, model, says):
     with pytest.raises((RuntimeError, ValueError), match=says):

@@ -1,6 +1,5 @@
 """Wanted frames out of sparse Clips are those of a sequential decode of the file, to the bit, at the packet's time."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +111,6 @@ def test_asking_from_an_earlier_entry_gives_the_same_frames(video):
     direct, detour = sparse(path, index, wanted), sparse(path, earlier, wanted)
     for row in wanted.tolist():
         np.testing.assert_array_equal(direct[row][1], detour[row][1])
-    assert dataclasses.replace(earlier, entry=index.entry, disposable=index.disposable).pts is index.pts
 
 
 @pytest.mark.parametrize(
@@ -122,6 +120,6 @@ def test_jumping_into_a_file_gives_the_same_clips(case, video, monkeypatch):
     path = video(case)
     index = read_index(path)
     plans = plan(index, index.display_order[-40::7])
-    read_through = list(cut(path, index, plans))
+    read_through = [clip.packets for clip in cut(path, index, plans)]
     monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP", 10)
-    assert list(cut(path, index, plans)) == read_through
+    assert [clip.packets for clip in cut(path, index, plans)] == read_through

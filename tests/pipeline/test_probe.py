@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.cutting import cut
 from pipeline.decode.pyav import PyAVDecoder
+from pipeline.errors import CorruptVideo
 from pipeline.packets import read_index
 from pipeline.plans import plan
 from pipeline.probe import missing_tail, probe
@@ -100,3 +101,19 @@ def test_pixel_aspect_widens_the_shown_size(tmp_path):
     info = probe(path, read_index(path))
     assert info.pixel_aspect == pytest.approx(2.0)
     assert (info.width, info.height, info.coded_width) == (320, 96, 160)
+
+
+def test_an_avi_that_repeats_pictures_lacks_nothing(tmp_path):
+    times = [n / 25 for n in range(25)] + [3 + n / 25 for n in range(25)]
+    encoding = Encoding("mpeg4", b_frames=0, bit_rate_bps=400_000, clock=Fraction(1, 25))
+    path = write_video(tmp_path / "gap.avi", busy_frames(50), fps=25, encoding=encoding, times_s=times)
+    index = read_index(path)
+    assert len(index) == 50
+    assert missing_tail(path, index) is None
+
+
+def test_mad_time_stamps_are_refused(tmp_path):
+    times = [0.0, 0.04, 0.08, 3e9]
+    path = write_video(tmp_path / "mad.mkv", busy_frames(4), fps=25, times_s=times, encoding=Encoding(b_frames=0))
+    with pytest.raises(CorruptVideo, match="days"):
+        read_index(path)

@@ -64,6 +64,7 @@ def test_help_teaches():
 def test_analyze_finds_what_is_there(analysed):
     done, path, page = analysed
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     report = json.loads(path.read_text())
     schema = json.loads((ROOT / "docs" / "report.schema.json").read_text())
     jsonschema.validate(report, schema)
@@ -135,6 +136,46 @@ def test_refusals_are_one_typed_line_and_exit_code_2(args, says):
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_two_videos_of_one_name_are_not_written_over_each_other(film, tmp_path):
+    other = tmp_path / film.name
+    other.write_bytes(film.read_bytes())
+    done = automations("analyze", film, other, "--model", "bundled", "--json", tmp_path / "out")
+    assert done.returncode == 2
+    assert "two of the videos" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_an_unwritable_target_is_refused_before_the_work(film, tmp_path, option):
+    done = automations("analyze", film, "--model", "bundled", option, tmp_path)
+    assert done.returncode == 2
+    assert "it is a folder" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_names_cannot_speak_to_the_terminal(tmp_path):
+    done = automations("analyze", tmp_path / "a\x1b[31m\nb.mp4")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["short", "empty", "zero"])
+def test_a_damaged_report_is_refused(analysed, tmp_path, damage):
+    _, path, _ = analysed
+    report = json.loads(path.read_text())
+    if damage == "short":
+        report["features"]["signals"]["motion"].pop()
+    elif damage == "empty":
+        report["features"]["pts_s"] = []
+    else:
+        report["features"]["pts_s"] = [0.0] * len(report["features"]["pts_s"])
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps(report))
+    done = automations("rescore", bad)
+    assert done.returncode == 2
+    assert "damaged" in done.stderr
 
 
 def test_an_unknown_model_is_refused_by_name(film):
