@@ -45,7 +45,8 @@ async def run(out: Path, console: Console) -> tuple[Report, Truth]:
     write_page(report, video, out / "report.html")
     print_report(report, console)
     print_beside_truth(report, truth, console)
-    console.print(plain(f"\nOpen {out / 'report.html'} in a browser.", "bold"), highlight=False)
+    console.print()
+    console.print(plain(f"Open {out / 'report.html'} in a browser.", "bold"), highlight=False)
     return report, truth
 
 
