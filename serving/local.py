@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pipeline.errors import ModelUnavailable
 from pipeline.report import Notice
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
+from serving.allocator import limit_arenas
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def local_toolkit(model: str = "auto") -> Iterator[Toolkit]:
     from pipeline.decode.pyav import PyAVDecoder
     from pipeline.engine import LocalEngine
 
+    limit_arenas()
     try:
         loaded = catalog.load(model)
     except ModelError as error:
