@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy, softplus
 
-from models.training.facts import ANY, TAUGHT, fact
+from models.training.facts import ANY, COUNTS, KINDS, TAUGHT, fact
 from models.training.outlines import SHAPES
 from models.training.scenes import COLORS
 
@@ -19,26 +19,35 @@ def pair_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return (softplus(-logits * truth) * weights).sum() / weights.sum()
 
 
+_WHICH: tuple[tuple[tuple[str, ...], ...], ...] = (
+    tuple(("object", color, ANY, ANY, "some") for color in COLORS),
+    tuple(("object", ANY, shape, ANY, "some") for shape in SHAPES),
+    tuple(("object", ANY, ANY, ANY, count) for count in COUNTS if count not in ("some", "plural")),
+    tuple(("kind", kind) for kind in KINDS),
+)
+"""Facts of which a picture has one or a few, asked as "which?"."""
+
+
 class PlainQuestions(torch.nn.Module):
     """Asks the vision tower about plain facts, without words, while it learns; thrown away afterwards.
 
     Two towers that both start from nothing learn slowly from each other. Here the vision tower is told directly what
-    is in the picture, and for colours and shapes which ones, which gives it features for the words to find.
+    is in the picture, and for colours, shapes, numbers and kinds of background which ones, which gives it features
+    for the words to find.
     """
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
         self.facts = torch.nn.Linear(embed_dim, len(TAUGHT))
         torch.nn.init.constant_(self.facts.bias, -2.0)
-        self.choices = torch.nn.Linear(embed_dim, len(COLORS) + len(SHAPES))
-        self._colors = [TAUGHT.index(fact("object", color, ANY, ANY, "some")) for color in COLORS]
-        self._shapes = [TAUGHT.index(fact("object", ANY, shape, ANY, "some")) for shape in SHAPES]
+        self._groups = [[TAUGHT.index(fact(*name)) for name in group] for group in _WHICH]
+        self.choices = torch.nn.Linear(embed_dim, sum(map(len, self._groups)))
 
     def forward(self, images: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         """Loss from raw embeddings [images, embed_dim] and answers int8 [images, len(TAUGHT)]."""
-        colors, shapes = self.choices(images).split([len(COLORS), len(SHAPES)], dim=1)
-        which = _which_loss(colors, answers[:, self._colors]) + _which_loss(shapes, answers[:, self._shapes])
-        return pair_loss(self.facts(images), answers) + which
+        choices = self.choices(images).split([len(group) for group in self._groups], dim=1)
+        which = [_which_loss(logits, answers[:, group]) for logits, group in zip(choices, self._groups, strict=True)]
+        return pair_loss(self.facts(images), answers) + torch.stack(which).sum()
 
 
 def _which_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
