@@ -46,7 +46,10 @@ class Clip(Record, frozen=True, kw_only=True):
     exact: bool = True
     """Whether pictures must be those of a sequential decode; False where only thumbnails are made of them."""
     glimpse: bool = False
-    """Whether a tiny thumbnail of every shown picture that comes out on the way is handed out too."""
+    """Whether a strip of tiny thumbnails is handed out too: those of `glimpsed`, and of pictures that come out on the
+    way where they are not too near to the one before (`thumbs.ALONG_S`)."""
+    glimpsed: tuple[int, ...] = ()
+    """Rows whose thumbnails are asked for; matters with `glimpse` only."""
     size: tuple[int, int] | None = None
     """(width, height) to which the decoder may scale wanted pictures quickly; None: full size, as models need it."""
 

@@ -55,6 +55,7 @@ def cut(
             wanted=tuple(planned.wanted.tolist()) if pixels else (),
             exact=pixels,
             glimpse=glimpse,
+            glimpsed=tuple(planned.glimpsed.tolist()) if glimpse else (),
             size=size,
         )
 

@@ -34,6 +34,8 @@ class ClipPlan:
     """bool [R], start afresh before this row."""
     wanted: np.ndarray
     """int64 [W], rows in time order; empty in a Clip that is only glimpsed at."""
+    glimpsed: np.ndarray
+    """int64 [G], the wanted rows and those that were asked for besides, ascending."""
 
 
 def needed(index: PacketIndex, wanted: np.ndarray) -> np.ndarray:
@@ -79,6 +81,8 @@ def plan(
     starts = _clean_starts(index, need, start, end)
     is_wanted = np.zeros(len(index), bool)
     is_wanted[wanted] = True
+    is_asked = np.zeros(len(index), bool)
+    is_asked[rows_out] = True
     rows = np.flatnonzero(need)
     flush = _gaps(index, need, rows)
 
@@ -95,6 +99,7 @@ def plan(
                     rows=part,
                     flush=flush[np.searchsorted(rows, part)] & (part != group[0]),
                     wanted=chosen[np.argsort(index.pts[chosen], kind="stable")],
+                    glimpsed=part[is_asked[part]],
                 )
             )
     return tuple(plans)

@@ -109,7 +109,7 @@ class _ShotFinder:
         self._strips: dict[int, list[Strip]] = {}
         self._next = 0
         self._task: asyncio.Task[None] | None = None
-        self._tail: Strip | None = None
+        self._tail: find.Seen | None = None
         self._owned_to_s = 0.0
         self._found: list[find.Boundary] = []
         self.packets = 0
@@ -140,23 +140,27 @@ class _ShotFinder:
             self._task.cancel()
 
     async def _refine(self, block: int) -> None:
-        strips = self._strips.pop(block, [])
-        seen = join_strips([*([self._tail] if self._tail is not None else []), *strips])
-        if seen is None:
+        strip = join_strips(self._strips.pop(block, []))
+        if strip is not None:
+            seen = await self._timed(self._tail.joined if self._tail is not None else find.Seen, strip)
+        elif self._tail is not None:
+            seen = self._tail
+        else:
             return
         for number in range(find.ROUNDS):
             rows = await self._timed(find.more_rows, self._index, seen, number)
             if not len(rows):
                 break
-            seen = join_strips([seen, *await self._glimpse(rows)]) or seen
+            strip = join_strips(await self._glimpse(rows))
+            if strip is not None:
+                seen = await self._timed(seen.joined, strip)
         found = await self._timed(find.boundaries, seen)
         last = block == len(self._waiting) - 1
         # What lies near the border is judged by the next block, which sees both sides of it.
-        owned_to_s = self._index.duration_s if last else float(seen.pts_s[-1]) - OVERLAP_S / 2
+        owned_to_s = self._index.duration_s if last else float(seen.times_s[-1]) - OVERLAP_S / 2
         self._found += [b for b in found if self._owned_to_s <= b.time_s < owned_to_s]
         self._owned_to_s = owned_to_s
-        kept = seen.pts_s >= seen.pts_s[-1] - OVERLAP_S
-        self._tail = None if last else Strip(seen.pts_s[kept], seen.thumbs[kept])
+        self._tail = None if last else seen.since(float(seen.times_s[-1]) - OVERLAP_S)
 
     async def _timed(self, work: Callable, *args: object):
         began = time.perf_counter()

@@ -21,7 +21,7 @@ from pipeline.decode.base import COUNTERS, Decoded
 from pipeline.decode.color import to_rgb
 from pipeline.errors import DecoderStateLost, UnsupportedCodec
 from pipeline.frames import FrameBatch, Strip
-from pipeline.thumbs import THUMB_SIZE, thumb
+from pipeline.thumbs import ALONG_S, THUMB_SIZE, thumb
 
 #: Codecs whose software decoder has another name than the codec.
 _DECODERS = {"av1": "libdav1d"}
@@ -39,6 +39,8 @@ class _Open:
     """Rows whose pictures have not come out yet, and their times."""
     wanted: set[int]
     """Those of them that models are to see."""
+    glimpsed: set[int]
+    """Those of them whose thumbnails are asked for."""
 
 
 class PyAVDecoder:
@@ -61,6 +63,8 @@ class PyAVDecoder:
         opened = self._open(clip)
         opened.times_s.update(zip(clip.rows, clip.times_s, strict=True))
         opened.wanted.update(clip.wanted)
+        opened.glimpsed.update(clip.glimpsed)
+        last_s = -math.inf
         found: list[tuple[float, int, np.ndarray]] = []
         glimpsed: list[tuple[float, np.ndarray]] = []
         for frame in _frames(opened.context, clip):
@@ -72,7 +76,9 @@ class PyAVDecoder:
             if row in opened.wanted:
                 opened.wanted.discard(row)
                 found.append((time_s, row, to_rgb(frame, clip.codec.rotation_deg, clip.size)))
-            if clip.glimpse:
+            if clip.glimpse and (row in opened.glimpsed or not 0 <= time_s - last_s < ALONG_S - 1e-3):
+                last_s = time_s
+                opened.glimpsed.discard(row)
                 glimpsed.append((time_s, thumb(frame)))
         if not clip.last:
             with self._lock:
@@ -92,7 +98,7 @@ class PyAVDecoder:
 
     def _open(self, clip: Clip) -> _Open:
         if clip.part == 0:
-            return _Open(open_codec(clip.codec, self._threads, rough=not clip.exact), {}, set())
+            return _Open(open_codec(clip.codec, self._threads, rough=not clip.exact), {}, set(), set())
         with self._lock:
             opened = self._parked.pop((clip.job, clip.chain), None)
         if opened is None:

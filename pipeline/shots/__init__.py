@@ -1,9 +1,10 @@
 """Shots, coarse to fine: cheap hints first, full rate only around them.
 
     rows = first_rows(index, wanted)                  what to decode along with the sampled pictures
-    seen = ...                                        thumbnails of all that came out
+    seen = Seen(...)                                  thumbnails of all that came out
     for number in range(ROUNDS):
         rows = more_rows(index, seen, number)         what is still open; none: done
+        seen = seen.joined(...)
     shots(boundaries(seen), index.duration_s)
 
 `find` is this loop; a caller that decodes asynchronously writes its own.
@@ -17,16 +18,17 @@ from pipeline.frames import Strip
 from pipeline.packets import PacketIndex
 from pipeline.report import Shot
 from pipeline.shots.looking import ROUNDS, first_rows, more_rows, suspects
+from pipeline.shots.seen import Seen
 from pipeline.shots.timeline import SOURCE, Boundary, boundaries, shots
 
 __all__ = [
     "ROUNDS",
     "SOURCE",
     "Boundary",
+    "Seen",
     "boundaries",
     "find",
     "first_rows",
-    "merged",
     "more_rows",
     "shots",
     "suspects",
@@ -38,16 +40,10 @@ Glimpse = Callable[[np.ndarray], Strip]
 
 def find(index: PacketIndex, coarse: Strip, glimpse: Glimpse) -> tuple[Shot, ...]:
     """The shots of a video of which `coarse` has been seen; more is had through `glimpse` where it is needed."""
-    seen = coarse
+    seen = Seen(coarse)
     for number in range(ROUNDS):
         rows = more_rows(index, seen, number)
         if not len(rows):
             break
-        seen = merged(seen, glimpse(rows))
+        seen = seen.joined(glimpse(rows))
     return shots(boundaries(seen), index.duration_s)
-
-
-def merged(first: Strip, second: Strip) -> Strip:
-    """Both strips as one, in time order, each time once."""
-    times_s, keep = np.unique(np.concatenate([first.pts_s, second.pts_s]), return_index=True)
-    return Strip(times_s, np.concatenate([first.thumbs, second.thumbs])[keep])

@@ -5,11 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.frames import Strip
 from pipeline.report import Shot, Source
 from pipeline.shots import gradual
-from pipeline.shots.change import tones as tones_of
-from pipeline.shots.cuts import jumps, plain_differences
+from pipeline.shots.cuts import jumps
+from pipeline.shots.seen import Seen
 
 SOURCE = Source(name="pipeline.shots", version="1")
 
@@ -33,19 +32,18 @@ class Boundary:
     """0 to 1."""
 
 
-def boundaries(strip: Strip) -> tuple[Boundary, ...]:
-    """Every boundary in a strip, in time order. Its thumbnails may lie at any distances; a cut is placed at the first
-    thumbnail behind it."""
-    if len(strip) < 2:
+def boundaries(seen: Seen) -> tuple[Boundary, ...]:
+    """Every boundary in what was seen, in time order. Thumbnails may lie at any distances; a cut is placed at the
+    first one behind it."""
+    if len(seen) < 2:
         return ()
-    times_s, tones = strip.pts_s, tones_of(strip.thumbs)
-    plain = plain_differences(tones)
+    times_s, tones = seen.times_s, seen.tones
     flat = gradual.flat_pictures(tones)
     fading = gradual.fades(tones, times_s, flat)
     taken = flat.copy()
     for fade in fading:
         taken |= (times_s >= fade.start_s - _FADE_MARGIN_S) & (times_s <= fade.end_s + _FADE_MARGIN_S)
-    hard = [j for j in jumps(tones, times_s, plain) if not (taken[j.after] or taken[j.after - 1])]
+    hard = [j for j in jumps(seen) if not (taken[j.after] or taken[j.after - 1])]
 
     take = np.zeros(len(times_s), np.int64)
     take[[jump.after for jump in hard]] = 1

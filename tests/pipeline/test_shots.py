@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline import shots
 from pipeline.cutting import cut
 from pipeline.decode.pyav import PyAVDecoder
+from pipeline.dispatch import join_strips
 from pipeline.frames import Strip
 from pipeline.packets import PacketIndex, read_index
 from pipeline.plans import plan
@@ -43,11 +44,15 @@ def strip(pictures: list[np.ndarray], fps: float = FPS) -> Strip:
     return Strip(np.arange(len(pictures)) / fps, thumbs)
 
 
+def seen(pictures: list[np.ndarray]) -> shots.Seen:
+    return shots.Seen(strip(pictures))
+
+
 A, B = scene(1), scene(2)
 
 
 def found(pictures: list[np.ndarray]) -> list[tuple[str, float]]:
-    return [(b.kind, round(b.time_s, 2)) for b in shots.boundaries(strip(pictures))]
+    return [(b.kind, round(b.time_s, 2)) for b in shots.boundaries(seen(pictures))]
 
 
 def test_cut_is_placed_on_its_frame():
@@ -66,7 +71,7 @@ def test_cut_between_dark_pictures():
 @pytest.mark.parametrize("length", [10, 25, 40])
 def test_dissolve_is_placed_at_its_middle(length):
     ramp = [(1 - a) * view(A) + a * view(B) for a in (np.arange(length) + 0.5) / length]
-    (boundary,) = shots.boundaries(strip([view(A)] * 40 + ramp + [view(B)] * 40))
+    (boundary,) = shots.boundaries(seen([view(A)] * 40 + ramp + [view(B)] * 40))
     assert boundary.kind == "dissolve"
     assert boundary.time_s == pytest.approx((40 + length / 2) / FPS, abs=0.15)
     assert boundary.length_s == pytest.approx(length / FPS, abs=0.3)
@@ -76,7 +81,7 @@ def test_dissolve_is_placed_at_its_middle(length):
 def test_fade_through_one_colour(level):
     down = [level + a * (view(A) - level) for a in np.linspace(1, 0, 12)]
     up = [level + a * (view(B) - level) for a in np.linspace(0, 1, 12)]
-    (boundary,) = shots.boundaries(strip([view(A)] * 40 + down + up + [view(B)] * 40))
+    (boundary,) = shots.boundaries(seen([view(A)] * 40 + down + up + [view(B)] * 40))
     assert boundary.kind == "fade"
     assert boundary.time_s == pytest.approx(52 / FPS, abs=0.15)
 
@@ -115,13 +120,13 @@ def test_thumbnails_at_irregular_times():
     keep = np.sort(rng.choice(60, 40, replace=False))
     whole = strip(pictures)
     thin = Strip(whole.pts_s[keep], whole.thumbs[keep])
-    (boundary,) = shots.boundaries(thin)
+    (boundary,) = shots.boundaries(shots.Seen(thin))
     assert boundary.time_s == whole.pts_s[keep[keep >= 30][0]]
 
 
 def test_too_short_to_say():
-    assert shots.boundaries(strip([view(A)])) == ()
-    assert shots.boundaries(Strip(np.empty(0), np.empty((0, H, W, 3), np.uint8))) == ()
+    assert shots.boundaries(seen([view(A)])) == ()
+    assert shots.boundaries(shots.Seen(Strip(np.empty(0), np.empty((0, H, W, 3), np.uint8)))) == ()
 
 
 boundary_lists = st.lists(
@@ -176,10 +181,30 @@ def test_even_packets_are_no_suspects():
     assert shots.suspects(packet_index([100, 40, 60, 40] * 30, set(range(0, 120, 24)))).tolist() == []
 
 
+def test_what_is_known_of_a_pair_stays_known_until_something_comes_between():
+    rng = np.random.default_rng(3)
+    whole = strip([view(scene(int(seed))) for seed in rng.integers(0, 5, 40)])
+    early, late = rng.permutation(40)[:25], rng.permutation(40)[:25]
+    parts = [Strip(whole.pts_s[np.sort(k)], whole.thumbs[np.sort(k)]) for k in (early, late)]
+    grown = shots.Seen(parts[0])
+    for known in (grown.plain, grown.changes(np.arange(24)), grown.slides(np.arange(24))):
+        assert np.isfinite(known).all()
+    grown = grown.joined(parts[1])
+    afresh = shots.Seen(join_strips(parts) or parts[0])
+    pairs = np.arange(len(afresh) - 1)
+    np.testing.assert_array_equal(grown.times_s, afresh.times_s)
+    for name in ("changes", "shares", "slides"):
+        np.testing.assert_allclose(getattr(grown, name)(pairs), getattr(afresh, name)(pairs), rtol=1e-5)
+    np.testing.assert_allclose(grown.plain, afresh.plain, rtol=1e-5)
+    np.testing.assert_array_equal(
+        grown.since(0.5).changes(pairs[:3]), grown.changes(pairs[:3] + len(grown) - len(grown.since(0.5)))
+    )
+
+
 def test_nothing_more_is_asked_for_where_nothing_changed():
     index = packet_index([100] * 100, {0, 25, 50, 75})
     still = Strip(np.arange(4.0), np.stack([view(A).astype(np.uint8)] * 4))
-    assert len(shots.more_rows(index, still, 0)) == 0
+    assert len(shots.more_rows(index, shots.Seen(still), 0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -200,10 +225,9 @@ def test_real_file(tmp_path, encoding, suffix):
     index, decoder = read_index(path), PyAVDecoder()
 
     def glimpse(rows: np.ndarray) -> Strip:
-        out = None
-        for clip in cut(path, index, plan(index, rows), pixels=False, glimpse=True):
-            piece = decoder.decode(clip).strip
-            out = piece if out is None else shots.merged(out, piece)
+        clips = cut(path, index, plan(index, rows), pixels=False, glimpse=True)
+        out = join_strips([strip for clip in clips if (strip := decoder.decode(clip).strip) is not None])
+        assert out is not None
         return out
 
     wanted = choose(index, Sampling())
