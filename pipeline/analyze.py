@@ -91,6 +91,7 @@ async def analyze(
         samples,
         loudness,
         cuts_s=tuple(shot.start_s for shot in shots[1:]),
+        flow=seen.flow,
         **await asyncio.to_thread(_text_vectors, spec, toolkit),
     )
     chosen = segments.choose(curve, shots, spec.segments, opened.info.duration_s)

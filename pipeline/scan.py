@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline import flow
 from pipeline import shots as find
 from pipeline.dispatch import gather, join_strips
 from pipeline.engine import Engine
@@ -38,6 +39,8 @@ class Scan:
     missing: np.ndarray
     """int64 [M], wanted rows that could not be decoded."""
     shots: tuple[Shot, ...]
+    flow: flow.Flow
+    """How fast the picture moves where shots were looked for."""
     packets: int
     packets_shots: int
     """Packets fed to decoders for the sampled frames, and for placing the shots."""
@@ -88,6 +91,7 @@ async def scan(
         arrays=seen.arrays,
         missing=seen.missing,
         shots=found,
+        flow=finder.flow if finder is not None else flow.NO_FLOW,
         packets=seen.packets,
         packets_shots=finder.packets if finder else 0,
         decode_s=seen.decode_s + (finder.decode_s if finder else 0.0),
@@ -112,6 +116,7 @@ class _ShotFinder:
         self._tail: find.Seen | None = None
         self._owned_to_s = 0.0
         self._found: list[find.Boundary] = []
+        self._flows: list[flow.Flow] = []
         self.packets = 0
         self.decode_s = 0.0
         self.analyse_s = 0.0
@@ -133,6 +138,15 @@ class _ShotFinder:
         if self._task is not None:
             await self._task
         return find.shots(tuple(self._found), self._index.duration_s)
+
+    @property
+    def flow(self) -> flow.Flow:
+        """How fast the picture moves, all blocks together."""
+        if not self._flows:
+            return flow.NO_FLOW
+        return flow.Flow(
+            np.concatenate([part.times_s for part in self._flows]), np.concatenate([part.speed for part in self._flows])
+        )
 
     def cancel(self) -> None:
         """Stop what is under way; harmless when all is done."""
@@ -159,6 +173,9 @@ class _ShotFinder:
         # What lies near the border is judged by the next block, which sees both sides of it.
         owned_to_s = self._index.duration_s if last else float(seen.times_s[-1]) - OVERLAP_S / 2
         self._found += [b for b in found if self._owned_to_s <= b.time_s < owned_to_s]
+        moved = await self._timed(_flow, seen, found)
+        own = (moved.times_s >= self._owned_to_s) & (moved.times_s < owned_to_s)
+        self._flows.append(flow.Flow(moved.times_s[own], moved.speed[own]))
         self._owned_to_s = owned_to_s
         self._tail = None if last else seen.since(float(seen.times_s[-1]) - OVERLAP_S)
 
@@ -182,6 +199,11 @@ class _ShotFinder:
         self.packets += gathered.packets
         self.decode_s += gathered.decode_s
         return strips
+
+
+def _flow(seen: find.Seen, found: tuple[find.Boundary, ...]) -> flow.Flow:
+    cuts_s = np.array([boundary.time_s for boundary in found if boundary.kind == "cut"])
+    return flow.measure(seen.tones[:, 0], seen.times_s, np.searchsorted(seen.times_s, cuts_s) - 1)
 
 
 def _blocks(index: PacketIndex, plans: tuple[ClipPlan, ...]) -> dict[int, int]:

@@ -7,13 +7,15 @@ video cannot have (no sound, nothing to look for) is absent, not zero.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from models import frame_stats
-from pipeline.curves import Curves, binned, fill, grid, interpolate, normalise
+from pipeline.curves import Curves, binned, grid, normalise
+from pipeline.evidence import Evidence, on_grid
+from pipeline.flow import NO_FLOW, Flow
 from pipeline.frames import Loudness, Samples
+from pipeline.motion import motion
 from pipeline.packets import PacketIndex
 
 #: Prompts that stand in for the caller's when none are given; only for models that know everyday language.
@@ -35,104 +37,21 @@ FILLER_PROMPTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that signals are made from."""
-
-    cells_s: np.ndarray
-    """float64 [G], see `Curves.pts_s`."""
-    index: PacketIndex
-    samples: Samples
-    loudness: Loudness | None = None
-    cuts_s: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    """float64 [C], where shots begin, without 0; ascending."""
-    wanted: np.ndarray | None = None
-    """float32 [P, D], text vectors of what is looked for."""
-    unwanted: np.ndarray | None = None
-    """float32 [Q, D], text vectors of its opposite."""
-
-
 def measure(
     index: PacketIndex,
     samples: Samples,
     loudness: Loudness | None = None,
     *,
     cuts_s: np.ndarray | tuple[float, ...] = (),
+    flow: Flow = NO_FLOW,
     wanted: np.ndarray | None = None,
     unwanted: np.ndarray | None = None,
 ) -> Curves:
     """Every signal that this video has; the arguments are those of `Evidence`."""
     cells_s = grid(index.duration_s)
-    evidence = Evidence(cells_s, index, samples, loudness, np.asarray(cuts_s, np.float64), wanted, unwanted)
+    evidence = Evidence(cells_s, index, samples, loudness, np.asarray(cuts_s, np.float64), flow, wanted, unwanted)
     curves = {name: signal(evidence) for name, signal in SIGNALS.items()}
     return Curves(cells_s, {name: curve.astype(np.float32) for name, curve in curves.items() if curve is not None})
-
-
-# --- motion ---------------------------------------------------------------------------------------------------------
-
-_STILL_BYTES_PER_S = 1000.0
-"""A still picture costs an encoder less than this; differences below it say nothing."""
-_MOTION_WINDOW_S = 1.0
-_RATE_FLOOR = 1.5
-"""Octaves. Calm scenes differ by one in what they cost (texture, a slow pan), a burst of motion adds two."""
-_TILE_FLOOR = 0.06
-"""Change of a colour layout between samples: 15 levels of 255."""
-_TILE_WINDOW_S = 3.0
-"""Two frames may look alike by chance; three seldom do."""
-_PACKET_SHARE = 0.6
-"""Packets see all frames, samples only one in many. The constants of this section: benchmarks/segments.py, seed 1."""
-
-
-def motion(evidence: Evidence) -> np.ndarray | None:
-    """How much moves: what the encoder spends on changes, and how far the colours move between samples.
-
-    Compressed size is the classic motion proxy of the compressed domain (e.g. Yeo & Liu, "Rapid scene analysis on
-    compressed video", 1995). Intra-only video has no such sizes, a single sample no such distance: either will do.
-    """
-    packets, tiles = _packet_motion(evidence), _tile_motion(evidence)
-    if packets is None or tiles is None:
-        return tiles if packets is None else packets
-    return _PACKET_SHARE * packets + (1.0 - _PACKET_SHARE) * tiles
-
-
-def _packet_motion(evidence: Evidence) -> np.ndarray | None:
-    """Bytes per second of predicted frames around each cell; None where nearly everything is a keyframe."""
-    index = evidence.index
-    order = index.display_order
-    predicted = order[~index.keyframe[order]]
-    if len(predicted) < 0.5 * len(order) or len(predicted) < 4:
-        return None
-    size = index.size[predicted].astype(np.float64)
-    # A cut inside a GOP costs one frame as much as a keyframe does: that is novelty, not motion.
-    size = np.minimum(size, 4.0 * _rolling_median(size, 15))
-    half = _MOTION_WINDOW_S / 2.0
-    frame_s = index.duration_s / len(order)
-    spent = np.concatenate([[0.0], np.cumsum(size)])
-    first, last = (np.searchsorted(index.times_s[predicted], evidence.cells_s + shift) for shift in (-half, half))
-    # Per frame that is there, so that keyframes and the ends of the video leave no dent.
-    per_frame = (spent[last] - spent[first]) / np.maximum(last - first, 1)
-    rate = np.where(last > first, per_frame / frame_s, np.nan)
-    return normalise(np.log2(_STILL_BYTES_PER_S + fill(rate)), _RATE_FLOOR)
-
-
-def _tile_motion(evidence: Evidence) -> np.ndarray | None:
-    """Change of the colour layout from sample to sample, averaged over the neighbours in the same shot."""
-    times_s = evidence.samples.pts_s
-    if len(times_s) < 3:
-        return None
-    tiles = evidence.samples.stats[:, frame_stats.LAYOUT]
-    # Root mean square: something that moves in a corner should not drown in a background that stands still.
-    change = np.sqrt(np.square(np.diff(tiles, axis=0)).mean(1))
-    shot = np.searchsorted(evidence.cuts_s, times_s, side="right")
-    change[shot[1:] != shot[:-1]] = np.nan
-    reach = int(np.clip(round(_TILE_WINDOW_S / 2.0 / max(float(np.median(np.diff(times_s))), 1e-3)), 1, 16))
-    padded = np.pad(change, reach, constant_values=np.nan)
-    shots = np.pad(shot[1:].astype(np.float64), reach, constant_values=-1.0)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach)
-    known = np.isfinite(windows) & (np.lib.stride_tricks.sliding_window_view(shots, 2 * reach) == shot[:, None])
-    count = known.sum(1)
-    mean = np.where(count > 0, np.where(known, windows, 0.0).sum(1) / np.maximum(count, 1), np.nan)
-    return on_grid(normalise(fill(mean), _TILE_FLOOR), evidence)
 
 
 # --- novelty --------------------------------------------------------------------------------------------------------
@@ -267,17 +186,3 @@ SIGNALS: dict[str, Callable[[Evidence], np.ndarray | None]] = {
     "audio": audio,
 }
 """Signal -> function; its keys are those of `pipeline.spec.DEFAULT_WEIGHTS`."""
-
-
-# --- helpers --------------------------------------------------------------------------------------------------------
-
-
-def on_grid(values: np.ndarray, evidence: Evidence) -> np.ndarray:
-    """Values of the samples [N] at every cell [G]: straight lines inside a shot, a step at its borders."""
-    return interpolate(values, evidence.samples.pts_s, evidence.cells_s, evidence.cuts_s)
-
-
-def _rolling_median(values: np.ndarray, width: int) -> np.ndarray:
-    """Median over `width` (odd) neighbours, float64 [N]; the ends are repeated."""
-    padded = np.pad(values, width // 2, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
