@@ -67,11 +67,10 @@ def load(name: str, device: str | None = None, dtype: str | None = None) -> Load
 def _load_auto(name: str, placement: Placement) -> Loaded:
     try:
         loaded = _load_tag(DEFAULT, placement)
-    except WeightsUnavailable:
-        message = (
-            f"Using the small bundled model, which knows only simple shapes and colours: {DEFAULT} is not on this "
-            "machine and could not be downloaded."
-        )
+    except ModelError as error:
+        missing = isinstance(error, WeightsUnavailable)
+        why = "is not on this machine and could not be downloaded" if missing else f"cannot be used ({error})"
+        message = f"Using the small bundled model, which knows only simple shapes and colours: {DEFAULT} {why}."
         loaded = _load_bundled(BUNDLED, placement)
         return Loaded(loaded.model, (*loaded.notices, ModelNotice("bundled_model", message)))
     return Loaded(loaded.model, (*loaded.notices, ModelNotice("auto_model", f"Using {DEFAULT}.")))

@@ -26,9 +26,6 @@ from models.towers import fast_text, fast_vision, fold_
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
-PROMPTS = ("a photo of a {}.",)
-"""How CLIPs are asked about a bare label: the first template of the CLIP paper (arXiv:2103.00020, section 3.1.4)."""
-
 ROWS_A_PART = 400
 """Tokens that a worker takes at a time: from here on the matrix products are at full speed, and a part's activations
 (5 MB in a ViT-B/32) stay in the cache."""
@@ -41,15 +38,11 @@ class ClipModel(FrameModel, TextModel):
 
     info: ModelInfo
     likelihood: Likelihood
-    prompt_templates: tuple[str, ...]
-    """What a bare label is put into, `{}` its place; the mean of the normalised vectors is the label's vector."""
     known_words: frozenset[str] | None
     """The words that the model was taught, lower case; None where it was taught on everything."""
     preprocessing: Preprocessing
     placement: Placement
     """Where it runs, and why there."""
-    preferred_batch: int
-    """Frames from which on a batch is encoded at full speed."""
 
     def __init__(
         self,
@@ -60,7 +53,6 @@ class ClipModel(FrameModel, TextModel):
         version: str | None,
         architecture: str,
         placement: Placement,
-        prompt_templates: tuple[str, ...] = PROMPTS,
         known_words: frozenset[str] | None = None,
     ) -> None:
         """Take over `network`, a built open_clip model in float32; it is changed and must not be used by others.
@@ -70,7 +62,6 @@ class ClipModel(FrameModel, TextModel):
         network = network.eval().requires_grad_(False)
         checksum = weights_checksum(network)
         self.placement = placement
-        self.prompt_templates = prompt_templates
         self.known_words = known_words
         self.likelihood = _likelihood(network)
         self.preprocessing = Preprocessing.from_config(network.visual.preprocess_cfg)
@@ -84,7 +75,6 @@ class ClipModel(FrameModel, TextModel):
         self._text = fast_text(network) or network.encode_text
         self._part = max(1, -(-ROWS_A_PART // _tokens(network.visual)))
         self._workers = Workers(placement.workers) if self._device.type == "cpu" and placement.workers > 1 else None
-        self.preferred_batch = self._part * placement.workers if self._device.type == "cpu" else 64
         dim = self._run(self._vision, self._blank()).shape[1]
         self.info = ModelInfo(
             name=name,

@@ -31,7 +31,7 @@ class _Item(Generic[T]):
 
 
 class Batcher:
-    """Joins submissions of one model into batches of up to `batch_size` frames.
+    """Joins submissions of one model into batches of up to `batch_size` frames; one that is larger stays whole.
 
     It never waits for a batch to fill: while a batch runs, the next one gathers, so batches are large exactly when
     there is a backlog and a lone frame is not held up.
@@ -74,8 +74,9 @@ class Batcher:
 
     def _work(self) -> None:
         self._on_start()
-        while (first := self._queue.get()) is not None:
-            items = [first]
+        held: _Item | None = None
+        while (first := held or self._queue.get()) is not None:
+            items, held = [first], None
             total = first.count
             while total < self._batch_size:
                 try:
@@ -84,6 +85,9 @@ class Batcher:
                     break
                 if item is None:
                     self._queue.put(None)
+                    break
+                if total + item.count > self._batch_size:
+                    held = item
                     break
                 items.append(item)
                 total += item.count

@@ -3,7 +3,8 @@
 import asyncio
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,23 +62,24 @@ async def gather(
     """
     outputs: list[ClipOutput] = []
 
-    async for output in run_clips(engine, cut(path, index, plans, **how)):
-        if each is not None:
-            await each(output)
-        outputs.append(dataclasses.replace(output, strip=None))
+    async with aclosing(run_clips(engine, cut(path, index, plans, **how))) as coming:
+        async for output in coming:
+            if each is not None:
+                await each(output)
+            outputs.append(dataclasses.replace(output, strip=None))
     missing = np.empty(0, np.int64)
     if how.get("pixels", True) and plans:
         wanted = np.concatenate([planned.wanted for planned in plans])
         missing = _missing(wanted, outputs)
         if len(missing):
             earlier = _with_earlier_entries(index, missing)
-            async for output in run_clips(engine, cut(path, earlier, plan(earlier, missing), **how)):
-                outputs.append(dataclasses.replace(output, strip=None))
+            async with aclosing(run_clips(engine, cut(path, earlier, plan(earlier, missing), **how))) as coming:
+                outputs += [dataclasses.replace(output, strip=None) async for output in coming]
             missing = _missing(wanted, outputs)
     return _join(outputs, missing)
 
 
-async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncIterator[ClipOutput]:
+async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncGenerator[ClipOutput]:
     """Outputs as they finish. Parts of one chain run one after the other, chains side by side."""
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[ClipOutput]] = set()
@@ -108,6 +110,8 @@ async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncIterator[Clip
     finally:
         for task in running:
             task.cancel()
+        # A thread finishes what it is in the middle of, but nobody waits for it and nothing more is started.
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _missing(wanted: np.ndarray, outputs: list[ClipOutput]) -> np.ndarray:

@@ -24,8 +24,9 @@ class Picture:
     """A JPEG of one moment."""
 
     time_s: float
-    """The moment that was asked for, seconds."""
+    """The moment that was asked for, seconds on the video's time line."""
     jpeg: bytes
+    """A whole JPEG file."""
 
 
 def pictures(

@@ -221,19 +221,18 @@ async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path |
         for video in videos:
             try:
                 report = await analyze_with_bar(video, spec, toolkit, console)
+                if not quiet:
+                    print_report(report, console)
+                outputs.write(report, json_file if quiet else targets.get((video, ".json")))
+                page = targets.get((video, ".html"))
+                if page is not None:
+                    from serving.page import write_page
+
+                    write_page(report, video, page)
+                    console.print(plain(f"page: {page}"), highlight=False)
             except VideoError as error:
                 _refuse(error)
                 failed = True
-                continue
-            if not quiet:
-                print_report(report, console)
-            outputs.write(report, json_file if quiet else targets.get((video, ".json")))
-            page = targets.get((video, ".html"))
-            if page is not None:
-                from serving.page import write_page
-
-                write_page(report, video, page)
-                console.print(plain(f"page: {page}"), highlight=False)
     return REFUSED if failed else 0
 
 

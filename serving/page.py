@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.packets import read_index
 from pipeline.pictures import pictures
 from pipeline.report import Report
-from serving.report_html import Thumbnail, render_html
+from serving.report_html import render_html
 
 #: Pictures on the time line, beside those of the segments.
 STRIP = 24
@@ -24,6 +24,4 @@ def write_page(report: Report, video: Path, page: Path) -> None:
     found = pictures(video, read_index(video), report.video, times_s)
     page.parent.mkdir(parents=True, exist_ok=True)
     source = os.path.relpath(video.resolve(), page.parent.resolve())
-    page.write_text(
-        render_html(report, [Thumbnail(time_s=p.time_s, jpeg=p.jpeg) for p in found], source), encoding="utf-8"
-    )
+    page.write_text(render_html(report, found, source), encoding="utf-8")

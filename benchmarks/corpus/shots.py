@@ -1,7 +1,7 @@
 """The set that the shot detector is measured on: videos with known boundaries, generated from a seed.
 
 `build(folder, seed)` writes what is missing and returns every video with its truth. The detector was tuned on seed
-`TUNE` only; `HOLD_OUT` is there to show that it holds elsewhere.
+`TUNED` only; `HELD_OUT` is there to show that it holds elsewhere.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.corpus.shot_takes import Take, new_take, related_take, render
 from pipeline.synthesis import Encoding, write_video
 
-TUNE, HOLD_OUT = 1, 2
+TUNED, HELD_OUT = (1, 2), 3
 
 #: Part of the cached files' names: raise it when the drawing changes.
 EDITION = 1

@@ -1,6 +1,6 @@
 """A report as one HTML page: a single file that opens from disk, needs no network and runs no foreign code.
 
-    page = render_html(report, [Thumbnail(time_s=3.0, jpeg=picture), ...], "holiday.mp4")
+    page = render_html(report, [Picture(3.0, jpeg), ...], "holiday.mp4")
 
 `page.html` is the frame, `*.css` and `*.js` are what it holds; the page draws itself from the report's own JSON. Names
 and labels come from strangers, so they only ever travel as escaped text or as JSON, and the page's
@@ -23,23 +23,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from pipeline.record import Record
+from pipeline.pictures import Picture
 from pipeline.report import Report
 
 _STYLES = ("style.css", "timeline.css", "panels.css")
 _SCRIPTS = ("dom.js", "timeline.js", "cards.js", "details.js", "page.js")
 
 
-class Thumbnail(Record, frozen=True, kw_only=True):
-    """A small picture of one moment."""
-
-    time_s: float
-    """On the video's time line, like every time of a report."""
-    jpeg: bytes
-    """A whole JPEG file. 160 to 480 pixels wide is right: the page holds every one of them, as base64."""
-
-
-def render_html(report: Report, thumbnails: Sequence[Thumbnail] = (), video_src: str | None = None) -> str:
+def render_html(report: Report, thumbnails: Sequence[Picture] = (), video_src: str | None = None) -> str:
     """The page as text; write it as UTF-8.
 
     Args:
@@ -70,7 +61,7 @@ def _policy(style: str, *scripts: str) -> str:
     )
 
 
-def _data(report: Report, thumbnails: Sequence[Thumbnail], video_src: str | None) -> str:
+def _data(report: Report, thumbnails: Sequence[Picture], video_src: str | None) -> str:
     """The JSON that the page draws, safe inside a `<script>` element."""
     # The vectors are by far the largest part of a report, and the page has no use for them.
     shown = msgspec.structs.replace(report, features=msgspec.structs.replace(report.features, embeddings=None))

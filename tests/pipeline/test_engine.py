@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.base import FrameModel, ModelInfo
+from pipeline.batching import Batcher
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.dispatch import gather
 from pipeline.engine import EngineOptions, LocalEngine
@@ -208,3 +209,42 @@ def test_a_frame_that_never_comes_out_is_missing_not_replaced(video):
     assert lost.frames == len(gathered.missing)
     assert lost.start_s == pytest.approx(2.5)
     assert lost.end_s == pytest.approx(index.duration_s)
+
+
+def test_a_request_that_is_given_up_leaves_nothing_under_way(video):
+    async def everything():
+        path = video("h264-gop12-cfr")
+        index = read_index(path)
+        engine = LocalEngine({"mean": MeanColour()}, PyAVDecoder(), EngineOptions(decode_threads=2))
+
+        async def refuse(output):
+            raise ValueError("enough")
+
+        try:
+            rows = choose(index, Sampling(fps=30))
+            with pytest.raises(ValueError, match="enough"):
+                await gather(path, index, plan(index, rows, max_wanted=3), engine, each=refuse)
+            return asyncio.all_tasks() - {asyncio.current_task()}
+        finally:
+            engine.close()
+
+    assert asyncio.run(everything()) == set()
+
+
+def test_batches_stay_within_their_size_and_lose_nothing():
+    gate, sizes = threading.Event(), []
+
+    def encode(frames):
+        gate.wait(10.0)
+        sizes.append(len(frames))
+        return frames
+
+    batcher = Batcher("test", encode, np.concatenate, batch_size=8, workers=1)
+    parts = [np.full((count, 1), count, np.float32) for count in (3, 5, 5, 3, 12, 2, 7)]
+    waiting = [batcher.submit(part, len(part)) for part in parts]
+    gate.set()
+    for part, future in zip(parts, waiting, strict=True):
+        np.testing.assert_array_equal(future.result(10.0).array, part)
+    batcher.close()
+    assert sum(sizes) == 37
+    assert [size for size in sizes if size > 8] == [12], "only what came as one may be larger"

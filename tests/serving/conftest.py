@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from PIL import Image, ImageDraw
 
+from pipeline.pictures import Picture
 from pipeline.report import (
     AudioInfo,
     DecodeReport,
@@ -25,7 +26,6 @@ from pipeline.report import (
     VideoInfo,
 )
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec
-from serving.report_html import Thumbnail
 
 DURATION_S = 60.0
 RATE_HZ = 4
@@ -189,9 +189,9 @@ def _curve(place: int) -> tuple[float, ...]:
 
 
 @pytest.fixture(scope="session")
-def sample_thumbnails(sample_report: Report) -> list[Thumbnail]:
+def sample_thumbnails(sample_report: Report) -> list[Picture]:
     """A picture every two seconds, each shot in a colour of its own."""
-    return [Thumbnail(time_s=t, jpeg=draw(t, sample_report)) for t in range(1, int(DURATION_S), 2)]
+    return [Picture(time_s=t, jpeg=draw(t, sample_report)) for t in range(1, int(DURATION_S), 2)]
 
 
 def draw(time_s: float, report: Report, width: int = 320, height: int = 180) -> bytes:

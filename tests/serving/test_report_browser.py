@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.pictures import Picture
 from pipeline.report import LostRange, Report
 from pipeline.synthesis import write_video
-from serving.report_html import Thumbnail, render_html
+from serving.report_html import render_html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -98,7 +99,7 @@ def visit(browser: "sync_api.Browser", tmp_path: Path) -> Iterator[Callable[...,
 
 
 def test_pointing_shows_the_values_of_every_lane(
-    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Thumbnail]
+    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Picture]
 ) -> None:
     page = visit(render_html(sample_report, sample_thumbnails))
     assert page.page.locator(".signal").count() == 5
@@ -117,7 +118,7 @@ def test_pointing_shows_the_values_of_every_lane(
 
 
 def test_choosing_a_segment_marks_it_everywhere_and_goes_there(
-    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Thumbnail]
+    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Picture]
 ) -> None:
     page = visit(render_html(sample_report, sample_thumbnails))
     page.page.locator('[data-segment="1"]').click()
@@ -140,7 +141,7 @@ def test_the_keyboard_moves_the_time(visit: Callable[..., Visit], sample_report:
 
 
 def test_a_video_beside_the_page_is_played_and_a_missing_one_does_no_harm(
-    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Thumbnail], tmp_path: Path
+    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Picture], tmp_path: Path
 ) -> None:
     grey = (np.full((90, 160, 3), i % 256, np.uint8) for i in range(600))
     write_video(tmp_path / "a clip #1.mp4", grey, fps=10)
@@ -184,7 +185,7 @@ def test_every_colour_can_be_read(visit: Callable[..., Visit], sample_report: Re
 
 
 def test_hostile_names_are_shown_and_do_nothing(
-    visit: Callable[..., Visit], hostile_report: Report, sample_thumbnails: list[Thumbnail]
+    visit: Callable[..., Visit], hostile_report: Report, sample_thumbnails: list[Picture]
 ) -> None:
     page = visit(render_html(hostile_report, sample_thumbnails))
     assert "alert(1)" in page.text("h1")
@@ -199,7 +200,7 @@ def test_odd_reports_draw_without_overflowing(
     empty_report: Report,
     hostile_report: Report,
     make_long_report: Callable[[], Report],
-    sample_thumbnails: list[Thumbnail],
+    sample_thumbnails: list[Picture],
     width: int,
 ) -> None:
     replace = msgspec.structs.replace
@@ -234,7 +235,7 @@ def test_zooming_widens_the_time_line_around_the_play_head(
 
 
 def test_the_frames_follow_the_pointer(
-    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Thumbnail]
+    visit: Callable[..., Visit], sample_report: Report, sample_thumbnails: list[Picture]
 ) -> None:
     page = visit(render_html(sample_report, sample_thumbnails))
     page.point_at(0.9)

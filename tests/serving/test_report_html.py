@@ -10,8 +10,9 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from pipeline.pictures import Picture
 from pipeline.report import Report
-from serving.report_html import Thumbnail, render_html
+from serving.report_html import render_html
 
 
 class Page(HTMLParser):
@@ -43,7 +44,7 @@ class Page(HTMLParser):
         return next(a["content"] or "" for a in self.attributes("meta") if "http-equiv" in a)
 
 
-def test_it_carries_the_report_without_the_vectors(sample_report: Report, sample_thumbnails: list[Thumbnail]) -> None:
+def test_it_carries_the_report_without_the_vectors(sample_report: Report, sample_thumbnails: list[Picture]) -> None:
     text = render_html(sample_report, sample_thumbnails, "harbour.mp4")
     data = Page(text).data
     assert [segment["score"] for segment in data["report"]["segments"]] == pytest.approx([0.86, 0.73, 0.61, 0.41])
