@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cross_entropy, softplus
 
-from models.training.facts import ANY, COUNTS, KINDS, TAUGHT, fact
+from models.training.facts import ANY, KINDS, TAUGHT, fact
 from models.training.outlines import SHAPES
 from models.training.scenes import COLORS
 
@@ -22,7 +22,6 @@ def pair_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 _WHICH: tuple[tuple[tuple[str, ...], ...], ...] = (
     tuple(("object", color, ANY, ANY, "some") for color in COLORS),
     tuple(("object", ANY, shape, ANY, "some") for shape in SHAPES),
-    tuple(("object", ANY, ANY, ANY, count) for count in COUNTS if count not in ("some", "plural")),
     tuple(("kind", kind) for kind in KINDS),
 )
 """Facts of which a picture has one or a few, asked as "which?"."""
@@ -32,8 +31,8 @@ class PlainQuestions(torch.nn.Module):
     """Asks the vision tower about plain facts, without words, while it learns; thrown away afterwards.
 
     Two towers that both start from nothing learn slowly from each other. Here the vision tower is told directly what
-    is in the picture, and for colours, shapes, numbers and kinds of background which ones, which gives it features
-    for the words to find.
+    is in the picture, and for colours, shapes and kinds of background which ones, which gives it features for the words
+    to find.
     """
 
     def __init__(self, embed_dim: int) -> None:

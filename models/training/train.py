@@ -38,7 +38,7 @@ class TrainingConfig:
     """Everything that decides what comes out of a training."""
 
     seed: int = 0
-    steps: int = 6000
+    steps: int = 8000
     shards: int = 2
     """Processes that learn side by side, one core each; their gradients are averaged after every step."""
     images: int = 32
