@@ -177,3 +177,8 @@ def length_prefix(codec: str, extradata: bytes | None) -> int:
     if codec == "hevc" and len(extradata) > 21:
         return (extradata[21] & 3) + 1
     return 0
+
+
+def is_idr(data: bytes, prefix: int) -> bool:
+    """Whether an H.264 packet holds an IDR picture, after which a decoder needs nothing of what came before."""
+    return any(nal[0] & 31 == 5 for nal in _nals(memoryview(data), prefix) if nal)

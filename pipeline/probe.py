@@ -1,9 +1,7 @@
 """What a file is, from its bytes: container, codec, shape, rates, orientation, colour, sound."""
 
-import os
 import re
 from fractions import Fraction
-from pathlib import Path
 from typing import Literal
 
 import av
@@ -14,9 +12,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from pipeline.container import open_video
+from pipeline.container import Video, open_file, open_video
+from pipeline.decode.geometry import Geometry
 from pipeline.errors import CorruptVideo
-from pipeline.packets import PacketIndex
+from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.packets import FIRST_PICTURE_PACKETS, PacketIndex
 from pipeline.report import AudioInfo, LostRange, VideoInfo
 
 #: Frame distances that differ by more than this share of their median make a rate variable. Containers with a coarse
@@ -27,30 +27,23 @@ _RATE_TOLERANCE = 0.1
 _HDR: dict[int, Literal["hdr10", "hlg"]] = {int(ColorTrc.SMPTE2084): "hdr10", int(ColorTrc.ARIB_STD_B67): "hlg"}
 _RANGES: dict[int, str] = {int(ColorRange.MPEG): "limited", int(ColorRange.JPEG): "full"}
 
-#: Packets looked at for a first picture before the file is given up.
-_FIRST_PICTURE_PACKETS = 600
 
-
-def probe(path: str | os.PathLike[str], index: PacketIndex) -> VideoInfo:
-    """Describe `path`; decodes its first picture, which alone carries rotation and some colour tags.
+def probe(video: Video, index: PacketIndex, limits: InputLimits = INPUT_LIMITS) -> VideoInfo:
+    """Describe `video`; decodes its first picture, which alone carries some colour tags.
 
     Raises:
         VideoError: as `open_video`; CorruptVideo where no picture can be decoded.
     """
-    with open_video(path) as (container, stream):
-        first = _first_picture(stream, container, path)
+    with open_file(video) as file, open_video(file, limits) as (container, stream):
+        first = _first_picture(stream, container, file.name)
         context = stream.codec_context
-        coded_width, coded_height = first.width, first.height
-        rotation = -int(first.rotation) % 360
-        aspect = float(stream.sample_aspect_ratio or Fraction(1))
-        width, height = round(coded_width * aspect), coded_height
-        if rotation % 180:
-            width, height = height, width
+        geometry = index.geometry or Geometry(width=first.width, height=first.height)
+        width, height = geometry.shown_size
         times_s = index.times_s[index.display_order]
         duration_s = index.duration_s
         return VideoInfo(
-            path=os.fsencode(path).decode("utf-8", "replace"),
-            size_bytes=Path(path).stat().st_size,
+            path=file.name,
+            size_bytes=file.size_bytes,
             container=container.format.name,
             codec=context.codec.canonical_name,
             profile=context.profile,
@@ -60,10 +53,11 @@ def probe(path: str | os.PathLike[str], index: PacketIndex) -> VideoInfo:
             start_s=float(index.origin * index.time_base),
             width=width,
             height=height,
-            coded_width=coded_width,
-            coded_height=coded_height,
-            rotation_deg=rotation,
-            pixel_aspect=aspect,
+            coded_width=geometry.width,
+            coded_height=geometry.height,
+            rotation_deg=geometry.rotation_deg,
+            mirrored=geometry.mirrored,
+            pixel_aspect=geometry.pixel_aspect[0] / geometry.pixel_aspect[1],
             average_fps=len(times_s) / duration_s if duration_s else 0.0,
             nominal_fps=float(stream.guessed_rate) if stream.guessed_rate else None,
             variable_rate=_is_variable(times_s),
@@ -79,13 +73,13 @@ def probe(path: str | os.PathLike[str], index: PacketIndex) -> VideoInfo:
         )
 
 
-def missing_tail(path: str | os.PathLike[str], index: PacketIndex) -> LostRange | None:
+def missing_tail(video: Video, index: PacketIndex) -> LostRange | None:
     """What the container promises beyond the last readable packet: a file that was cut off, or None.
 
     Raises:
         VideoError: as `open_video`.
     """
-    with open_video(path) as (container, stream):
+    with open_video(video) as (container, stream):
         promised_frames = stream.frames
         promised_end, slack_s = _promised_end(container, stream, float(index.origin * index.time_base))
         if promised_frames and stream.average_rate:
@@ -120,7 +114,7 @@ def _promised_end(container: InputContainer, stream: VideoStream, origin_s: floa
     return 0.0, 0.0
 
 
-def _first_picture(stream: VideoStream, container: InputContainer, path: str | os.PathLike[str]) -> VideoFrame:
+def _first_picture(stream: VideoStream, container: InputContainer, name: str) -> VideoFrame:
     for tries, packet in enumerate(container.demux(stream)):
         try:
             frames = packet.decode()
@@ -128,9 +122,9 @@ def _first_picture(stream: VideoStream, container: InputContainer, path: str | o
             frames = []
         if frames:
             return frames[0]
-        if tries > _FIRST_PICTURE_PACKETS:
+        if tries > FIRST_PICTURE_PACKETS:
             break
-    raise CorruptVideo(f"{path}: none of the first pictures can be decoded")
+    raise CorruptVideo(f"{name}: none of the first pictures can be decoded")
 
 
 def _is_variable(times_s: np.ndarray) -> bool:

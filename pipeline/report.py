@@ -52,6 +52,8 @@ class VideoInfo(Record, frozen=True, kw_only=True):
     coded_height: int
     rotation_deg: int
     """Clockwise rotation that the player applies: 0, 90, 180 or 270."""
+    mirrored: bool = False
+    """Whether the player swaps left and right, before rotating."""
     pixel_aspect: float
     """Width of a pixel over its height; 1.0 is square."""
     average_fps: float

@@ -47,7 +47,7 @@ def test_rotation_is_read_and_frames_come_out_upright(tmp_path, degrees, size, r
     info = probe(path, index)
     assert info.rotation_deg == degrees
     assert (info.width, info.height) == size
-    (clip,) = cut(path, index, plan(index, index.display_order[:1]), rotation_deg=info.rotation_deg)
+    (clip,) = cut(path, index, plan(index, index.display_order[:1]))
     (pixels,) = PyAVDecoder().decode(clip).frames.pixels
     assert pixels.shape == (size[1], size[0], 3)
     h, w = pixels.shape[0] // 2, pixels.shape[1] // 2
