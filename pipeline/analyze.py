@@ -1,19 +1,19 @@
 """From a video to its report: the only place where the stages meet."""
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from pipeline import audio, curves, segments, signals, tags, vocabulary
+from pipeline import curves, segments, signals, tags, vocabulary
+from pipeline.container import Video
+from pipeline.decode import fallback
 from pipeline.errors import CorruptVideo
 from pipeline.frames import Samples
-from pipeline.packets import PacketIndex, read_index
-from pipeline.probe import missing_tail, probe
+from pipeline.media import Media
+from pipeline.packets import PacketIndex
 from pipeline.report import (
     DecodeReport,
     Features,
@@ -51,7 +51,7 @@ class _Opened:
 
 
 async def analyze(
-    path: str | os.PathLike[str],
+    path: Video,
     spec: AnalysisSpec,
     toolkit: Toolkit,
     progress: Progress = lambda stage, done, total: None,
@@ -63,24 +63,25 @@ async def analyze(
     """
     check(spec)
     began = time.perf_counter()
-    opened = await asyncio.to_thread(_open, path, spec)
+    counted = toolkit.decoding.decoder.tally.read()
+    media = toolkit.open(path)
+    opened = await asyncio.to_thread(_open, media, spec)
     sound = asyncio.create_task(
-        asyncio.to_thread(audio.measure, Path(path), start_s=opened.info.start_s, duration_s=opened.info.duration_s)
+        asyncio.to_thread(media.listen, start_s=opened.info.start_s, duration_s=opened.info.duration_s)
     )
     try:
         seen = await scan(
-            path,
+            media,
             opened.index,
             opened.wanted,
             toolkit.engine,
-            rotation_deg=opened.info.rotation_deg,
             shots=spec.shots,
             progress=lambda done, total: progress("frames", done, total),
         )
         loudness, audio_notice = await sound
     finally:
         sound.cancel()
-    _require_enough(path, opened, seen)
+    _require_enough(opened, seen)
 
     analysed = time.perf_counter()
     samples = Samples(seen.pts_s, seen.arrays[EMBEDDING], seen.arrays[STATS])
@@ -97,7 +98,9 @@ async def analyze(
     chosen = segments.choose(curve, shots, spec.segments, opened.info.duration_s)
     finished = time.perf_counter()
     total_s = finished - began
-    notices = [*toolkit.notices, *tag_notices, *_decode_notices(opened, seen)]
+    # What other analyses did meanwhile with the same decoders is in it, too.
+    decoding = fallback.notices(toolkit.decoding.decoder.tally.read() - counted, toolkit.decoding.device)
+    notices = [*toolkit.notices, *tag_notices, *decoding, *_decode_notices(opened, seen)]
     if audio_notice is not None:
         notices.append(audio_notice)
     return Report(
@@ -122,24 +125,23 @@ async def analyze(
     )
 
 
-def _open(path: str | os.PathLike[str], spec: AnalysisSpec) -> _Opened:
+def _open(media: Media, spec: AnalysisSpec) -> _Opened:
     began = time.perf_counter()
-    index = read_index(path)
-    info = probe(path, index)
+    inspected = media.inspect()
     return _Opened(
-        index=index,
-        info=info,
-        cut_off=missing_tail(path, index),
-        wanted=choose(index, spec.sampling),
+        index=inspected.index,
+        info=inspected.info,
+        cut_off=inspected.cut_off,
+        wanted=choose(inspected.index, spec.sampling),
         index_s=time.perf_counter() - began,
     )
 
 
-def _require_enough(path: str | os.PathLike[str], opened: _Opened, seen: Scan) -> None:
+def _require_enough(opened: _Opened, seen: Scan) -> None:
     lost = len(seen.missing) / len(opened.wanted)
     if len(seen.pts_s) == 0 or lost > MAX_LOST_SHARE:
         raise CorruptVideo(
-            f"{path}: {len(seen.missing)} of {len(opened.wanted)} wanted frames cannot be decoded; "
+            f"{opened.info.path}: {len(seen.missing)} of {len(opened.wanted)} wanted frames cannot be decoded; "
             f"too little is left for a report that would not mislead"
         )
 
@@ -202,8 +204,8 @@ def _decode_report(opened: _Opened, seen: Scan, spec: AnalysisSpec, toolkit: Too
     if opened.cut_off is not None:
         lost = (*lost, opened.cut_off)
     return DecodeReport(
-        backend=toolkit.backend,
-        reason=toolkit.backend_reason,
+        backend=toolkit.decoding.decoder.name,
+        reason=toolkit.decoding.reason,
         sampling=describe(spec.sampling),
         frames_total=opened.info.frames,
         frames_wanted=len(opened.wanted),
@@ -240,6 +242,13 @@ def _decode_notices(opened: _Opened, seen: Scan) -> list[Notice]:
                 code="truncated",
                 message=f"the file is cut off: {opened.cut_off.end_s:.1f} s were promised, "
                 f"{opened.info.duration_s:.1f} s are there; what is there was analysed",
+            )
+        )
+    if seen.lost:
+        notices.append(
+            Notice(
+                code="decoder_lost",
+                message=f"{len(seen.lost)} times a decoder was lost and its work tried again: {seen.lost[0]}",
             )
         )
     if len(seen.missing):

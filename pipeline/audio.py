@@ -5,13 +5,12 @@ Sound is a bonus: a track that is missing or broken costs the video its `audio` 
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import av
 import numpy as np
 from av.error import FFmpegError
 
-from pipeline.container import open_video
+from pipeline.container import Video, open_video
 from pipeline.errors import VideoError
 from pipeline.frames import Loudness
 from pipeline.report import Notice
@@ -35,7 +34,7 @@ _GIVE_UP_AFTER = 50
 """Broken packets in a row after which the rest of a track is not worth trying."""
 
 
-def measure(path: Path | str, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
+def measure(video: Video, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
     """Measure the first audio track of a file.
 
     Args:
@@ -49,7 +48,7 @@ def measure(path: Path | str, *, start_s: float, duration_s: float) -> tuple[Lou
     meter = _Meter(max(1, math.ceil(duration_s / BIN_S)))
     broken, stopped = 0, ""
     try:
-        with open_video(path) as (container, _):
+        with open_video(video) as (container, _):
             if not container.streams.audio:
                 return None, None
             stream = container.streams.audio[0]

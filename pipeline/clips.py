@@ -1,5 +1,7 @@
 """The Clip: codec parameters and just the packets needed for some frames. The unit of work, and what travels."""
 
+from pipeline.decode.geometry import Geometry
+from pipeline.decode.tonemap import USUAL_PEAK_NITS
 from pipeline.record import Record
 
 
@@ -19,8 +21,19 @@ class CodecParameters(Record, frozen=True, kw_only=True):
     color_primaries: int
     color_trc: int
     colorspace: int
-    rotation_deg: int = 0
-    """Clockwise rotation a player applies; the decoder hands out upright frames."""
+    pixel_format: str | None = None
+    """FFmpeg's name of what the decoder gives, for example `yuv420p`, where the file says."""
+    interlaced: bool = False
+    """Whether the container or the first packets say that pictures are made of two fields."""
+    geometry: Geometry
+    """The shape of the video; the decoder hands out every frame upright, in square pixels, of this shown size."""
+    peak_nits: float = USUAL_PEAK_NITS
+    """Light of the brightest colour that the source was graded with, cd/m2; matters for HDR10."""
+
+    @property
+    def rotation_deg(self) -> int:
+        """Clockwise rotation a player applies."""
+        return self.geometry.rotation_deg
 
 
 class Clip(Record, frozen=True, kw_only=True):
@@ -39,8 +52,12 @@ class Clip(Record, frozen=True, kw_only=True):
     packets: tuple[bytes, ...]
     flush_at: tuple[int, ...]
     """Positions in `packets` before which the decoder starts afresh because something was left out."""
+    keyframes: tuple[int, ...] = ()
+    """Positions in `packets` of those that the container flags as keyframes: some decoders (PNG) go by the flag."""
     times_s: tuple[float, ...]
     """When the picture of each packet is shown, seconds on the video's time line; NaN for one that is not shown."""
+    ranks: tuple[int, ...]
+    """Place of each packet's picture in display order among those of this Clip, 0 first; shown or not."""
     wanted: tuple[int, ...]
     """Rows of the pictures that models are to see, in time order; empty where only the strip is asked for."""
     exact: bool = True

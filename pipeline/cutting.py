@@ -1,15 +1,16 @@
 """Cuts planned Clips out of a file, in one pass over its packets."""
 
-import os
 from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
 import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 
 from pipeline.clips import Clip, CodecParameters
-from pipeline.container import open_video
+from pipeline.container import OpenFile, Video, open_file, open_video
+from pipeline.decode.geometry import Geometry
 from pipeline.errors import CorruptVideo
 from pipeline.packets import PacketIndex, pictures_of
 from pipeline.plans import ClipPlan
@@ -19,16 +20,15 @@ _WORTH_A_JUMP = 500
 
 
 def cut(
-    path: str | os.PathLike[str],
+    video: Video,
     index: PacketIndex,
     plans: Sequence[ClipPlan],
     *,
-    rotation_deg: int = 0,
     pixels: bool = True,
     glimpse: bool = False,
     size: tuple[int, int] | None = None,
 ) -> Iterator[Clip]:
-    """Read the planned packets of `path` in one pass and yield the Clips as they fill; holds one Clip at a time.
+    """Read the planned packets of `video` in one pass and yield the Clips as they fill; holds one Clip at a time.
 
     With `pixels=False` nothing is wanted at full size: with `glimpse`, only the strip of thumbnails comes out.
 
@@ -51,7 +51,9 @@ def cut(
             rows=tuple(planned.rows.tolist()),
             packets=tuple(packets),
             flush_at=tuple(np.flatnonzero(planned.flush).tolist()),
+            keyframes=tuple(np.flatnonzero(index.keyframe[planned.rows]).tolist()),
             times_s=tuple(times_s[planned.rows].tolist()),
+            ranks=tuple(np.argsort(np.argsort(index.pts[planned.rows], kind="stable")).tolist()),
             wanted=tuple(planned.wanted.tolist()) if pixels else (),
             exact=pixels,
             glimpse=glimpse,
@@ -63,25 +65,26 @@ def cut(
     current = next(pending)
     packets: list[bytes] = []
     codec: CodecParameters | None = None
-    for row, packet in _packets_from(path, index, int(current.rows[0])):
-        if row != current.rows[len(packets)]:
-            continue
-        if codec is None:
-            codec = _parameters(packet.stream.codec_context, rotation_deg)
-        packets.append(bytes(packet))
-        if len(packets) == len(current.rows):
-            yield clip(current, packets, codec)
-            following = next(pending, None)
-            if following is None:
-                return
-            current, packets = following, []
-    raise CorruptVideo(f"{path}: the file holds fewer packets than when it was indexed; did it change meanwhile?")
+    with open_file(video) as file:
+        for row, packet in _packets_from(file, index, int(current.rows[0])):
+            if row != current.rows[len(packets)]:
+                continue
+            if codec is None:
+                codec = _parameters(packet.stream.codec_context, index)
+            packets.append(bytes(packet))
+            if len(packets) == len(current.rows):
+                yield clip(current, packets, codec)
+                following = next(pending, None)
+                if following is None:
+                    return
+                current, packets = following, []
+        raise CorruptVideo(f"{file.name}: it holds fewer packets than when it was indexed; did it change meanwhile?")
 
 
-def _packets_from(path: str | os.PathLike[str], index: PacketIndex, first: int) -> Iterator[tuple[int, Packet]]:
+def _packets_from(file: OpenFile, index: PacketIndex, first: int) -> Iterator[tuple[int, Packet]]:
     """Packets with their rows, from at most row `first` on; jumps there where the container can."""
     row = 0
-    with open_video(path) as (container, stream):
+    with open_video(file) as (container, stream):
         packets = pictures_of(container, stream)
         if first > _WORTH_A_JUMP:
             try:
@@ -99,7 +102,7 @@ def _packets_from(path: str | os.PathLike[str], index: PacketIndex, first: int) 
             yield from enumerate(packets, row)
             return
     # The container cannot find its way, or shows other times after a jump: read it from the start instead.
-    with open_video(path) as (container, stream):
+    with open_video(file) as (container, stream):
         yield from enumerate(pictures_of(container, stream))
 
 
@@ -111,7 +114,7 @@ def _row_of(packet: Packet, index: PacketIndex) -> int:
     return int(rows[0]) if len(rows) == 1 else -1
 
 
-def _parameters(context, rotation_deg: int) -> CodecParameters:
+def _parameters(context: VideoCodecContext, index: PacketIndex) -> CodecParameters:
     return CodecParameters(
         name=context.codec.canonical_name,
         extradata=context.extradata,
@@ -124,5 +127,9 @@ def _parameters(context, rotation_deg: int) -> CodecParameters:
         color_primaries=int(context.color_primaries),
         color_trc=int(context.color_trc),
         colorspace=int(context.colorspace),
-        rotation_deg=rotation_deg,
+        pixel_format=context.pix_fmt,
+        # AV_FIELD_PROGRESSIVE is 1, unknown 0.
+        interlaced=context.field_order > 1,
+        geometry=index.geometry or Geometry(width=context.width, height=context.height),
+        peak_nits=index.peak_nits,
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.clips import Clip
-from pipeline.cutting import cut
 from pipeline.engine import Engine
+from pipeline.errors import DecoderCrashed, DecoderStateLost, DecodeTimeout
 from pipeline.frames import ClipOutput, Strip
+from pipeline.media import Media
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan, plan
 
@@ -37,10 +37,12 @@ class Gathered:
     decode_s: float
     preprocess_s: float
     infer_s: float
+    lost: tuple[str, ...]
+    """Why Clips came to nothing, one entry each; what of them came out in a second attempt is not missing."""
 
 
 async def gather(
-    path: str | os.PathLike[str],
+    media: Media,
     index: PacketIndex,
     plans: Sequence[ClipPlan],
     engine: Engine,
@@ -55,14 +57,14 @@ async def gather(
 
     Args:
         each: awaited with every planned Clip's output as it comes; strips are handed out here and not kept.
-        how: passed on to `pipeline.clips.cut`.
+        how: passed on to `Media.clips`.
 
     Raises:
-        VideoError: as `pipeline.container.open_video`; what the engine raises.
+        VideoError: as `Media.clips`; what the engine raises, but for the loss of a decoder: that costs its Clip only.
     """
     outputs: list[ClipOutput] = []
 
-    async with aclosing(run_clips(engine, cut(path, index, plans, **how))) as coming:
+    async with aclosing(run_clips(engine, media.clips(index, plans, **how))) as coming:
         async for output in coming:
             if each is not None:
                 await each(output)
@@ -73,7 +75,7 @@ async def gather(
         missing = _missing(wanted, outputs)
         if len(missing):
             earlier = _with_earlier_entries(index, missing)
-            async with aclosing(run_clips(engine, cut(path, earlier, plan(earlier, missing), **how))) as coming:
+            async with aclosing(run_clips(engine, media.clips(earlier, plan(earlier, missing), **how))) as coming:
                 outputs += [dataclasses.replace(output, strip=None) async for output in coming]
             missing = _missing(wanted, outputs)
     return _join(outputs, missing)
@@ -90,7 +92,10 @@ async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncGenerator[Cli
             await asyncio.wait([earlier])
             # Raises what the earlier part raised: the decoder state it would have left is missing.
             earlier.result()
-        return await engine.run(clip)
+        try:
+            return await engine.run(clip)
+        except (DecoderCrashed, DecodeTimeout, DecoderStateLost) as error:
+            return _nothing(clip, str(error))
 
     try:
         while True:
@@ -112,6 +117,22 @@ async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncGenerator[Cli
             task.cancel()
         # A thread finishes what it is in the middle of, but nobody waits for it and nothing more is started.
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _nothing(clip: Clip, reason: str) -> ClipOutput:
+    return ClipOutput(
+        chain=clip.chain,
+        part=clip.part,
+        rows=(),
+        pts_s=np.empty(0),
+        arrays={},
+        strip=None,
+        packets=len(clip.packets),
+        decode_s=0.0,
+        preprocess_s=0.0,
+        infer_s=0.0,
+        lost=reason,
+    )
 
 
 def _missing(wanted: np.ndarray, outputs: list[ClipOutput]) -> np.ndarray:
@@ -141,6 +162,7 @@ def _join(outputs: list[ClipOutput], missing: np.ndarray) -> Gathered:
         decode_s=sum(output.decode_s for output in outputs),
         preprocess_s=sum(output.preprocess_s for output in outputs),
         infer_s=sum(output.infer_s for output in outputs),
+        lost=tuple(output.lost for output in outputs if output.lost is not None),
     )
 
 

@@ -48,6 +48,32 @@ class CorruptVideo(VideoError):
     code = "corrupt"
 
 
+class LimitExceeded(VideoError):
+    """The video is larger, longer or denser than this server reads; the message names the limit."""
+
+    code = "limit_exceeded"
+
+
+class DecodeTimeout(VideoError):
+    """Reading or decoding took longer than it may: the file is damaged, made to do so, or the machine too busy."""
+
+    code = "decode_timeout"
+    retryable = True
+
+
+class DecoderCrashed(VideoError):
+    """The process that read or decoded the video ended in the middle of it."""
+
+    code = "decoder_crashed"
+    retryable = True
+
+
+class IsolationUnavailable(VideoError):
+    """This machine cannot contain the processes that read videos, and was told not to do without."""
+
+    code = "isolation_unavailable"
+
+
 class InvalidSpec(VideoError):
     """The request itself is wrong: an unknown signal, a negative rate, a malformed vocabulary, ..."""
 
@@ -58,3 +84,21 @@ class ModelUnavailable(VideoError):
     """The model that was asked for by name cannot be loaded."""
 
     code = "model_unavailable"
+
+
+class DecodeFailed(VideoError):
+    """One decoding library could not decode a Clip; another one may."""
+
+    code = "decode_failed"
+
+
+class DecoderUnavailable(VideoError):
+    """The decoder that was asked for by name does not work on this machine."""
+
+    code = "decoder_unavailable"
+
+
+class GpuUnavailable(VideoError):
+    """Decoding on the GPU was demanded and cannot be had; the message says why."""
+
+    code = "gpu_unavailable"

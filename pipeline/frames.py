@@ -98,6 +98,8 @@ class ClipOutput:
     preprocess_s: float
     infer_s: float
     """Seconds of work on this Clip's behalf; a batch shared with other Clips is split by its frames."""
+    lost: str | None = None
+    """Why nothing came of the Clip, where its decoder was lost: it crashed, hung, or never saw the parts before."""
 
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():

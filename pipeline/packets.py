@@ -1,20 +1,31 @@
-"""The packet index: what a video is made of, read without decoding anything (about 1 % of the decode cost)."""
+"""The packet index: what a video is made of, read by decoding its first picture only (about 1 % of the decode cost)."""
 
 import contextlib
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.bitstream import Traits, classifier, length_prefix
-from pipeline.container import open_video
-from pipeline.errors import CorruptVideo
+from pipeline.container import STILL_CODECS, Video, open_file, open_video
+from pipeline.decode.color import refuse_unknown_matrix
+from pipeline.decode.geometry import Geometry, orientation_of, sane_aspect
+from pipeline.decode.tonemap import USUAL_PEAK_NITS, mastering_peak_nits
+from pipeline.errors import CorruptVideo, LimitExceeded, NoVideoStream, UnsupportedCodec
+from pipeline.limits import INPUT_LIMITS, InputLimits
+
+#: Packets in which a first picture is looked for before the file is given up.
+FIRST_PICTURE_PACKETS = 600
+
+#: Codecs that have their palette in their own data. Others get it beside their packets, where a Clip has no place.
+_PALETTE_INSIDE = frozenset({"msrle", "png"})
 
 #: No video is longer; one that claims to be has damaged time stamps.
 MAX_SPAN_S = 7 * 86_400
@@ -51,6 +62,10 @@ class PacketIndex:
     """pts of the first shown frame: zero of the video's own time line."""
     end: int
     """pts at which the last shown frame ends."""
+    geometry: Geometry | None = None
+    """The shape of the first picture that can be decoded; None where none can."""
+    peak_nits: float = USUAL_PEAK_NITS
+    """Light of the brightest colour that the source was graded with, cd/m2; matters for HDR10."""
 
     def __post_init__(self) -> None:
         lengths = {len(a) for a in (self.pts, self.size, self.keyframe, self.entry, self.disposable, self.shown)}
@@ -83,25 +98,52 @@ class PacketIndex:
         return rows[np.argsort(self.pts[rows], kind="stable")]
 
 
-def read_index(path: str | os.PathLike[str]) -> PacketIndex:
-    """Read every packet of the main video stream of `path`, decoding none. Memory: about 30 bytes a packet when done,
-    some 400 while reading.
+def read_index(video: Video, limits: InputLimits = INPUT_LIMITS) -> PacketIndex:
+    """Read every packet of the main video stream of `video`, decoding the first picture, which alone carries rotation.
+    Memory: about 30 bytes a packet when done, some 400 while reading.
 
     Raises:
-        VideoError: as `open_video`; CorruptVideo where the stream holds no picture.
+        VideoError: as `open_video`; CorruptVideo where the stream holds no picture; NoVideoStream where it holds one
+            in a codec of stills; UnsupportedCodec where its colours are kept in a way that is not read here;
+            LimitExceeded for more pictures, or larger ones, than `limits` allow.
     """
-    with open_video(path) as (container, stream):
+    with open_file(video) as file, open_video(file, limits) as (container, stream):
         codec = stream.codec_context.codec.canonical_name
         traits_of = classifier(codec)
         prefix = length_prefix(codec, stream.codec_context.extradata)
         rows: list[tuple[int | None, int | None, int, int, bool, bool]] = []
         traits: list[Traits] = []
+        stream.codec_context.thread_count = 1
+        first: VideoFrame | None = None
+        total_bytes = 0
         for packet in pictures_of(container, stream):
+            if first is None and len(rows) < FIRST_PICTURE_PACKETS:
+                first = _picture(packet, stream)
+            if len(rows) == limits.max_packets:
+                raise LimitExceeded(f"{file.name}: more than {limits.max_packets} pictures; so many are not read")
+            if codec not in _PALETTE_INSIDE and packet.has_sidedata("palette"):
+                raise UnsupportedCodec(f"{file.name}: {codec} with a palette that the container keeps apart")
+            total_bytes += packet.size
+            if total_bytes > limits.max_reread * file.size_bytes:
+                raise LimitExceeded(f"{file.name}: its pictures are read more than {limits.max_reread:g} times over")
             rows.append(_row(packet))
             traits.append(traits_of(memoryview(packet), prefix, packet.is_keyframe))
         if not rows:
-            raise CorruptVideo(f"{path}: the video stream holds no pictures; the file is cut off after its header")
-        return _assemble(stream, rows, traits)
+            raise CorruptVideo(f"{file.name}: the video stream holds no pictures; the file is cut off after its header")
+        if len(rows) == 1 and (codec in STILL_CODECS or stream.disposition & Disposition.still_image):
+            raise NoVideoStream(f"{file.name}: a still picture ({codec}), not a video")
+        index = _assemble(stream, rows, traits)
+        if first is None:
+            # A short video may come out at its end only.
+            first = _picture(None, stream)
+        if first is None:
+            return index
+        refuse_unknown_matrix(first)
+        geometry = _geometry(stream, first)
+        area = geometry.shown_size[0] * geometry.shown_size[1]
+        if area > limits.max_pixels:
+            raise LimitExceeded(f"{file.name}: pictures of {area} pixels; at most {limits.max_pixels} are read")
+        return replace(index, geometry=geometry, peak_nits=mastering_peak_nits(first))
 
 
 def pictures_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
@@ -111,6 +153,27 @@ def pictures_of(container: InputContainer, stream: VideoStream) -> Iterator[Pack
         for packet in container.demux(stream):
             if packet.size:
                 yield packet
+
+
+def _picture(packet: Packet | None, stream: VideoStream) -> VideoFrame | None:
+    """The first picture that comes out of the container's own decoder with this packet, or with the end (None); a
+    damaged one gives none."""
+    try:
+        return next(iter(stream.codec_context.decode(packet)), None)
+    except FFmpegError:
+        return None
+
+
+def _geometry(stream: VideoStream, first: VideoFrame) -> Geometry:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    rotation_deg, mirrored = orientation_of(first)
+    return Geometry(
+        width=first.width,
+        height=first.height,
+        pixel_aspect=sane_aspect(aspect.numerator, aspect.denominator),
+        rotation_deg=rotation_deg,
+        mirrored=mirrored,
+    )
 
 
 def _row(packet: Packet) -> tuple[int | None, int | None, int, int, bool, bool]:

@@ -1,18 +1,15 @@
 """Small JPEG pictures of given moments, for a page or a list."""
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from pipeline.cutting import cut
-from pipeline.decode.pyav import PyAVDecoder
-from pipeline.packets import PacketIndex
+from pipeline.decode.base import Decoder
+from pipeline.media import Inspected, Media
 from pipeline.plans import plan
-from pipeline.report import VideoInfo
 
 #: Longer side of a picture, pixels, and its JPEG quality: about 6 kB each.
 LONG_SIDE = 320
@@ -29,16 +26,15 @@ class Picture:
     """A whole JPEG file."""
 
 
-def pictures(
-    path: str | os.PathLike[str], index: PacketIndex, info: VideoInfo, times_s: Sequence[float]
-) -> tuple[Picture, ...]:
+def pictures(media: Media, decoder: Decoder, inspected: Inspected, times_s: Sequence[float]) -> tuple[Picture, ...]:
     """The frames on screen at `times_s`; moments whose frame cannot be decoded are left out.
 
     Raises:
-        VideoError: as `pipeline.container.open_video`.
+        VideoError: as `Media.clips` and `Decoder.decode`.
     """
     if not len(times_s):
         return ()
+    index, info = inspected.index, inspected.info
     order = index.display_order
     shown_s = index.times_s[order]
     place = np.maximum(np.searchsorted(shown_s, np.asarray(times_s) + 1e-3, side="right") - 1, 0)
@@ -47,9 +43,8 @@ def pictures(
     width, height = max(2, round(info.width * scale)), max(2, round(info.height * scale))
     size = (height, width) if info.rotation_deg % 180 else (width, height)
     found: dict[int, bytes] = {}
-    decoder = PyAVDecoder()
     plans = plan(index, np.unique(rows))
-    for clip in cut(path, index, plans, rotation_deg=info.rotation_deg, size=size):
+    for clip in media.clips(index, plans, size=size):
         decoded = decoder.decode(clip)
         for row, pixels in zip(decoded.rows, decoded.frames.pixels, strict=True):
             found[row] = _jpeg(pixels)

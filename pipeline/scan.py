@@ -5,7 +5,6 @@ While one block's shots are refined, the next block is already being decoded.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pipeline import shots as find
 from pipeline.dispatch import gather, join_strips
 from pipeline.engine import Engine
 from pipeline.frames import ClipOutput, Strip
+from pipeline.media import Media
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan, plan
 from pipeline.report import Shot
@@ -47,17 +47,18 @@ class Scan:
     decode_s: float
     preprocess_s: float
     infer_s: float
+    lost: tuple[str, ...]
+    """Why Clips of sampled frames came to nothing at first, see `Gathered.lost`."""
     analyse_s: float
     """Seconds spent on finding shots in what was decoded."""
 
 
 async def scan(
-    path: str | os.PathLike[str],
+    media: Media,
     index: PacketIndex,
     wanted: np.ndarray,
     engine: Engine,
     *,
-    rotation_deg: int,
     shots: bool,
     progress: Callable[[int, int], None],
 ) -> Scan:
@@ -70,7 +71,7 @@ async def scan(
         VideoError: as `gather`.
     """
     plans = plan(index, wanted, glimpsed=await asyncio.to_thread(find.first_rows, index, wanted) if shots else None)
-    finder = _ShotFinder(path, index, plans, engine) if shots else None
+    finder = _ShotFinder(media, index, plans, engine) if shots else None
     done = 0
 
     async def each(output: ClipOutput) -> None:
@@ -81,7 +82,7 @@ async def scan(
             await finder.add(output)
 
     try:
-        seen = await gather(path, index, plans, engine, each=each, rotation_deg=rotation_deg, glimpse=shots)
+        seen = await gather(media, index, plans, engine, each=each, glimpse=shots)
         found = await finder.finish() if finder is not None else find.shots((), index.duration_s)
     finally:
         if finder is not None:
@@ -97,6 +98,7 @@ async def scan(
         decode_s=seen.decode_s + (finder.decode_s if finder else 0.0),
         preprocess_s=seen.preprocess_s,
         infer_s=seen.infer_s,
+        lost=seen.lost,
         analyse_s=finder.analyse_s if finder else 0.0,
     )
 
@@ -104,10 +106,8 @@ async def scan(
 class _ShotFinder:
     """Collects strips block by block, and refines one block while the next is being decoded."""
 
-    def __init__(
-        self, path: str | os.PathLike[str], index: PacketIndex, plans: tuple[ClipPlan, ...], engine: Engine
-    ) -> None:
-        self._path, self._index, self._engine = path, index, engine
+    def __init__(self, media: Media, index: PacketIndex, plans: tuple[ClipPlan, ...], engine: Engine) -> None:
+        self._media, self._index, self._engine = media, index, engine
         self._block_of = _blocks(index, plans)
         self._waiting = np.bincount([self._block_of[planned.chain] for planned in plans])
         self._strips: dict[int, list[Strip]] = {}
@@ -195,7 +195,7 @@ class _ShotFinder:
                 strips.append(output.strip)
 
         plans = plan(self._index, np.empty(0, np.int64), glimpsed=rows)
-        gathered = await gather(self._path, self._index, plans, self._engine, each=each, pixels=False, glimpse=True)
+        gathered = await gather(self._media, self._index, plans, self._engine, each=each, pixels=False, glimpse=True)
         self.packets += gathered.packets
         self.decode_s += gathered.decode_s
         return strips

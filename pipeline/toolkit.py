@@ -1,10 +1,14 @@
 """What an analysis needs besides the video: an engine, and the text side of the model that the engine runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from models.base import Likelihood, TextModel
+from pipeline.container import Video
+from pipeline.decode.choice import Choice
 from pipeline.engine import Engine
+from pipeline.media import LocalMedia, Media
 from pipeline.report import Notice
 
 #: Names of the engine's models.
@@ -26,9 +30,9 @@ class Toolkit:
     engine: Engine
     """Runs models under the names `EMBEDDING` and `STATS`."""
     encoder: Encoder
-    backend: str
-    """Name of the engine's decoder."""
-    backend_reason: str
-    """Why that one."""
+    decoding: Choice
+    """What the engine decodes with, and pictures that are to be looked at."""
+    open: Callable[[Video], Media] = LocalMedia
+    """What videos are read with."""
     notices: tuple[Notice, ...] = ()
     """What the caller should know of the choice of model."""

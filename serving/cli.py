@@ -12,14 +12,12 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, Label, Sampling, SegmentSpec, check
 from serving import outputs
-
-REFUSED = 2
+from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 
 app = typer.Typer(
     name="automations",
@@ -37,16 +35,10 @@ def main() -> None:
     try:
         app()
     except VideoError as error:
-        _refuse(error)
+        refuse(error)
         raise SystemExit(REFUSED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-
-
-def _refuse(error: VideoError) -> None:
-    from serving.report_console import plain
-
-    print(f"error: {plain(str(error)).plain} [{error.code}]", file=sys.stderr)
 
 
 @app.command()
@@ -80,6 +72,13 @@ def analyze(
     ] = None,
     max_segments: Annotated[int, typer.Option(help="Most key segments.")] = 5,
     target_seconds: Annotated[float | None, typer.Option(help="Budget for all key segments together.")] = None,
+    decoder: Annotated[
+        str, typer.Option(help="`auto` (by a table of measurements), `pyav`, `torchcodec`, `dali` or `decord`.")
+    ] = "auto",
+    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="Fail rather than decode on the CPU.")] = False,
+    require_isolation: Annotated[
+        bool, typer.Option("--require-isolation", help="Fail where decoders cannot be locked in (see `doctor`).")
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write the report here; `-` is standard output. With several videos: a folder."),
@@ -89,6 +88,9 @@ def analyze(
     ] = None,
 ) -> None:
     """Analyse videos and say what is in them."""
+    if decoder not in DECODERS:
+        raise InvalidSpec(f"--decoder: {decoder!r} is not one of {', '.join(DECODERS)}")
+    wishes = Wishes(decoder=decoder, require_gpu=require_gpu, require_isolation=require_isolation)
     spec = check(
         AnalysisSpec(
             sampling=_sampling(sampling, fps, tolerance, max_frames),
@@ -102,7 +104,7 @@ def analyze(
             ),
         )
     )
-    raise SystemExit(asyncio.run(_analyze_all(videos, spec, json_file, html_file)))
+    raise SystemExit(asyncio.run(analyze_all(videos, spec, wishes, json_file, html_file)))
 
 
 @app.command()
@@ -135,6 +137,35 @@ def rescore(
         from serving.report_console import print_report
 
         print_report(new, Console())
+
+
+@app.command()
+def probe(
+    video: Annotated[Path, typer.Argument(help="A video file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a file is: metadata, statistics of its packets, and what sampling it costs. Analyses nothing."""
+    from pipeline.sandbox.client import Sandbox
+    from serving.probing import print_probed, probe_file
+
+    with Sandbox() as sandbox:
+        probed = probe_file(video, sandbox)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(probed), indent=1).decode() + "\n")
+    else:
+        print_probed(probed, Console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can decode and run, whether hostile videos are held in, and how to mend what is missing."""
+    from pipeline.sandbox.client import Sandbox
+    from serving.doctor import examine, print_findings
+
+    with Sandbox() as sandbox:
+        findings = examine(sandbox)
+    print_findings(findings, Console())
+    raise SystemExit(1 if any(one.vital and not one.good for one in findings) else 0)
 
 
 @app.command()
@@ -199,56 +230,3 @@ def _text_model(report: Report):
         return catalog.load(report.models[0].name).model
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
-
-
-async def _analyze_all(videos: list[Path], spec: AnalysisSpec, json_file: Path | None, html_file: Path | None) -> int:
-    """Analyse one after the other with one engine; a refused video does not stop the rest. Returns the exit code."""
-    from pipeline.container import open_video
-    from serving.local import local_toolkit
-    from serving.report_console import plain, print_report
-
-    quiet = str(json_file) == "-"
-    console = Console(stderr=quiet)
-    if len(videos) == 1:
-        # Refuse a hopeless file before seconds are spent on loading a model.
-        with open_video(videos[0]):
-            pass
-    targets = outputs.targets(videos, json_file, html_file)
-    failed = False
-    with local_toolkit(spec.model) as toolkit:
-        for notice in toolkit.notices:
-            console.print(plain(notice.message, "dim"), highlight=False)
-        for video in videos:
-            try:
-                report = await analyze_with_bar(video, spec, toolkit, console)
-                if not quiet:
-                    print_report(report, console)
-                outputs.write(report, json_file if quiet else targets.get((video, ".json")))
-                page = targets.get((video, ".html"))
-                if page is not None:
-                    from serving.page import write_page
-
-                    write_page(report, video, page)
-                    console.print(plain(f"page: {page}"), highlight=False)
-            except VideoError as error:
-                _refuse(error)
-                failed = True
-    return REFUSED if failed else 0
-
-
-async def analyze_with_bar(video: Path, spec: AnalysisSpec, toolkit, console: Console) -> Report:
-    """One analysis with a progress bar on `console`.
-
-    Raises:
-        VideoError: as `pipeline.analyze.analyze`.
-    """
-    from pipeline.analyze import analyze as run
-
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(f"{video.name}: reading", total=None)
-
-        def show(stage: str, done: int, total: int) -> None:
-            bars.update(task, description=f"{video.name}: {stage}", completed=done, total=total)
-
-        return await run(video, spec, toolkit, show)

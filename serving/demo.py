@@ -26,7 +26,7 @@ async def run(out: Path, console: Console) -> tuple[Report, Truth]:
     Raises:
         VideoError: never for the video itself; ModelUnavailable where the bundled model is missing.
     """
-    from serving.cli import analyze_with_bar
+    from serving.analyzing import analyze_with_bar
     from serving.local import local_toolkit
     from serving.page import write_page
     from serving.report_console import plain, print_beside_truth, print_report
@@ -41,8 +41,8 @@ async def run(out: Path, console: Console) -> tuple[Report, Truth]:
     spec = AnalysisSpec(model="bundled", segments=SegmentSpec(max_segments=MAX_SEGMENTS))
     with local_toolkit(spec.model) as toolkit:
         report = await analyze_with_bar(video, spec, toolkit, console)
+        write_page(report, video, out / "report.html", toolkit)
     (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
-    write_page(report, video, out / "report.html")
     print_report(report, console)
     print_beside_truth(report, truth, console)
     console.print()

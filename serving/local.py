@@ -2,16 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from pipeline.errors import ModelUnavailable
 from pipeline.report import Notice
+from pipeline.sandbox.client import Sandbox
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 from serving.allocator import limit_arenas
 
 
 @contextmanager
-def local_toolkit(model: str = "auto") -> Iterator[Toolkit]:
+def local_toolkit(
+    model: str = "auto", sandbox: Sandbox | None = None, decoder: str = "auto", require_gpu: bool = False
+) -> Iterator[Toolkit]:
     """A toolkit whose engine runs in this process; its threads end with the block.
+
+    Args:
+        sandbox: where videos are read and decoded; None starts one for as long as the block lasts.
+        decoder: see `pipeline.decode.choice.choose`, as is `require_gpu`. Frames are decoded where the model runs, if
+            they can be.
 
     Raises:
         ModelUnavailable: the model cannot be loaded; says why and what to do.
@@ -20,23 +29,38 @@ def local_toolkit(model: str = "auto") -> Iterator[Toolkit]:
     from models import catalog
     from models.errors import ModelError
     from models.frame_stats import FrameStats
-    from pipeline.decode.pyav import PyAVDecoder
+    from pipeline.decode.choice import choose
     from pipeline.engine import LocalEngine
+    from pipeline.sandbox.decoder import SandboxedDecoder
+    from pipeline.sandbox.media import SandboxedMedia
 
     limit_arenas()
+    if sandbox is None:
+        with Sandbox() as own, local_toolkit(model, own, decoder, require_gpu) as toolkit:
+            yield toolkit
+        return
+    sandbox.start()  # meanwhile the model is loaded
     try:
         loaded = catalog.load(model)
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
     encoder = loaded.model
-    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, PyAVDecoder())
+    locked_in = SandboxedDecoder(sandbox)
+    choice = choose(decoder, encoder.info.device, reference=locked_in, require_gpu=require_gpu)
+    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, choice.decoder)
+    notices = [Notice(code=notice.code, message=notice.message) for notice in loaded.notices]
+    notices += [
+        Notice(code="not_isolated", message=f"videos are read with less isolation than there should be: {why}")
+        for why in sandbox.isolation().missing
+    ]
     try:
         yield Toolkit(
             engine=engine,
             encoder=encoder,
-            backend=engine.decoder.name,
-            backend_reason="FFmpeg on the CPU, sparse: only the packets that the wanted frames need",
-            notices=tuple(Notice(code=notice.code, message=notice.message) for notice in loaded.notices),
+            decoding=choice,
+            open=partial(SandboxedMedia, sandbox=sandbox),
+            notices=(*notices, *choice.notices),
         )
     finally:
         engine.close()
+        locked_in.close()

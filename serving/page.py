@@ -3,17 +3,17 @@
 import os
 from pathlib import Path
 
-from pipeline.packets import read_index
 from pipeline.pictures import pictures
 from pipeline.report import Report
+from pipeline.toolkit import Toolkit
 from serving.report_html import render_html
 
 #: Pictures on the time line, beside those of the segments.
 STRIP = 24
 
 
-def write_page(report: Report, video: Path, page: Path) -> None:
-    """Render the page; its thumbnails are decoded from `video`.
+def write_page(report: Report, video: Path, page: Path, toolkit: Toolkit) -> None:
+    """Render the page; its thumbnails are decoded from `video` with what `toolkit` reads videos with.
 
     Raises:
         VideoError: the video can no longer be read.
@@ -21,7 +21,8 @@ def write_page(report: Report, video: Path, page: Path) -> None:
     duration_s = report.video.duration_s
     times_s = [segment.thumbnail_s for segment in report.segments]
     times_s += [duration_s * (n + 0.5) / STRIP for n in range(STRIP)]
-    found = pictures(video, read_index(video), report.video, times_s)
+    media = toolkit.open(video)
+    found = pictures(media, toolkit.decoding.decoder, media.inspect(), times_s)
     page.parent.mkdir(parents=True, exist_ok=True)
     source = os.path.relpath(video.resolve(), page.parent.resolve())
     page.write_text(render_html(report, found, source), encoding="utf-8")

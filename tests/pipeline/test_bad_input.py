@@ -11,6 +11,7 @@ from pipeline.decode.pyav import PyAVDecoder
 from pipeline.dispatch import gather
 from pipeline.engine import EngineOptions, LocalEngine
 from pipeline.errors import CorruptVideo, InputNotFound, NotAVideo, NoVideoStream, VideoError
+from pipeline.media import LocalMedia
 from pipeline.packets import read_index
 from pipeline.plans import plan
 from pipeline.probe import missing_tail, probe
@@ -83,7 +84,7 @@ def _analysed(path: Path) -> tuple[int, int, bool]:
     async def run() -> int:
         engine = LocalEngine({}, PyAVDecoder(), EngineOptions(decode_threads=1))
         try:
-            gathered = await gather(path, index, plan(index, wanted), engine)
+            gathered = await gather(LocalMedia(path), index, plan(index, wanted), engine)
         finally:
             engine.close()
         return len(gathered.pts_s)

@@ -11,6 +11,7 @@ from pipeline.batching import Batcher
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.dispatch import gather
 from pipeline.engine import EngineOptions, LocalEngine
+from pipeline.media import LocalMedia
 from pipeline.packets import read_index
 from pipeline.plans import plan
 from pipeline.sampling import choose
@@ -49,7 +50,7 @@ def run(model, paths, fps=6.0, options=None):
             for path in paths:
                 index = read_index(path)
                 rows = choose(index, Sampling(fps=fps))
-                jobs.append(gather(path, index, plan(index, rows, max_wanted=5), engine))
+                jobs.append(gather(LocalMedia(path), index, plan(index, rows, max_wanted=5), engine))
             return await asyncio.gather(*jobs)
         finally:
             engine.close()
@@ -111,7 +112,7 @@ def test_an_engine_outlives_an_event_loop(video):
     engine = LocalEngine({"mean": MeanColour()}, PyAVDecoder(), EngineOptions(decode_threads=2, clips_in_flight=1))
     try:
         for _ in range(2):
-            assert len(asyncio.run(gather(path, index, plans, engine)).pts_s) == 50
+            assert len(asyncio.run(gather(LocalMedia(path), index, plans, engine)).pts_s) == 50
     finally:
         engine.close()
 
@@ -168,7 +169,7 @@ def test_no_more_clips_are_decoded_than_allowed(video):
         engine = LocalEngine({"mean": MeanColour()}, Watched(), EngineOptions(decode_threads=8, clips_in_flight=2))
         try:
             rows = choose(index, Sampling(fps=30))
-            return await gather(path, index, plan(index, rows, max_wanted=3), engine)
+            return await gather(LocalMedia(path), index, plan(index, rows, max_wanted=3), engine)
         finally:
             engine.close()
 
@@ -195,7 +196,7 @@ def test_a_frame_that_never_comes_out_is_missing_not_replaced(video):
         engine = LocalEngine({"mean": MeanColour()}, Forgetful(), EngineOptions(decode_threads=1))
         rows = choose(index, Sampling(fps=4))
         try:
-            return index, rows, await gather(path, index, plan(index, rows), engine)
+            return index, rows, await gather(LocalMedia(path), index, plan(index, rows), engine)
         finally:
             engine.close()
 
@@ -223,7 +224,7 @@ def test_a_request_that_is_given_up_leaves_nothing_under_way(video):
         try:
             rows = choose(index, Sampling(fps=30))
             with pytest.raises(ValueError, match="enough"):
-                await gather(path, index, plan(index, rows, max_wanted=3), engine, each=refuse)
+                await gather(LocalMedia(path), index, plan(index, rows, max_wanted=3), engine, each=refuse)
             return asyncio.all_tasks() - {asyncio.current_task()}
         finally:
             engine.close()

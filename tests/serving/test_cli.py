@@ -116,6 +116,36 @@ def test_several_videos_one_of_them_bad(film, tmp_path):
     assert (folder / "film.mp4.json").exists()
 
 
+def test_probe_says_what_a_file_is(film):
+    done = automations("probe", film, "--json")
+    assert done.returncode == 0, done.stderr
+    probed = json.loads(done.stdout)
+    assert (probed["video"]["codec"], probed["lost"]) == ("h264", [])
+    assert probed["index"]["packets"] == probed["video"]["frames"]
+    assert 0 < probed["index"]["needed_share"] <= 1
+    shown = automations("probe", film)
+    assert "h264" in shown.stdout
+    assert "at 1 frame/s" in shown.stdout
+
+
+def test_doctor_says_what_is_there_and_how_to_mend_the_rest():
+    done = automations("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = {line[4:].split("  ")[0].strip(): line[:2] for line in done.stdout.splitlines() if line[:2] in ("ok", "no")}
+    assert {"isolation", "pyav on cpu", "bundled model"} <= {name for name, mark in lines.items() if mark == "ok"}
+    for name, mark in lines.items():
+        if mark == "no":
+            assert f"\n{name}: " in done.stdout, "whatever is missing has its remedy below"
+
+
+@pytest.mark.parametrize("decoder", ["pyav", "decord"])
+def test_a_decoder_by_name_is_in_the_report(film, tmp_path, decoder):
+    target = tmp_path / "report.json"
+    done = automations("analyze", film, "--model", "bundled", "--decoder", decoder, "--json", target)
+    assert done.returncode == 0, done.stderr
+    assert decoder in json.loads(target.read_text())["decode"]["backend"]
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -125,6 +155,9 @@ def test_several_videos_one_of_them_bad(film, tmp_path):
         (["analyze", "gone.mp4", "--weights", "motion=much"], "not of the form"),
         (["analyze", "gone.mp4", "--fps", "0"], "sampling.fps"),
         (["analyze", "gone.mp4", "--sampling", "best"], "not one of uniform, keyframes, snap"),
+        (["analyze", "gone.mp4", "--decoder", "best"], "not one of auto, pyav"),
+        (["probe", "gone.mp4"], "no such file [not_found]"),
+        (["probe", "README.md"], "[not_a_video]"),
         (["analyze", "gone.mp4", "--labels", "a", "--vocabulary", "b.toml"], "exclude each other"),
         (["rescore", "README.md"], "not a report"),
         (["rescore", "gone.json"], "cannot be read"),

@@ -1,0 +1,92 @@
+"""A video whose bytes are read by locked-in workers only: a fresh one for every reading."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import NoneType
+
+from pipeline.clips import Clip
+from pipeline.container import Video, open_file
+from pipeline.errors import DecoderCrashed, DecodeTimeout
+from pipeline.frames import Loudness
+from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.media import Inspected
+from pipeline.packets import PacketIndex
+from pipeline.plans import ClipPlan
+from pipeline.report import Notice
+from pipeline.sandbox import distrust
+from pipeline.sandbox.client import Sandbox
+from pipeline.sandbox.protocol import Check, Cut, Heard, Inspect, Listen
+
+_GB = 1 << 30
+
+
+class SandboxedMedia:
+    """A `Media` that never touches the bytes in this process."""
+
+    def __init__(self, video: Video, sandbox: Sandbox, limits: InputLimits = INPUT_LIMITS) -> None:
+        self._video = video
+        self._sandbox = sandbox
+        self._limits = limits
+
+    def check(self) -> None:
+        """See `Media.check`."""
+        with open_file(self._video) as file:
+            worker = self._sandbox.worker()
+            try:
+                request = Check(name=file.name, limits=self._limits)
+                worker.ask(request, NoneType, (file.descriptor,), timeout_s=self._sandbox.limits.inspect_s)
+            finally:
+                worker.kill()
+
+    def inspect(self) -> Inspected:
+        """See `Media.inspect`. Raises also DecodeTimeout and DecoderCrashed."""
+        with open_file(self._video) as file:
+            worker = self._sandbox.worker()
+            try:
+                timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
+                request = Inspect(name=file.name, limits=self._limits)
+                return worker.ask(
+                    request,
+                    Inspected,
+                    (file.descriptor,),
+                    timeout_s=timeout_s,
+                    max_bytes=distrust.inspected_bytes(self._limits),
+                    check=lambda seen: distrust.inspected(seen, file.name, file.size_bytes, self._limits),
+                )
+            finally:
+                worker.kill()
+
+    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Iterator[Clip]:
+        """See `Media.clips`. Raises also DecodeTimeout and DecoderCrashed."""
+        with open_file(self._video) as file:
+            worker = self._sandbox.worker()
+            try:
+                request = Cut(name=file.name, index=index, plans=tuple(plans), **how)
+                check = distrust.ClipCheck(request, self._limits)
+                checks = ((distrust.clip_bytes(plan, index), partial(check, plan=plan)) for plan in request.plans)
+                yield from worker.stream(
+                    request, Clip, (file.descriptor,), timeout_s=self._sandbox.limits.clip_s, checks=checks
+                )
+            finally:
+                worker.kill()
+
+    def listen(self, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
+        """See `Media.listen`. A worker that does not come back costs the sound, not the video."""
+        with open_file(self._video) as file:
+            worker = self._sandbox.worker()
+            try:
+                request = Listen(name=file.name, start_s=start_s, duration_s=duration_s)
+                timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
+                heard = worker.ask(
+                    request,
+                    Heard,
+                    (file.descriptor,),
+                    timeout_s=timeout_s,
+                    max_bytes=distrust.heard_bytes(duration_s),
+                    check=lambda answer: distrust.heard(answer, duration_s),
+                )
+                return heard.loudness, heard.notice
+            except (DecodeTimeout, DecoderCrashed) as error:
+                return None, Notice(code="audio_unreadable", message=f"the sound cannot be used ({error})")
+            finally:
+                worker.kill()

@@ -1,0 +1,83 @@
+"""What a worker can be asked for, and what it answers. Arrays, frozen records, nothing that runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.clips import Clip
+from pipeline.frames import Loudness, Strip
+from pipeline.limits import InputLimits
+from pipeline.packets import PacketIndex
+from pipeline.plans import ClipPlan
+from pipeline.record import Record
+from pipeline.report import Notice
+
+
+class Check(Record, frozen=True, kw_only=True, tag="check"):
+    """Open the video; comes with the file. Answer: nothing."""
+
+    name: str
+    limits: InputLimits
+
+
+class Inspect(Record, frozen=True, kw_only=True, tag="inspect"):
+    """Read all packets and describe the video; comes with the file. Answer: `media.Inspected`."""
+
+    name: str
+    limits: InputLimits
+
+
+class Cut(Record, frozen=True, kw_only=True, tag="cut"):
+    """Cut Clips; comes with the file. Answer: an item for each `Clip`."""
+
+    name: str
+    index: PacketIndex
+    plans: tuple[ClipPlan, ...]
+    pixels: bool = True
+    glimpse: bool = False
+    size: tuple[int, int] | None = None
+
+
+class Listen(Record, frozen=True, kw_only=True, tag="listen"):
+    """Measure the sound; comes with the file. Answer: `Heard`."""
+
+    name: str
+    start_s: float
+    duration_s: float
+
+
+class Decode(Record, frozen=True, kw_only=True, tag="decode"):
+    """Decode a Clip; comes with shared memory for the pictures. Answer: `Pictures`."""
+
+    clip: Clip
+
+
+Request = Check | Inspect | Cut | Listen | Decode
+
+
+class Ready(Record, frozen=True, kw_only=True):
+    """The first thing that a worker says, before it has read anything."""
+
+    pid: int
+    missing: tuple[str, ...]
+    """Layers of isolation that do not hold, and why."""
+
+
+class Heard(Record, frozen=True, kw_only=True):
+    """What `audio.measure` returns."""
+
+    loudness: Loudness | None
+    notice: Notice | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What came out of a Clip; the pixels lie in the shared memory, one picture after the other."""
+
+    rows: tuple[int, ...]
+    pts_s: np.ndarray
+    """float64 [N], seconds."""
+    height: int
+    width: int
+    strip: Strip | None
+    decode_s: float

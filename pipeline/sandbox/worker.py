@@ -1,0 +1,165 @@
+"""The process that reads hostile bytes: locked in, then answering requests one at a time until its keeper hangs up.
+
+Everything that it will ever import is imported, and has been used once, before it is locked in: afterwards it can open
+no files, Python's own included.
+"""
+
+import errno
+import math
+import mmap
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# PyAV imports these when it first meets a stream of subtitles, which would be too late.
+import av.subtitles.codeccontext
+import av.subtitles.stream
+import av.subtitles.subtitle  # noqa: F401
+import numpy as np
+
+from pipeline.container import OpenFile
+from pipeline.decode.pyav import PyAVDecoder
+from pipeline.errors import LimitExceeded, VideoError
+from pipeline.limits import InputLimits
+from pipeline.media import Inspected, LocalMedia
+from pipeline.plans import plan
+from pipeline.sandbox import isolation, wire
+from pipeline.sandbox.protocol import Check, Cut, Decode, Heard, Inspect, Listen, Pictures, Ready, Request
+from pipeline.synthesis import Encoding, write_video
+
+
+def run(end: socket.socket, memory_bytes: int, missing: tuple[str, ...]) -> None:
+    """Lock this process in and serve requests on `end`; returns when the keeper hangs up.
+
+    Args:
+        memory_bytes: see `isolation.limit_resources`.
+        missing: layers that are known not to hold.
+    """
+    channel = wire.Channel(end)
+    isolation.hide()
+    isolation.limit_resources(memory_bytes)
+    refusal = isolation.forbid_calls()
+    missing = (*missing, *([refusal] if refusal else []))
+    channel.send(wire.DONE, wire.encode(Ready(pid=os.getpid(), missing=missing)))
+    decoder = PyAVDecoder()
+    while True:
+        try:
+            _, payload, files = channel.receive()
+        except wire.Broken:
+            return
+        try:
+            _answer(channel, wire.decode(payload, Request, wire.MAX_BYTES), files, decoder)
+        except wire.Broken:
+            return
+        finally:
+            for file in files:
+                os.close(file)
+
+
+def rehearse() -> None:
+    """Do once all that a worker does, on a video of our own, so that nothing is left to import or to look up."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rehearsal.mp4"
+        frames = (np.full((48, 64, 3), 20 * n, np.uint8) for n in range(12))
+        sound = np.zeros(16_000, np.float32)
+        write_video(path, frames, fps=12, encoding=Encoding(options={"preset": "ultrafast"}), audio=sound)
+        media = LocalMedia(path)
+        seen = media.inspect()
+        media.listen(start_s=0.0, duration_s=1.0)
+        rows = seen.index.display_order[:2]
+        for clip in media.clips(seen.index, plan(seen.index, rows), glimpse=True):
+            wire.decode(wire.encode(Decode(clip=clip)), Request, wire.MAX_BYTES)
+            decoded = PyAVDecoder().decode(clip)
+            wire.decode(wire.encode(_pictures(decoded)), Pictures)
+        wire.decode(wire.encode(seen), Inspected)
+        path.write_bytes(b"no video")
+        try:
+            LocalMedia(path).inspect()
+        except VideoError as error:
+            wire.encode(_failure(error))
+
+
+def _answer(channel: wire.Channel, request: Request, files: tuple[int, ...], decoder: PyAVDecoder) -> None:
+    try:
+        result = _HANDLERS[type(request)](request, files, decoder)
+        if isinstance(result, Iterator):
+            for item in result:
+                channel.send(wire.ITEM, wire.encode(item))
+            result = None
+        channel.send(wire.DONE, wire.encode(result))
+    except wire.Broken:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the keeper is told and decides
+        channel.send(wire.FAILED, wire.encode(_failure(error)))
+
+
+def _failure(error: Exception) -> wire.Failure:
+    if isinstance(error, VideoError):
+        return wire.Failure(code=error.code, message=str(error))
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return wire.Failure(code=LimitExceeded.code, message="it needs more memory than a decoder may take")
+    return wire.Failure(code="worker_fault", message=f"{type(error).__name__}: {error}")
+
+
+def _check(request: Check, files: tuple[int, ...], _: PyAVDecoder) -> None:
+    LocalMedia(OpenFile(files[0], request.name), request.limits).check()
+
+
+def _inspect(request: Inspect, files: tuple[int, ...], _: PyAVDecoder) -> Inspected:
+    return LocalMedia(OpenFile(files[0], request.name), request.limits).inspect()
+
+
+def _cut(request: Cut, files: tuple[int, ...], _: PyAVDecoder) -> Iterator[Any]:
+    return iter(
+        LocalMedia(OpenFile(files[0], request.name)).clips(
+            request.index,
+            request.plans,
+            pixels=request.pixels,
+            glimpse=request.glimpse,
+            size=request.size,
+        )
+    )
+
+
+def _listen(request: Listen, files: tuple[int, ...], _: PyAVDecoder) -> Heard:
+    media = LocalMedia(OpenFile(files[0], request.name), InputLimits())
+    loudness, notice = media.listen(start_s=request.start_s, duration_s=request.duration_s)
+    return Heard(loudness=loudness, notice=notice)
+
+
+def _decode(request: Decode, files: tuple[int, ...], decoder: PyAVDecoder) -> Pictures:
+    """Decode into the shared memory that came with the request."""
+    if not files:
+        return _pictures(decoder.decode(request.clip))
+    # Unmapped when the last picture in it is gone.
+    decoder.allocate = partial(_within, mmap.mmap(files[0], 0))
+    try:
+        return _pictures(decoder.decode(request.clip))
+    finally:
+        decoder.allocate = np.empty
+
+
+def _within(memory: mmap.mmap, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array at the beginning of the shared memory."""
+    room = np.frombuffer(memory, dtype)
+    if math.prod(shape) > room.size:
+        raise LimitExceeded(f"pictures of {shape[2]}x{shape[1]} are larger than the container says")
+    return room[: math.prod(shape)].reshape(shape)
+
+
+def _pictures(decoded) -> Pictures:
+    _, height, width, _ = decoded.frames.pixels.shape
+    return Pictures(decoded.rows, decoded.frames.pts_s, height, width, decoded.strip, decoded.decode_s)
+
+
+_HANDLERS: dict[type, Callable[[Any, tuple[int, ...], PyAVDecoder], Any]] = {
+    Check: _check,
+    Inspect: _inspect,
+    Cut: _cut,
+    Listen: _listen,
+    Decode: _decode,
+}

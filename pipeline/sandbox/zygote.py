@@ -1,0 +1,46 @@
+"""The process from which workers are forked: everything imported and rehearsed once, no threads, nothing to steal.
+
+    python -m pipeline.sandbox.zygote DESCRIPTOR MEMORY_BYTES
+
+A fork costs some milliseconds, a fresh interpreter half a second. Each message on the control socket brings the socket
+of a new worker. When the keeper is gone the control socket ends, this process with it, and the kernel ends its workers.
+"""
+
+import os
+import signal
+import socket
+import sys
+
+from pipeline.sandbox import isolation, worker
+
+READY = b"ready"
+
+
+def main() -> None:
+    """Serve until the keeper hangs up."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    memory_bytes = int(sys.argv[2])
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries dead workers; their sockets tell their keepers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the keeper, which then hangs up
+    worker.rehearse()
+    refusal = isolation.leave_network()
+    missing = (refusal,) if refusal else ()
+    control.sendall(READY)
+    while True:
+        message, files, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        if os.fork() == 0:
+            isolation.die_with_parent()
+            control.close()
+            os.setsid()
+            os.dup2(1, 2)  # to nowhere: what a worker that was taken over writes is not for the keeper's log
+            with socket.socket(fileno=files[0]) as end:
+                worker.run(end, memory_bytes, missing)
+            os._exit(0)
+        for file in files:
+            os.close(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""`automations doctor`: what this machine decodes and runs, what holds hostile videos in, how to mend the rest."""
+
+import os
+import platform
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.decode.available import machine
+from pipeline.sandbox.client import Sandbox
+from serving.report_console import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    says: str
+    fix: str | None = None
+    """What to do, one line; None where nothing needs doing."""
+    vital: bool = False
+    """Whether videos cannot be analysed, or not safely, without it."""
+
+
+def examine(sandbox: Sandbox) -> list[Finding]:
+    """Look at everything. Takes seconds, for libraries are loaded; raises VideoError where no worker starts."""
+    return [_system(), *_isolation(sandbox), *_decoders(), *_models()]
+
+
+def print_findings(findings: list[Finding], console: Console) -> None:
+    """A table of what is there, and below it what to do."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in findings:
+        mark = "[green]ok[/green]" if one.good else "[bold red]no[/bold red]" if one.vital else "[yellow]no[/yellow]"
+        table.add_row(mark, one.what, plain(one.says))
+    console.print(table)
+    for one in findings:
+        if one.fix and not one.good:
+            console.print(plain(f"{one.what}: {one.fix}"), highlight=False)
+
+
+def _system() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    says = f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    return Finding("system", True, says)
+
+
+def _isolation(sandbox: Sandbox) -> list[Finding]:
+    held = sandbox.isolation()
+    missing = "; ".join(held.missing)
+    return [
+        Finding(
+            "isolation",
+            held.syscalls,
+            "videos are read without files, network or processes (seccomp)" if held.syscalls else missing,
+            "run on Linux, x86-64 or AArch64, with a kernel that has seccomp filters",
+            vital=True,
+        ),
+        Finding(
+            "network namespace",
+            held.network,
+            "empty for the processes that read videos" if held.network else missing,
+            "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1), or run as root",
+        ),
+    ]
+
+
+def _decoders() -> list[Finding]:
+    return [
+        Finding(
+            f"{one.library} on {one.device}",
+            one.works,
+            f"version {one.version}" if one.works else f"{one.why_not}",
+            one.fix,
+            vital=one.library == "pyav",
+        )
+        for one in machine()
+    ]
+
+
+def _models() -> list[Finding]:
+    from models.catalog import DEFAULT, load
+    from models.device import place
+    from models.errors import ModelError
+
+    placement = place(None, None)
+    found = [Finding("models run on", True, f"{placement.device} in {placement.dtype}")]
+    try:
+        load("bundled")
+        found.append(Finding("bundled model", True, "loads; knows drawn shapes and colours only"))
+    except ModelError as error:
+        found.append(Finding("bundled model", False, str(error), "install the package again", vital=True))
+    try:
+        loaded = load("auto")
+    except ModelError as error:
+        return [*found, Finding(DEFAULT, False, str(error))]
+    here = loaded.model.info.name != "bundled"
+    fix = "connect to huggingface.co once, or give --model local-dir:FOLDER"
+    found.append(Finding(DEFAULT, here, "is here" if here else "is not on this machine and cannot be downloaded", fix))
+    return found
