@@ -7,10 +7,13 @@ from collections.abc import Sequence
 #: Module of this package with a `main(argv)` -> what it answers.
 BENCHMARKS = {
     "job": "how long a whole job takes, against usual scripts and against what is possible",
+    "decode": "how many useful pictures a core gives a second, against usual readers",
+    "gpu_decode": "how many pictures a GPU decodes a second, with 1 to 14 sessions",
     "memory": "whether memory grows with the length of a video",
     "shots": "whether cuts and gradual transitions are found, against PySceneDetect",
     "segments": "whether key segments hit what was planted, and what scoring again costs",
     "tags": "whether tags name what is to be seen",
+    "sandbox": "what it costs that videos are read and decoded by locked-in processes",
     "encode": "how fast models encode, against eager open_clip, with the same vectors",
     "bundled_model": "what the bundled model knows",
 }

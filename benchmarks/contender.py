@@ -38,7 +38,7 @@ class Answer:
     times_s: np.ndarray
     """float64 [N], seconds."""
     embeddings: np.ndarray
-    """float32 [N, D]."""
+    """float32 [N, D]; for decoders, [N, D] uint8 thumbnails where they are to be checked."""
     parts: dict[str, float] = field(default_factory=dict)
     """Further figures of its own, seconds unless their names say otherwise."""
 
@@ -46,11 +46,11 @@ class Answer:
 class Contender(Protocol):
     """Made once, untimed."""
 
-    def prepare(self, path: Path) -> None:
+    def prepare(self, path: Path, **how: Any) -> None:
         """What is not to be timed."""
         ...
 
-    def run(self, path: Path) -> Answer:
+    def run(self, path: Path, **how: Any) -> Answer:
         """The timed part."""
         ...
 
@@ -62,9 +62,11 @@ class Unavailable(Exception):
 class Handle:
     """A contender's process, seen from the benchmark."""
 
-    def __init__(self, name: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, environment: dict[str, str] | None = None, *, module: str = "benchmarks.contenders"
+    ) -> None:
         self.name = name
-        command = (sys.executable, "-m", "benchmarks.contenders", name)
+        command = (sys.executable, "-m", module, name)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -74,10 +76,12 @@ class Handle:
         )
         self.unavailable: str | None = self._answer().get("unavailable")
 
-    def ask(self, path: Path, save: Path | None = None) -> dict[str, Any]:
-        """Cost, parts and frame count of one run; `save` names a file for times and embeddings."""
+    def ask(self, path: Path, save: Path | None = None, **how: Any) -> dict[str, Any]:
+        """Cost, parts and frame count of one run; `save` names a file for times and embeddings, `how` goes to the
+        contender's methods."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"path": str(path), "save": str(save) if save else None}) + "\n")
+        request = {"path": str(path), "save": str(save) if save else None, "how": how}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -115,9 +119,10 @@ def serve(make: Callable[[], Contender]) -> None:
         request = json.loads(line)
         path = Path(request["path"])
         try:
-            contender.prepare(path)
+            how = request.get("how", {})
+            contender.prepare(path, **how)
             watch = Stopwatch()
-            found = contender.run(path)
+            found = contender.run(path, **how)
             cost = watch.cost()
         except Exception:  # noqa: BLE001 - a contender that fails on one video is a result, not the end of the run
             answer({"failed": traceback.format_exc(limit=-3)})

@@ -153,6 +153,7 @@ class OursEmbed(_Ours):
 
     async def _embed(self, path: Path) -> Answer:
         from pipeline.dispatch import gather
+        from pipeline.media import LocalMedia
         from pipeline.packets import read_index
         from pipeline.plans import plan
         from pipeline.probe import probe
@@ -161,9 +162,9 @@ class OursEmbed(_Ours):
         from pipeline.toolkit import EMBEDDING
 
         index = read_index(path)
-        info = probe(path, index)
+        probe(path, index)
         plans = plan(index, choose(index, Sampling(fps=FRAMES_PER_S)))
-        found = await gather(path, index, plans, self._engine, rotation_deg=info.rotation_deg)
+        found = await gather(LocalMedia(path), index, plans, self._engine)
         parts = {
             "decode_thread_s": found.decode_s,
             "preprocess_thread_s": found.preprocess_s,

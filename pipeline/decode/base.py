@@ -31,11 +31,26 @@ class Decoder(Protocol):
     name: str
 
     def decode(self, clip: Clip) -> Decoded:
-        """The wanted frames, exactly as a sequential decode of the file would give them, upright, in time order.
+        """The wanted frames, as a sequential decode of the file would give them, upright, in time order.
 
+        Exactly so from PyAV; libraries that convert colours their own way may differ by a few levels, and say so.
         A frame that could not be had is absent, never replaced: callers compare `rows` with `clip.wanted`. In a chain
         of several parts a frame may come out with a later part than its packet.
+
+        Raises:
+            VideoError: DecodeFailed where this library cannot decode the Clip and another one may; others by decoder.
         """
+        ...
+
+
+class SelectiveDecoder(Decoder, Protocol):
+    """Takes only some Clips; another one has to take the rest."""
+
+    device: str
+    """What it was made for, where its frames are left: "cpu", "cuda" or "cuda:0"."""
+
+    def refuses(self, clip: Clip) -> str | None:
+        """Why this Clip is not taken, or None where it will be tried. Looks at the Clip and decodes nothing."""
         ...
 
 

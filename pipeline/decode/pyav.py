@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -30,6 +30,10 @@ _DECODERS = {"av1": "libdav1d"}
 _MAX_PARKED = 32
 
 
+Allocate = Callable[[tuple[int, ...], type], np.ndarray]
+"""(shape, dtype) -> an array."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     """The state of a chain between its parts."""
@@ -48,8 +52,10 @@ class PyAVDecoder:
 
     name = "pyav"
 
-    def __init__(self, threads_per_chain: int = 1) -> None:
+    def __init__(self, threads_per_chain: int = 1, allocate: Allocate = np.empty) -> None:
+        """`allocate`: gives the array (shape, dtype) that pictures of a Clip are put into; called once a Clip."""
         self._threads = threads_per_chain
+        self.allocate = allocate
         self._parked: OrderedDict[tuple[str, int], _Open] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -65,7 +71,9 @@ class PyAVDecoder:
         opened.wanted.update(clip.wanted)
         opened.glimpsed.update(clip.glimpsed)
         last_s = -math.inf
-        found: list[tuple[float, int, np.ndarray]] = []
+        most = len(opened.wanted)
+        pixels: np.ndarray | None = None
+        found: list[tuple[float, int]] = []
         glimpsed: list[tuple[float, np.ndarray]] = []
         for frame in _frames(opened.context, clip):
             row = -1 if frame.pts is None else frame.pts
@@ -75,7 +83,11 @@ class PyAVDecoder:
                 continue
             if row in opened.wanted:
                 opened.wanted.discard(row)
-                found.append((time_s, row, to_rgb(frame, clip.codec.rotation_deg, clip.size)))
+                picture = to_rgb(frame, clip.codec, clip.size)
+                if pixels is None:
+                    pixels = self.allocate((most, *picture.shape), np.uint8)
+                pixels[len(found)] = picture
+                found.append((time_s, row))
             if clip.glimpse and (row in opened.glimpsed or not 0 <= time_s - last_s < ALONG_S - 1e-3):
                 last_s = time_s
                 opened.glimpsed.discard(row)
@@ -85,13 +97,11 @@ class PyAVDecoder:
                 self._parked[clip.job, clip.chain] = opened
                 while len(self._parked) > _MAX_PARKED:
                     self._parked.popitem(last=False)
-        found.sort(key=lambda item: item[:2])
-        # A picture of another size than the first cannot stand in one batch: it counts as not decoded.
-        found = [item for item in found if item[2].shape == found[0][2].shape]
         COUNTERS.add(packets=len(clip.packets), frames=len(found))
+        frames, rows = _in_order(found, pixels, clip)
         return Decoded(
-            frames=_batch(found, clip),
-            rows=tuple(row for _, row, _ in found),
+            frames=frames,
+            rows=rows,
             strip=_strip(glimpsed) if clip.glimpse else None,
             decode_s=time.perf_counter() - began,
         )
@@ -134,7 +144,7 @@ def open_codec(codec: CodecParameters, threads: int, *, rough: bool = False) -> 
 
 def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
     """Every frame that the packets give, each with its row as pts."""
-    restarts = set(clip.flush_at)
+    restarts, keyframes = set(clip.flush_at), set(clip.keyframes)
     for position, (row, data) in enumerate(zip(clip.rows, clip.packets, strict=True)):
         if position in restarts:
             yield from _drain(context, clip.codec.reorder_depth)
@@ -145,6 +155,7 @@ def _frames(context: VideoCodecContext, clip: Clip) -> Iterator[VideoFrame]:
         # The row rides along as the time stamp: decoders hand it out with the picture that the packet made, whatever
         # order they show pictures in, so a frame can never be taken for another.
         packet.pts = packet.dts = row
+        packet.is_keyframe = position in keyframes
         try:
             yield from context.decode(packet)
         except FFmpegError:
@@ -162,11 +173,19 @@ def _drain(context: VideoCodecContext, reorder_depth: int) -> Iterator[VideoFram
     context.reorder_depth = reorder_depth
 
 
-def _batch(found: list[tuple[float, int, np.ndarray]], clip: Clip) -> FrameBatch:
-    if not found:
-        width, height = clip.size or (clip.codec.width, clip.codec.height)
-        return FrameBatch(np.empty((0, height, width, 3), np.uint8), np.empty(0))
-    return FrameBatch(np.stack([item[2] for item in found]), np.array([item[0] for item in found]))
+def _in_order(
+    found: list[tuple[float, int]], pixels: np.ndarray | None, clip: Clip
+) -> tuple[FrameBatch, tuple[int, ...]]:
+    """The pictures in the order of their times, and their rows."""
+    if pixels is None:
+        width, height = clip.size or clip.codec.geometry.shown_size
+        return FrameBatch(np.empty((0, height, width, 3), np.uint8), np.empty(0)), ()
+    pixels = pixels[: len(found)]
+    order = sorted(range(len(found)), key=found.__getitem__)
+    if order != list(range(len(found))):
+        # Only where leading pictures come out behind what they lead to.
+        pixels[:] = pixels[order]
+    return FrameBatch(pixels, np.array([found[at][0] for at in order])), tuple(found[at][1] for at in order)
 
 
 def _strip(glimpsed: list[tuple[float, np.ndarray]]) -> Strip:
