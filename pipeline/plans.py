@@ -13,9 +13,11 @@ import numpy as np
 
 from pipeline.packets import PacketIndex
 
-#: Wanted frames in one Clip. Bounds the pixels that one decode holds (16 frames of 1080p RGB are 100 MB) while
-#: giving a model batches that are worth their overhead.
+#: Wanted frames in one Clip: batches that are worth a model's overhead.
 MAX_WANTED = 16
+
+#: Bytes of RGB in one Clip; binds from 4K on, where 10 frames are as many. An 8K frame is 106 MB.
+MAX_RGB_BYTES = 256 << 20
 
 #: Compressed bytes in one Clip, the most that is held at once of a long group of pictures.
 MAX_BYTES = 32 << 20
@@ -61,18 +63,28 @@ def _spans(index: PacketIndex, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return start, end
 
 
+def wanted_at_once(index: PacketIndex) -> int:
+    """How many wanted frames one Clip may hold."""
+    if index.geometry is None:
+        return MAX_WANTED
+    width, height = index.geometry.shown_size
+    return max(1, min(MAX_WANTED, MAX_RGB_BYTES // max(1, 3 * width * height)))
+
+
 def plan(
     index: PacketIndex,
     wanted: np.ndarray,
     *,
     glimpsed: np.ndarray | None = None,
-    max_wanted: int = MAX_WANTED,
+    max_wanted: int | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> tuple[ClipPlan, ...]:
     """Cut the wanted rows (int64 [W], any order, each once) into Clips of bounded size, in decode order.
 
     The rows in `glimpsed` come out too, but are not wanted at full size: they are for the strip of thumbnails.
+    `max_wanted` is what the size of the pictures allows (`wanted_at_once`), unless given.
     """
+    max_wanted = max_wanted or wanted_at_once(index)
     rows_out = np.unique(wanted if glimpsed is None else np.concatenate([wanted, glimpsed])).astype(np.int64)
     if not len(rows_out):
         return ()
