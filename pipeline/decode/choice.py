@@ -45,9 +45,9 @@ class Rule:
 
 
 #: The first that fits decides. CPUs (`benchmarks/results/decode.json`, "adapters"): on the same Clips torchcodec takes
-#: 1.04 to 2.1 times the CPU time of PyAV, decord 1.2 to 2.4, DALI 1.3 to 2.5, whatever the codec. Figures of GPUs are other
-#: people's until `benchmarks/gpu.sh` has run: torchcodec's own benchmark (4 to 10 times slower than the CPU on 540
-#: lines, 3 times faster on batches of 1080), 100 ms to open a session (torchcodec #460).
+#: 1.04 to 2.1 times the CPU time of PyAV, decord 1.2 to 2.4, DALI 1.3 to 2.5, whatever the codec. Figures of GPUs are
+#: other people's until `benchmarks/gpu.sh` has run: torchcodec's own benchmark (4 to 10 times slower than the CPU on
+#: 540 lines, 3 times faster on batches of 1080), 100 ms to open a session (torchcodec #460).
 TABLE: tuple[Rule, ...] = (
     Rule("cuda", "torchcodec", "NVDEC: pictures are large and many enough to pay for a session", None, 720, 30),
     Rule("cuda", "pyav", "a CPU is done with so small a Clip before a GPU has opened a session"),
