@@ -69,6 +69,8 @@ def cut(
         for row, packet in _packets_from(file, index, int(current.rows[0])):
             if row != current.rows[len(packets)]:
                 continue
+            if packet.size != index.size[row]:
+                raise CorruptVideo(f"{file.name}: it is not the file that was indexed; did it change meanwhile?")
             if codec is None:
                 codec = _parameters(packet.stream.codec_context, index)
             packets.append(bytes(packet))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.decode.base import Decoder
+from pipeline.errors import DecoderCrashed, DecoderStateLost, DecodeTimeout
 from pipeline.media import Inspected, Media
 from pipeline.plans import plan
 
@@ -45,7 +46,10 @@ def pictures(media: Media, decoder: Decoder, inspected: Inspected, times_s: Sequ
     found: dict[int, bytes] = {}
     plans = plan(index, np.unique(rows))
     for clip in media.clips(index, plans, size=size):
-        decoded = decoder.decode(clip)
+        try:
+            decoded = decoder.decode(clip)
+        except (DecoderCrashed, DecodeTimeout, DecoderStateLost):
+            continue
         for row, pixels in zip(decoded.rows, decoded.frames.pixels, strict=True):
             found[row] = _jpeg(pixels)
     return tuple(

@@ -88,12 +88,15 @@ async def analyze_with_bar(video: Path, spec: AnalysisSpec, toolkit, console: Co
         VideoError: as `pipeline.analyze.analyze`.
     """
     from pipeline.analyze import analyze as run
+    from serving.report_console import plain
+
+    name = plain(video.name).plain
 
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(f"{video.name}: reading", total=None)
+        task = bars.add_task(f"{name}: reading", total=None)
 
         def show(stage: str, done: int, total: int) -> None:
-            bars.update(task, description=f"{video.name}: {stage}", completed=done, total=total)
+            bars.update(task, description=f"{name}: {stage}", completed=done, total=total)
 
         return await run(video, spec, toolkit, show)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from pipeline.errors import ModelUnavailable
+from pipeline.errors import IsolationUnavailable, ModelUnavailable
 from pipeline.report import Notice
 from pipeline.sandbox.client import Sandbox
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
@@ -47,11 +47,17 @@ def local_toolkit(
     encoder = loaded.model
     locked_in = SandboxedDecoder(sandbox)
     choice = choose(decoder, encoder.info.device, reference=locked_in, require_gpu=require_gpu)
+    if choice.decoder.others and sandbox.required:
+        names = ", ".join(choice.decoder.others)
+        raise IsolationUnavailable(f"{names} would decode in the server's own process; use --decoder pyav")
     engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, choice.decoder)
     notices = [Notice(code=notice.code, message=notice.message) for notice in loaded.notices]
     notices += [
         Notice(code="not_isolated", message=f"videos are read with less isolation than there should be: {why}")
-        for why in sandbox.isolation().missing
+        for why in (
+            *sandbox.isolation().missing,
+            *(f"{name} decodes in this process" for name in choice.decoder.others),
+        )
     ]
     try:
         yield Toolkit(
@@ -62,5 +68,6 @@ def local_toolkit(
             notices=(*notices, *choice.notices),
         )
     finally:
-        engine.close()
+        # Workers first: a thread that waits for one that hangs is then told.
         locked_in.close()
+        engine.close()

@@ -118,7 +118,8 @@ class Fallback:
                     return decoded
                 self.tally.failed(name, reason)
             why.append(f"{name}: {reason}")
-        if self._require_gpu:
+        # Thumbnails, and second looks for shots, need no full pictures: they are nobody's idea of decoding on a GPU.
+        if self._require_gpu and clip.wanted and clip.size is None:
             raise GpuUnavailable(f"decoding on the GPU was demanded, but {'; '.join(why) or 'no decoder there works'}")
         decoded = self.reference.decode(clip)
         self.tally.decoded(self.reference.name)

@@ -160,7 +160,7 @@ class Sandbox:
         """
         self.limits = limits
         self._command = command
-        self._required = required
+        self.required = required
         self._lock = threading.Lock()
         self._folder: tempfile.TemporaryDirectory | None = None
         self._zygote: subprocess.Popen | None = None
@@ -213,7 +213,7 @@ class Sandbox:
         missing = worker.ready.missing
         contained = not any("filter" in reason for reason in missing)
         self._isolation = Isolation(contained, not any("network" in reason for reason in missing), missing)
-        if self._required and not contained:
+        if self.required and not contained:
             worker.kill()
             raise IsolationUnavailable(f"videos cannot be read safely on this machine: {'; '.join(missing)}")
         return worker

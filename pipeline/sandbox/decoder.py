@@ -1,25 +1,48 @@
 """A decoder whose work is done by locked-in workers. Pictures come back through shared memory."""
 
+import itertools
 import math
-import mmap
 import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from pipeline.clips import Clip
 from pipeline.decode.base import COUNTERS, Decoded
-from pipeline.errors import DecoderStateLost
+from pipeline.errors import DecoderCrashed, DecoderStateLost, LimitExceeded
 from pipeline.frames import FrameBatch
-from pipeline.plans import MAX_WANTED
+from pipeline.plans import MAX_RGB_BYTES, MAX_WANTED
 from pipeline.sandbox import distrust
 from pipeline.sandbox.client import Sandbox, Worker, shared_memory
 from pipeline.sandbox.protocol import Decode, Pictures
 
 #: Idle workers that are kept for the jobs they belong to; the one idle for longest goes first.
 MAX_IDLE = 8
+
+
+class _Memory:
+    """Pages that this process and one worker share."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, size: int) -> None:
+        self.number = next(self._numbers)
+        self._descriptor, self.pages = shared_memory(size)
+
+    @property
+    def unsent(self) -> tuple[int, ...]:
+        """The descriptor, as long as the worker does not have it."""
+        return () if self._descriptor < 0 else (self._descriptor,)
+
+    def sent(self) -> None:
+        """The worker has it mapped now, as this process has: nobody needs the descriptor any more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 class SandboxedDecoder:
@@ -36,6 +59,10 @@ class SandboxedDecoder:
         self._idle: OrderedDict[Worker, str] = OrderedDict()
         self._chains: dict[tuple[str, int], Worker] = {}
         self._busy: set[Worker] = set()
+        self._free: WeakKeyDictionary[Worker, list[_Memory]] = WeakKeyDictionary()
+        self._held_back: dict[tuple[str, int], int] = {}
+        """Wanted pictures of a chain that may still come out with its next part."""
+        self._closed = False
 
     def decode(self, clip: Clip) -> Decoded:
         """See `Decoder.decode`.
@@ -47,6 +74,10 @@ class SandboxedDecoder:
         worker = self._take(clip)
         try:
             decoded = self._ask(worker, clip, began)
+        except (LimitExceeded, RuntimeError) as error:
+            # Too little memory, or a fault of ours: this Clip is lost, not the video.
+            self._drop(worker)
+            raise DecoderCrashed(str(error)) from error
         except BaseException:
             self._drop(worker)
             raise
@@ -54,8 +85,9 @@ class SandboxedDecoder:
         return decoded
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers; whoever waits for one is told that it was lost."""
         with self._lock:
+            self._closed = True
             for worker in (*self._idle, *self._busy):
                 worker.kill()
             self._idle.clear()
@@ -63,30 +95,45 @@ class SandboxedDecoder:
             self._chains.clear()
 
     def _ask(self, worker: Worker, clip: Clip, began: float) -> Decoded:
-        wanted = len(clip.wanted) + (MAX_WANTED if clip.part else 0)
-        width, height = clip.size or clip.codec.geometry.shown_size
-        descriptor, memory = shared_memory(wanted * width * height * 3) if wanted else (-1, None)
-        room = 0 if memory is None else len(memory)
+        held = self._held_back.pop((clip.job, clip.chain), 0)
+        most = len(clip.wanted) + held
+        memory = self._memory_for(worker, clip, most) if most else None
+        room = 0 if memory is None else len(memory.pages)
         try:
             answer = worker.ask(
-                Decode(clip=clip),
+                Decode(clip=clip, memory=-1 if memory is None else memory.number),
                 Pictures,
-                (descriptor,) if wanted else (),
+                () if memory is None else memory.unsent,
                 timeout_s=self._sandbox.limits.clip_s,
                 max_bytes=distrust.pictures_bytes(clip),
                 check=lambda answer: distrust.pictures(answer, clip, room),
             )
         finally:
-            if wanted:
-                os.close(descriptor)
-        return self._decoded(clip, answer, memory, began)
+            if memory is not None:
+                memory.sent()
+        if not clip.last:
+            self._held_back[clip.job, clip.chain] = max(0, most - len(answer.rows))
+        return self._decoded(worker, clip, answer, memory, began)
 
-    def _decoded(self, clip: Clip, answer: Pictures, memory: mmap.mmap | None, began: float) -> Decoded:
+    def _memory_for(self, worker: Worker, clip: Clip, most: int) -> "_Memory":
+        """Memory that the worker has mapped and no picture lies in any more, or new memory."""
+        width, height = clip.size or clip.codec.geometry.shown_size
+        picture = width * height * 3
+        free = self._free.setdefault(worker, [])
+        for place, memory in enumerate(free):
+            if len(memory.pages) >= most * picture:
+                return free.pop(place)
+        # As much as any Clip of this video needs; what is not written costs nothing.
+        return _Memory(max(most * picture, min(MAX_WANTED * picture, MAX_RGB_BYTES)))
+
+    def _decoded(self, worker: Worker, clip: Clip, answer: Pictures, memory: "_Memory | None", began: float) -> Decoded:
         """The answer as what decoders return."""
         count, shape = len(answer.rows), (len(answer.rows), answer.height, answer.width, 3)
         if memory is not None:
-            # The mapping lives for as long as the pixels do.
-            pixels = np.frombuffer(memory, np.uint8, math.prod(shape)).reshape(shape)
+            whole = np.frombuffer(memory.pages, np.uint8)
+            # Used again once nobody looks at these pictures any more.
+            weakref.finalize(whole, self._free.setdefault(worker, []).append, memory)
+            pixels = whole[: math.prod(shape)].reshape(shape)
         else:
             pixels = np.empty(shape, np.uint8)
         COUNTERS.add(packets=len(clip.packets), frames=count)
@@ -113,8 +160,11 @@ class SandboxedDecoder:
                 return worker
         worker = self._sandbox.worker()
         with self._lock:
-            self._busy.add(worker)
-        return worker
+            if not self._closed:
+                self._busy.add(worker)
+                return worker
+        worker.kill()
+        raise DecoderCrashed("the decoder is closed")
 
     def _give_back(self, worker: Worker, clip: Clip) -> None:
         with self._lock:
@@ -126,7 +176,10 @@ class SandboxedDecoder:
                 self._chains.pop((clip.job, clip.chain), None)
             else:
                 self._chains[clip.job, clip.chain] = worker
-            surplus = [next(iter(self._idle))] if len(self._idle) > MAX_IDLE else []
+            open_chains = set(self._chains.values())
+            # Those that somebody may come back to go last.
+            ranked = sorted(self._idle, key=lambda one: one in open_chains)
+            surplus = ranked[:1] if len(ranked) > MAX_IDLE else []
         for old in surplus:
             self._drop(old)
 
@@ -137,3 +190,4 @@ class SandboxedDecoder:
             self._idle.pop(worker, None)
             for chain in [chain for chain, owner in self._chains.items() if owner is worker]:
                 del self._chains[chain]
+                self._held_back.pop(chain, None)

@@ -47,9 +47,12 @@ class Listen(Record, frozen=True, kw_only=True, tag="listen"):
 
 
 class Decode(Record, frozen=True, kw_only=True, tag="decode"):
-    """Decode a Clip; comes with shared memory for the pictures. Answer: `Pictures`."""
+    """Decode a Clip into shared memory. Answer: `Pictures`."""
 
     clip: Clip
+    memory: int = -1
+    """Number of the shared memory for the pictures; -1 where none are wanted. New memory comes with the request, and is
+    kept: pages that are there already cost nothing, fresh ones as much as decoding."""
 
 
 Request = Check | Inspect | Cut | Listen | Decode

@@ -11,6 +11,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ from pipeline.sandbox.protocol import Check, Cut, Decode, Heard, Inspect, Listen
 from pipeline.synthesis import Encoding, write_video
 
 
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What a worker keeps from one request to the next."""
+
+    decoder: PyAVDecoder = field(default_factory=PyAVDecoder)
+    memory: dict[int, mmap.mmap] = field(default_factory=dict)
+    """Shared memory by its number."""
+
+
 def run(end: socket.socket, memory_bytes: int, missing: tuple[str, ...]) -> None:
     """Lock this process in and serve requests on `end`; returns when the keeper hangs up.
 
@@ -45,14 +55,14 @@ def run(end: socket.socket, memory_bytes: int, missing: tuple[str, ...]) -> None
     refusal = isolation.forbid_calls()
     missing = (*missing, *([refusal] if refusal else []))
     channel.send(wire.DONE, wire.encode(Ready(pid=os.getpid(), missing=missing)))
-    decoder = PyAVDecoder()
+    desk = _Desk()
     while True:
         try:
             _, payload, files = channel.receive()
         except wire.Broken:
             return
         try:
-            _answer(channel, wire.decode(payload, Request, wire.MAX_BYTES), files, decoder)
+            _answer(channel, wire.decode(payload, Request, wire.MAX_BYTES), files, desk)
         except wire.Broken:
             return
         finally:
@@ -83,9 +93,9 @@ def rehearse() -> None:
             wire.encode(_failure(error))
 
 
-def _answer(channel: wire.Channel, request: Request, files: tuple[int, ...], decoder: PyAVDecoder) -> None:
+def _answer(channel: wire.Channel, request: Request, files: tuple[int, ...], desk: _Desk) -> None:
     try:
-        result = _HANDLERS[type(request)](request, files, decoder)
+        result = _HANDLERS[type(request)](request, files, desk)
         if isinstance(result, Iterator):
             for item in result:
                 channel.send(wire.ITEM, wire.encode(item))
@@ -105,15 +115,15 @@ def _failure(error: Exception) -> wire.Failure:
     return wire.Failure(code="worker_fault", message=f"{type(error).__name__}: {error}")
 
 
-def _check(request: Check, files: tuple[int, ...], _: PyAVDecoder) -> None:
+def _check(request: Check, files: tuple[int, ...], _: _Desk) -> None:
     LocalMedia(OpenFile(files[0], request.name), request.limits).check()
 
 
-def _inspect(request: Inspect, files: tuple[int, ...], _: PyAVDecoder) -> Inspected:
+def _inspect(request: Inspect, files: tuple[int, ...], _: _Desk) -> Inspected:
     return LocalMedia(OpenFile(files[0], request.name), request.limits).inspect()
 
 
-def _cut(request: Cut, files: tuple[int, ...], _: PyAVDecoder) -> Iterator[Any]:
+def _cut(request: Cut, files: tuple[int, ...], _: _Desk) -> Iterator[Any]:
     return iter(
         LocalMedia(OpenFile(files[0], request.name)).clips(
             request.index,
@@ -125,22 +135,23 @@ def _cut(request: Cut, files: tuple[int, ...], _: PyAVDecoder) -> Iterator[Any]:
     )
 
 
-def _listen(request: Listen, files: tuple[int, ...], _: PyAVDecoder) -> Heard:
+def _listen(request: Listen, files: tuple[int, ...], _: _Desk) -> Heard:
     media = LocalMedia(OpenFile(files[0], request.name), InputLimits())
     loudness, notice = media.listen(start_s=request.start_s, duration_s=request.duration_s)
     return Heard(loudness=loudness, notice=notice)
 
 
-def _decode(request: Decode, files: tuple[int, ...], decoder: PyAVDecoder) -> Pictures:
-    """Decode into the shared memory that came with the request."""
-    if not files:
-        return _pictures(decoder.decode(request.clip))
-    # Unmapped when the last picture in it is gone.
-    decoder.allocate = partial(_within, mmap.mmap(files[0], 0))
+def _decode(request: Decode, files: tuple[int, ...], desk: _Desk) -> Pictures:
+    """Decode into the shared memory that the request names."""
+    if request.memory < 0:
+        return _pictures(desk.decoder.decode(request.clip))
+    if files:
+        desk.memory[request.memory] = mmap.mmap(files[0], 0)
+    desk.decoder.allocate = partial(_within, desk.memory[request.memory])
     try:
-        return _pictures(decoder.decode(request.clip))
+        return _pictures(desk.decoder.decode(request.clip))
     finally:
-        decoder.allocate = np.empty
+        desk.decoder.allocate = np.empty
 
 
 def _within(memory: mmap.mmap, shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -156,7 +167,7 @@ def _pictures(decoded) -> Pictures:
     return Pictures(decoded.rows, decoded.frames.pts_s, height, width, decoded.strip, decoded.decode_s)
 
 
-_HANDLERS: dict[type, Callable[[Any, tuple[int, ...], PyAVDecoder], Any]] = {
+_HANDLERS: dict[type, Callable[[Any, tuple[int, ...], _Desk], Any]] = {
     Check: _check,
     Inspect: _inspect,
     Cut: _cut,

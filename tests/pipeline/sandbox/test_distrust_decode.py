@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.audio import BIN_S
 from pipeline.decode.pyav import PyAVDecoder
-from pipeline.errors import DecoderCrashed, LimitExceeded
+from pipeline.errors import DecoderCrashed
 from pipeline.frames import Loudness, Strip
 from pipeline.limits import WorkerLimits
 from pipeline.media import LocalMedia
@@ -172,6 +172,6 @@ def test_pictures_that_do_not_fit_into_a_worker_are_a_typed_error(tmp_path):
         index = media.inspect().index
         (clip,) = media.clips(index, plan(index, index.display_order))
         decoder = SandboxedDecoder(sandbox)
-        with pytest.raises(LimitExceeded, match="memory"):
+        with pytest.raises(DecoderCrashed, match="memory"):
             decoder.decode(clip)
         decoder.close()
