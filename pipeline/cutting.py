@@ -1,6 +1,6 @@
 """Cuts planned Clips out of a file, in one pass over its packets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from uuid import uuid4
 
 import numpy as np
@@ -27,7 +27,7 @@ def cut(
     pixels: bool = True,
     glimpse: bool = False,
     size: tuple[int, int] | None = None,
-) -> Iterator[Clip]:
+) -> Generator[Clip]:
     """Read the planned packets of `video` in one pass and yield the Clips as they fill; holds one Clip at a time.
 
     With `pixels=False` nothing is wanted at full size: with `glimpse`, only the strip of thumbnails comes out.

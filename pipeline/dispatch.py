@@ -1,8 +1,9 @@
 """Feeds the Clips of a video to an engine: reads ahead on a thread, keeps several in flight, retries what failed."""
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ async def gather(
     return _join(outputs, missing)
 
 
-async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncGenerator[ClipOutput]:
+async def run_clips(engine: Engine, clips: Generator[Clip]) -> AsyncGenerator[ClipOutput]:
     """Outputs as they finish. Parts of one chain run one after the other, chains side by side."""
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[ClipOutput]] = set()
@@ -105,18 +106,21 @@ async def run_clips(engine: Engine, clips: Iterator[Clip]) -> AsyncGenerator[Cli
             previous = asyncio.create_task(after(previous if clip.part else None, clip))
             running.add(previous)
             while len(running) >= CLIPS_AHEAD:
-                finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished:
+                for task in (await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))[0]:
+                    running.discard(task)
                     yield task.result()
         while running:
-            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
+            for task in (await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))[0]:
+                running.discard(task)
                 yield task.result()
     finally:
         for task in running:
             task.cancel()
         # A thread finishes what it is in the middle of, but nobody waits for it and nothing more is started.
         await asyncio.gather(*running, return_exceptions=True)
+        # The reader cannot be closed while a thread is in it; then it is when it is collected.
+        with contextlib.suppress(ValueError):
+            clips.close()
 
 
 def _nothing(clip: Clip, reason: str) -> ClipOutput:

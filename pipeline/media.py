@@ -1,6 +1,6 @@
 """One video, and everything that reads its bytes; in this process here, in one that is locked in in `sandbox`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class Media(Protocol):
         """Read every packet once, and decode the first picture. Raises VideoError."""
         ...
 
-    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Iterator[Clip]:
+    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Generator[Clip]:
         """The planned Clips, as they fill; `how` is passed on to `cutting.cut`. Raises VideoError."""
         ...
 
@@ -69,7 +69,7 @@ class LocalMedia:
             _check(file.name, index, info, self.limits)
             return Inspected(index, info, missing_tail(file, index))
 
-    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Iterator[Clip]:
+    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Generator[Clip]:
         """See `Media.clips`."""
         return cutting.cut(self.video, index, plans, **how)
 

@@ -1,6 +1,6 @@
 """A video whose bytes are read by locked-in workers only: a fresh one for every reading."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from types import NoneType
 
@@ -56,7 +56,7 @@ class SandboxedMedia:
             finally:
                 worker.kill()
 
-    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Iterator[Clip]:
+    def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Generator[Clip]:
         """See `Media.clips`. Raises also DecodeTimeout and DecoderCrashed."""
         with open_file(self._video) as file:
             worker = self._sandbox.worker()
