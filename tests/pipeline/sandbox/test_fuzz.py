@@ -5,6 +5,7 @@ The normal run reads a sample. All of it, 64 offsets and 10,000 flips, takes min
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,9 +90,20 @@ def test_nothing_is_left_of_many_files(sandbox, tmp_path):
         files[-1].write_bytes(data)
     us = psutil.Process()
 
-    def state() -> tuple[int, int, int]:
-        children = [child for child in us.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-        return us.memory_info().rss, len(os.listdir("/proc/self/fd")), len(children)
+    def lives(child: psutil.Process) -> bool:
+        try:
+            return child.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def state(most: int | None = None) -> tuple[int, int, int]:
+        # A process that was killed takes a moment to end.
+        deadline = time.monotonic() + 10.0
+        while True:
+            count = sum(lives(child) for child in us.children(recursive=True))
+            if most is None or count <= most or time.monotonic() > deadline:
+                return us.memory_info().rss, len(os.listdir("/proc/self/fd")), count
+            time.sleep(0.1)
 
     def some(count: int) -> None:
         for number in range(count):
@@ -100,7 +112,7 @@ def test_nothing_is_left_of_many_files(sandbox, tmp_path):
     some(40)
     memory, open_files, processes = state()
     some(2000 if ALL else 160)
-    memory_after, open_files_after, processes_after = state()
+    memory_after, open_files_after, processes_after = state(processes)
     print(f"{memory >> 10} -> {memory_after >> 10} KiB, {open_files} -> {open_files_after} files")
     assert open_files_after == open_files
     assert processes_after <= processes
