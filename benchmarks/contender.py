@@ -124,8 +124,9 @@ def serve(make: Callable[[], Contender]) -> None:
             watch = Stopwatch()
             found = contender.run(path, **how)
             cost = watch.cost()
-        except Exception:  # noqa: BLE001 - a contender that fails on one video is a result, not the end of the run
-            answer({"failed": traceback.format_exc(limit=-3)})
+        except Exception as error:  # noqa: BLE001 - a contender that fails on one video is a result, not the end
+            traceback.print_exc()
+            answer({"failed": f"{type(error).__name__}: {error}".splitlines()[0]})
             continue
         if request["save"]:
             np.savez(request["save"], times_s=found.times_s, embeddings=found.embeddings)

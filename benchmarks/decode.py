@@ -59,12 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--contenders", nargs="+", default=(*READERS, "adapters"), choices=(*READERS, "adapters"))
     parser.add_argument("--out", type=Path, default=OUT, help=f"result file (default {OUT})")
     args = parser.parse_args(argv)
-    videos = corpus.QUICK if args.quick else corpus.VIDEOS
-    if args.videos:
-        known = {video.name: video for video in (*corpus.VIDEOS, *corpus.QUICK)}
-        if unknown := set(args.videos) - set(known):
-            parser.error(f"no such video: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-        videos = tuple(known[name] for name in args.videos)
+    videos = job.chosen(args, parser, corpus.VIDEOS, corpus.QUICK)
     result = measure(videos, args.contenders, 1 if args.quick else args.repeats)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -57,12 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ffmpeg-libraries", metavar="FOLDER", help="where torchcodec finds FFmpeg's shared libraries")
     parser.add_argument("--out", type=Path, default=OUT, help=f"result file (default {OUT})")
     args = parser.parse_args(argv)
-    videos = corpus.QUICK if args.quick else corpus.VIDEOS
-    if args.videos:
-        known = {video.name: video for video in (*corpus.VIDEOS, *corpus.QUICK)}
-        if unknown := set(args.videos) - set(known):
-            parser.error(f"no such video: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-        videos = tuple(known[name] for name in args.videos)
+    videos = corpus.chosen(args, parser, corpus.VIDEOS, corpus.QUICK)
     environments = {"torchcodec": {"LD_LIBRARY_PATH": args.ffmpeg_libraries}} if args.ffmpeg_libraries else {}
     result = measure(videos, args.contenders, 1 if args.quick else args.repeats, environments)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ index and sampled pictures, is measured by itself too (`sampling`).
 
 import argparse
 import json
-import platform
 import resource
 from collections.abc import Callable
 from importlib.metadata import version
@@ -21,6 +20,7 @@ import numpy as np
 import scenedetect
 
 from benchmarks.corpus.shots import HELD_OUT, TUNED, Item, Transition, build
+from benchmarks.machine import cpu_model
 from pipeline import shots
 from pipeline.cutting import cut
 from pipeline.decode.pyav import PyAVDecoder
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     record: dict = {
         "versions": {name: version(name) for name in ("av", "scenedetect", "opencv-python-headless", "numpy")},
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "tuned_on_seeds": TUNED,
         "seeds": {},
     }
@@ -216,13 +216,6 @@ def main(argv: list[str] | None = None) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=1) + "\n")
     return 0
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
 
 
 if __name__ == "__main__":

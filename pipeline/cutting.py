@@ -37,30 +37,7 @@ def cut(
     """
     if not plans:
         return
-    times_s = np.where(index.shown, index.times_s, np.nan)
-
     job = uuid4().hex
-
-    def clip(planned: ClipPlan, packets: list[bytes], codec: CodecParameters) -> Clip:
-        return Clip(
-            job=job,
-            chain=planned.chain,
-            part=planned.part,
-            last=planned.last,
-            codec=codec,
-            rows=tuple(planned.rows.tolist()),
-            packets=tuple(packets),
-            flush_at=tuple(np.flatnonzero(planned.flush).tolist()),
-            keyframes=tuple(np.flatnonzero(index.keyframe[planned.rows]).tolist()),
-            times_s=tuple(times_s[planned.rows].tolist()),
-            ranks=tuple(np.argsort(np.argsort(index.pts[planned.rows], kind="stable")).tolist()),
-            wanted=tuple(planned.wanted.tolist()) if pixels else (),
-            exact=pixels,
-            glimpse=glimpse,
-            glimpsed=tuple(planned.glimpsed.tolist()) if glimpse else (),
-            size=size,
-        )
-
     pending = iter(plans)
     current = next(pending)
     packets: list[bytes] = []
@@ -75,12 +52,45 @@ def cut(
                 codec = _parameters(packet.stream.codec_context, index)
             packets.append(bytes(packet))
             if len(packets) == len(current.rows):
-                yield clip(current, packets, codec)
+                yield clip_of(current, index, tuple(packets), codec, job=job, pixels=pixels, glimpse=glimpse, size=size)
                 following = next(pending, None)
                 if following is None:
                     return
                 current, packets = following, []
         raise CorruptVideo(f"{file.name}: it holds fewer packets than when it was indexed; did it change meanwhile?")
+
+
+def clip_of(
+    planned: ClipPlan,
+    index: PacketIndex,
+    packets: tuple[bytes, ...],
+    codec: CodecParameters,
+    *,
+    job: str,
+    pixels: bool,
+    glimpse: bool,
+    size: tuple[int, int] | None,
+) -> Clip:
+    """The Clip that a plan and its packets make; everything but those two comes from the index."""
+    rows = planned.rows
+    return Clip(
+        job=job,
+        chain=planned.chain,
+        part=planned.part,
+        last=planned.last,
+        codec=codec,
+        rows=tuple(rows.tolist()),
+        packets=packets,
+        flush_at=tuple(np.flatnonzero(planned.flush).tolist()),
+        keyframes=tuple(np.flatnonzero(index.keyframe[rows]).tolist()),
+        times_s=tuple(np.where(index.shown[rows], index.times_of(rows), np.nan).tolist()),
+        ranks=tuple(np.argsort(np.argsort(index.pts[rows], kind="stable")).tolist()),
+        wanted=tuple(planned.wanted.tolist()) if pixels else (),
+        exact=pixels,
+        glimpse=glimpse,
+        glimpsed=tuple(planned.glimpsed.tolist()) if glimpse else (),
+        size=size,
+    )
 
 
 def _packets_from(file: OpenFile, index: PacketIndex, first: int) -> Iterator[tuple[int, Packet]]:

@@ -83,8 +83,12 @@ class PacketIndex:
 
     @property
     def times_s(self) -> np.ndarray:
-        """float64 [P], seconds on the video's own time line."""
-        return (self.pts - self.origin) * float(self.time_base)
+        """float64 [P], seconds on the video's own time line. Made anew each time: for few rows, see `times_of`."""
+        return self.times_of(slice(None))
+
+    def times_of(self, rows: np.ndarray | slice) -> np.ndarray:
+        """float64, seconds on the video's own time line, of some rows."""
+        return (self.pts[rows] - self.origin) * float(self.time_base)
 
     @property
     def duration_s(self) -> float:
@@ -113,7 +117,6 @@ def read_index(video: Video, limits: InputLimits = INPUT_LIMITS) -> PacketIndex:
         prefix = length_prefix(codec, stream.codec_context.extradata)
         rows: list[tuple[int | None, int | None, int, int, bool, bool]] = []
         traits: list[Traits] = []
-        stream.codec_context.thread_count = 1
         first: VideoFrame | None = None
         total_bytes = 0
         for packet in pictures_of(container, stream):

@@ -50,7 +50,6 @@ def local_toolkit(
     if choice.decoder.others and sandbox.required:
         names = ", ".join(choice.decoder.others)
         raise IsolationUnavailable(f"{names} would decode in the server's own process; use --decoder pyav")
-    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, choice.decoder)
     notices = [Notice(code=notice.code, message=notice.message) for notice in loaded.notices]
     notices += [
         Notice(code="not_isolated", message=f"videos are read with less isolation than there should be: {why}")
@@ -59,6 +58,7 @@ def local_toolkit(
             *(f"{name} decodes in this process" for name in choice.decoder.others),
         )
     ]
+    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, choice.decoder)
     try:
         yield Toolkit(
             engine=engine,

@@ -4,6 +4,7 @@ Drawn from a seed and encoded once into `build/corpus/job`; several codecs, size
 because what sparse decoding saves depends on all three.
 """
 
+import argparse
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -75,6 +76,21 @@ QUICK: tuple[JobVideo, ...] = (
     JobVideo("quick-hevc-360p-gop30", 360, 30, 8, _hevc(30), seed=9),
 )
 WARM_UP = JobVideo("warm-up-360p", 360, 25, 6, _h264(50), seed=10)
+
+
+def chosen(
+    args: argparse.Namespace, parser: argparse.ArgumentParser, videos: Sequence[JobVideo], quick: Sequence[JobVideo]
+) -> tuple[JobVideo, ...]:
+    """The videos that a command line's `--videos` or `--quick` asks for; all of `videos` without either.
+
+    A name that is in neither `videos` nor `quick` ends the command with a message.
+    """
+    if not args.videos:
+        return tuple(quick if args.quick else videos)
+    known = {video.name: video for video in (*videos, *quick)}
+    if unknown := set(args.videos) - set(known):
+        parser.error(f"no such video: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return tuple(known[name] for name in args.videos)
 
 
 def written(videos: Sequence[JobVideo], folder: Path = FOLDER) -> list[Path]:

@@ -1,6 +1,7 @@
 """The keeper's side: starts workers, asks them, and ends those that do not answer as they should."""
 
 import contextlib
+import fcntl
 import mmap
 import os
 import signal
@@ -166,14 +167,31 @@ class Sandbox:
         self._zygote: subprocess.Popen | None = None
         self._control: socket.socket | None = None
         self._isolation: Isolation | None = None
+        self._awaited = False
+        """Whether the zygote has yet to say that it is ready."""
+        self._closed = False
 
     def start(self) -> None:
-        """Start the process that workers come from, if there is none; returns at once, and `worker` waits for it."""
+        """Start the process that workers come from, if there is none; returns at once, and `worker` waits for it.
+
+        Raises:
+            DecoderCrashed: it cannot be started, or the sandbox is closed.
+        """
         with self._lock:
+            if self._closed:
+                raise DecoderCrashed("the sandbox is closed")
             if self._zygote is not None and self._zygote.poll() is None:
                 return
             self._close()
-            ours, theirs = socket.socketpair()
+            try:
+                self._launch()
+            except OSError as error:
+                self._close()
+                raise DecoderCrashed(f"the process that workers come from cannot be started: {error}") from error
+
+    def _launch(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
             self._folder = tempfile.TemporaryDirectory(prefix="automations-")
             self._zygote = subprocess.Popen(
                 [*self._command, str(theirs.fileno()), str(self.limits.memory_bytes)],
@@ -184,9 +202,7 @@ class Sandbox:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            theirs.close()
-            self._control = ours
-            self._awaited = True
+        self._awaited = True
 
     def worker(self) -> Worker:
         """A fresh worker.
@@ -199,7 +215,8 @@ class Sandbox:
         ours, theirs = socket.socketpair()
         try:
             with self._lock, theirs:
-                assert self._control is not None
+                if self._control is None:
+                    raise wire.Broken("the sandbox is closed")
                 if self._awaited:
                     self._control.settimeout(_START_S)
                     if self._control.recv(len(READY)) != READY:
@@ -210,12 +227,10 @@ class Sandbox:
         except (OSError, wire.Broken) as error:
             ours.close()
             raise DecoderCrashed(f"a worker could not be started: {error}") from error
-        missing = worker.ready.missing
-        contained = not any("filter" in reason for reason in missing)
-        self._isolation = Isolation(contained, not any("network" in reason for reason in missing), missing)
-        if self.required and not contained:
+        self._isolation = held = worker.ready.isolation
+        if self.required and not held.syscalls:
             worker.kill()
-            raise IsolationUnavailable(f"videos cannot be read safely on this machine: {'; '.join(missing)}")
+            raise IsolationUnavailable(f"videos cannot be read safely on this machine: {'; '.join(held.missing)}")
         return worker
 
     def isolation(self) -> Isolation:
@@ -226,8 +241,9 @@ class Sandbox:
         return self._isolation
 
     def close(self) -> None:
-        """End everything."""
+        """End everything, for good."""
         with self._lock:
+            self._closed = True
             self._close()
 
     def __enter__(self) -> "Sandbox":
@@ -258,17 +274,11 @@ def shared_memory(size: int) -> tuple[int, mmap.mmap]:
     descriptor = os.memfd_create("pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, size)
-        _fcntl_seal(descriptor)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return descriptor, mmap.mmap(descriptor, size)
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def _fcntl_seal(descriptor: int) -> None:
-    import fcntl
-
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
 
 
 def _error(failure: wire.Failure) -> Exception:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.audio import BIN_S
 from pipeline.clips import Clip, CodecParameters
+from pipeline.cutting import clip_of
 from pipeline.decode.geometry import Geometry, sane_aspect
 from pipeline.frames import Strip
 from pipeline.limits import InputLimits
@@ -115,26 +116,11 @@ class ClipCheck:
     def __call__(self, clip: Clip, plan: ClipPlan) -> Clip:
         """`clip`, found to be what `plan` asks for. Raises wire.Broken."""
         ask, index = self._request, self._request.index
-        times_s = np.where(index.shown[plan.rows], index.times_s[plan.rows], np.nan)
-        planned = msgspec.structs.replace(
-            clip,
-            job=self._job,
-            chain=plan.chain,
-            part=plan.part,
-            last=plan.last,
-            rows=tuple(plan.rows.tolist()),
-            flush_at=tuple(np.flatnonzero(plan.flush).tolist()),
-            times_s=tuple(times_s.tolist()),
-            ranks=tuple(np.argsort(np.argsort(index.pts[plan.rows], kind="stable")).tolist()),
-            wanted=tuple(plan.wanted.tolist()) if ask.pixels else (),
-            exact=ask.pixels,
-            glimpse=ask.glimpse,
-            glimpsed=tuple(plan.glimpsed.tolist()) if ask.glimpse else (),
-            size=ask.size,
-        )
-        _require(len(clip.packets) == len(plan.rows) and clip.rows == planned.rows, "not the packets of the plan")
+        _require(clip.rows == tuple(plan.rows.tolist()), "not the packets of the plan")
+        _require(len(clip.packets) == len(plan.rows), "not as many packets as were planned")
         _require(self._is_codec(clip.codec, index), "the parameters of the codec make no sense")
-        return planned
+        how = {"pixels": ask.pixels, "glimpse": ask.glimpse, "size": ask.size}
+        return clip_of(plan, index, clip.packets, clip.codec, job=self._job, **how)
 
     def _is_codec(self, codec: CodecParameters, index: PacketIndex) -> bool:
         shape = index.geometry or Geometry(width=codec.width, height=codec.height)

@@ -106,11 +106,6 @@ class Isolation:
     missing: tuple[str, ...] = ()
     """What does not hold and why, one line each."""
 
-    @property
-    def contained(self) -> bool:
-        """Whether hostile bytes can reach neither files nor network."""
-        return self.syscalls
-
 
 def supported() -> bool:
     """Whether this kind of machine has a filter at all."""

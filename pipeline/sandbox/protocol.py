@@ -11,6 +11,7 @@ from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan
 from pipeline.record import Record
 from pipeline.report import Notice
+from pipeline.sandbox.isolation import Isolation
 
 
 class Check(Record, frozen=True, kw_only=True, tag="check"):
@@ -62,8 +63,7 @@ class Ready(Record, frozen=True, kw_only=True):
     """The first thing that a worker says, before it has read anything."""
 
     pid: int
-    missing: tuple[str, ...]
-    """Layers of isolation that do not hold, and why."""
+    isolation: Isolation
 
 
 class Heard(Record, frozen=True, kw_only=True):

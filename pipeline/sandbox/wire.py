@@ -71,7 +71,7 @@ def encode(value: Any) -> bytes:
             return item.numerator, item.denominator
         if isinstance(item, np.generic):
             return item.item()
-        raise NotImplementedError(f"{type(item)} does not travel")
+        raise TypeError(f"{type(item)} does not travel")
 
     head = msgspec.msgpack.encode(value, enc_hook=plain)
     parts = [_HEAD.pack(len(head)), head, bytes(_padded(len(head)) - len(head))]
@@ -120,7 +120,7 @@ def _typed(arrays: memoryview, kind: type, value: Any) -> Any:
             # Out of text, Fraction makes numbers of any length.
             raise ValueError("a fraction is made of two integers")
         return Fraction(numerator, denominator)
-    raise NotImplementedError(f"{kind} does not travel")
+    raise TypeError(f"{kind} does not travel")
 
 
 class Channel:

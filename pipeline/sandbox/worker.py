@@ -42,19 +42,21 @@ class _Desk:
     """Shared memory by its number."""
 
 
-def run(end: socket.socket, memory_bytes: int, missing: tuple[str, ...]) -> None:
+def run(end: socket.socket, memory_bytes: int, no_network: str | None) -> None:
     """Lock this process in and serve requests on `end`; returns when the keeper hangs up.
 
     Args:
         memory_bytes: see `isolation.limit_resources`.
-        missing: layers that are known not to hold.
+        no_network: why this process is in no empty network namespace; None where it is.
     """
     channel = wire.Channel(end)
     isolation.hide()
     isolation.limit_resources(memory_bytes)
-    refusal = isolation.forbid_calls()
-    missing = (*missing, *([refusal] if refusal else []))
-    channel.send(wire.DONE, wire.encode(Ready(pid=os.getpid(), missing=missing)))
+    no_filter = isolation.forbid_calls()
+    held = isolation.Isolation(
+        syscalls=no_filter is None, network=no_network is None, missing=tuple(filter(None, (no_filter, no_network)))
+    )
+    channel.send(wire.DONE, wire.encode(Ready(pid=os.getpid(), isolation=held)))
     desk = _Desk()
     while True:
         try:

@@ -23,20 +23,23 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries dead workers; their sockets tell their keepers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the keeper, which then hangs up
     worker.rehearse()
-    refusal = isolation.leave_network()
-    missing = (refusal,) if refusal else ()
+    no_network = isolation.leave_network()
     control.sendall(READY)
     while True:
         message, files, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
             return
-        if os.fork() == 0:
+        try:
+            is_worker = os.fork() == 0
+        except OSError:
+            is_worker = False  # its keeper sees it hang up; the others' workers go on
+        if is_worker:
             isolation.die_with_parent()
             control.close()
             os.setsid()
             os.dup2(1, 2)  # to nowhere: what a worker that was taken over writes is not for the keeper's log
             with socket.socket(fileno=files[0]) as end:
-                worker.run(end, memory_bytes, missing)
+                worker.run(end, memory_bytes, no_network)
             os._exit(0)
         for file in files:
             os.close(file)

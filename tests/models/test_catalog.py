@@ -147,7 +147,6 @@ def test_a_download_that_breaks_off_is_a_plain_error(monkeypatch: pytest.MonkeyP
         load("RN50/yfcc15m", "cpu", "float32")
 
 
-@pytest.mark.skipif(not (BUNDLED / "open_clip_config.json").exists(), reason="the bundled model is not built yet")
 def test_auto_without_network_is_the_bundled_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from huggingface_hub import constants
 

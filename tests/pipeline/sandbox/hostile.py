@@ -10,6 +10,7 @@ from typing import cast
 from pipeline.limits import WorkerLimits
 from pipeline.sandbox import wire
 from pipeline.sandbox.client import Sandbox, Worker
+from pipeline.sandbox.isolation import Isolation
 from pipeline.sandbox.protocol import Ready
 
 Answer = Callable[[socket.socket], None]
@@ -35,7 +36,7 @@ def worker(answer: Answer) -> Iterator[Worker]:
     def run() -> None:
         with theirs, suppress(wire.Broken, OSError):
             channel = wire.Channel(theirs)
-            channel.send(wire.DONE, wire.encode(Ready(pid=victim, missing=())))
+            channel.send(wire.DONE, wire.encode(Ready(pid=victim, isolation=Isolation(syscalls=True, network=True))))
             while True:
                 _, _, files = channel.receive(20.0)
                 for file in files:
