@@ -37,20 +37,28 @@ _KINDS = {
 """The kinds of scene and how often each is drawn."""
 
 
-def sample_scene(rng: np.random.Generator, *, pairs: Sequence[Pair] = SEEN_PAIRS, kind: str | None = None) -> Scene:
+def sample_scene(
+    rng: np.random.Generator, *, pairs: Sequence[Pair] = SEEN_PAIRS, kind: str | None = None, on_texture: float = 0.0
+) -> Scene:
     """Draw a random scene whose objects all belong to `pairs`.
 
-    `kind` is one of "one" (a single object), "copies" (2-9 alike), "mixed" (2-6 any), "texture", "text", "gradient",
-    "blank", "static", "distractor"; None draws one at its training frequency. Raises ValueError on an unknown kind.
+    `on_texture` is the share of the scenes with objects that get a texture behind them, over and above the few that
+    have one anyway. `kind` is one of "one" (a single object), "copies" (2-9 alike), "mixed" (2-6 any), "texture",
+    "text", "gradient", "blank", "static", "distractor"; None draws one at its usual frequency.
+
+    Raises:
+        ValueError: `kind` is none of them.
     """
     if kind is None:
         kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
     if kind not in _KINDS:
         raise ValueError(f"unknown {kind = }, one of {tuple(_KINDS)}")
-    background = _background_for(kind, rng)
+    with_objects = kind in ("one", "copies", "mixed")
+    busy = with_objects and on_texture > 0.0 and rng.random() < on_texture
+    background = _textured(rng) if busy else _background_for(kind, rng)
     objects: tuple[Object, ...] = ()
     text = None
-    if kind in ("one", "copies", "mixed"):
+    if with_objects:
         objects = _objects(kind, rng, pairs, background)
         if rng.random() < 0.06:
             text = _text(rng, background, subtitle=True)

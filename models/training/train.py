@@ -38,7 +38,7 @@ class TrainingConfig:
     """Everything that decides what comes out of a training."""
 
     seed: int = 0
-    steps: int = 8000
+    steps: int = 12000
     shards: int = 2
     """Processes that learn side by side, one core each; their gradients are averaged after every step."""
     images: int = 32
@@ -154,19 +154,17 @@ def train(
     *,
     minutes: float = math.inf,
     on_step: Callable[[Progress], None] | None = None,
-    start_from: Path | None = None,
 ) -> Trained:
-    """Train a model; `directory` gets the vocabulary and the raw weights.
+    """Train a model from scratch; `directory` gets the vocabulary and the raw weights.
 
-    It starts from scratch, or from the raw weights in `start_from`, the `CHECKPOINT` of an earlier training.
     The same config gives the same weights, unless `minutes` runs short: then the schedule is hurried to its end.
     With more than one shard, the shards are processes and `on_step` must be picklable.
     """
     prepare_tokenizer(directory)
     if config.shards == 1:
-        return _train_shard(0, config, directory, minutes, on_step, start_from)
+        return _train_shard(0, config, directory, minutes, on_step)
     with tempfile.TemporaryDirectory() as meeting_place:
-        args = (config, directory, minutes, on_step, start_from, f"file://{meeting_place}/store")
+        args = (config, directory, minutes, on_step, f"file://{meeting_place}/store")
         torch.multiprocessing.spawn(_shard_process, args, nprocs=config.shards)
     model = build_model(config, load_tokenizer(directory).vocab_size)
     saved = torch.load(directory / CHECKPOINT)
@@ -180,7 +178,6 @@ def _shard_process(
     directory: Path,
     minutes: float,
     on_step: Callable[[Progress], None] | None,
-    start_from: Path | None,
     store: str,
 ) -> None:
     # One thread a process: threads that share one step wait for each other at every layer, which on a busy
@@ -188,7 +185,7 @@ def _shard_process(
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=config.shards)
     try:
-        _train_shard(rank, config, directory, minutes, on_step, start_from)
+        _train_shard(rank, config, directory, minutes, on_step)
     finally:
         distributed.destroy_process_group()
 
@@ -199,12 +196,9 @@ def _train_shard(
     directory: Path,
     minutes: float,
     on_step: Callable[[Progress], None] | None,
-    start_from: Path | None,
 ) -> Trained:
     tokenizer = load_tokenizer(directory)
     model = build_model(config, tokenizer.vocab_size).to(memory_format=torch.channels_last).train()
-    if start_from is not None:
-        model.load_state_dict(torch.load(start_from)["weights"])
     questions = PlainQuestions(config.embed_dim)
     parameters = [*model.parameters(), *questions.parameters()]
     decayed = [p for p in parameters if p.ndim >= 2]
