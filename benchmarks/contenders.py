@@ -154,15 +154,12 @@ class OursEmbed(_Ours):
     async def _embed(self, path: Path) -> Answer:
         from pipeline.dispatch import gather
         from pipeline.media import LocalMedia
-        from pipeline.packets import read_index
         from pipeline.plans import plan
-        from pipeline.probe import probe
         from pipeline.sampling import choose
         from pipeline.spec import Sampling
         from pipeline.toolkit import EMBEDDING
 
-        index = read_index(path)
-        probe(path, index)
+        index = LocalMedia(path).inspect().index
         plans = plan(index, choose(index, Sampling(fps=FRAMES_PER_S)))
         found = await gather(LocalMedia(path), index, plans, self._engine)
         parts = {

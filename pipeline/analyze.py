@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import curves, segments, signals, tags, vocabulary
 from pipeline.container import Video
 from pipeline.decode import fallback
-from pipeline.errors import CorruptVideo
+from pipeline.errors import CorruptVideo, Truncated
 from pipeline.frames import Samples
 from pipeline.media import Media
 from pipeline.packets import PacketIndex
@@ -140,7 +140,9 @@ def _open(media: Media, spec: AnalysisSpec) -> _Opened:
 def _require_enough(opened: _Opened, seen: Scan) -> None:
     lost = len(seen.missing) / len(opened.wanted)
     if len(seen.pts_s) == 0 or lost > MAX_LOST_SHARE:
-        raise CorruptVideo(
+        # Of a file that was cut off, what is there may end in the middle of everything.
+        refusal = CorruptVideo if opened.cut_off is None else Truncated
+        raise refusal(
             f"{opened.info.path}: {len(seen.missing)} of {len(opened.wanted)} wanted frames cannot be decoded; "
             f"too little is left for a report that would not mislead"
         )

@@ -11,8 +11,9 @@ import numpy as np
 from av.error import FFmpegError
 
 from pipeline.container import Video, open_video
-from pipeline.errors import VideoError
+from pipeline.errors import Encrypted, VideoError
 from pipeline.frames import Loudness
+from pipeline.limits import INPUT_LIMITS, InputLimits
 from pipeline.report import Notice
 
 RATE_HZ = 16_000
@@ -34,7 +35,9 @@ _GIVE_UP_AFTER = 50
 """Broken packets in a row after which the rest of a track is not worth trying."""
 
 
-def measure(video: Video, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
+def measure(
+    video: Video, *, start_s: float, duration_s: float, limits: InputLimits = INPUT_LIMITS
+) -> tuple[Loudness | None, Notice | None]:
     """Measure the first audio track of a file.
 
     Args:
@@ -48,7 +51,7 @@ def measure(video: Video, *, start_s: float, duration_s: float) -> tuple[Loudnes
     meter = _Meter(max(1, math.ceil(duration_s / BIN_S)))
     broken, stopped = 0, ""
     try:
-        with open_video(video) as (container, _):
+        with open_video(video, limits) as (container, _):
             if not container.streams.audio:
                 return None, None
             stream = container.streams.audio[0]
@@ -76,10 +79,14 @@ def measure(video: Video, *, start_s: float, duration_s: float) -> tuple[Loudnes
 
 
 def _decoded(container, stream) -> Iterator[tuple[np.ndarray | None, float | None]]:
-    """Mono float32 [S] at `RATE_HZ` with the time of its first sample in seconds; None for a broken packet."""
+    """Mono float32 [S] at `RATE_HZ` with the time of its first sample in seconds; None for a broken packet. Raises
+    Encrypted."""
     resampler: av.AudioResampler | None = None
     shape = None
     for packet in container.demux(stream):
+        if packet.has_sidedata("encryption_info"):
+            # The decoder would take the cipher for sound.
+            raise Encrypted("it is encrypted")
         try:
             frames = packet.decode()
         except FFmpegError:

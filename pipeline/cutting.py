@@ -6,12 +6,11 @@ from uuid import uuid4
 import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 
-from pipeline.clips import Clip, CodecParameters
+from pipeline.clips import Clip
 from pipeline.container import OpenFile, Video, open_file, open_video
-from pipeline.decode.geometry import Geometry
 from pipeline.errors import CorruptVideo
+from pipeline.limits import INPUT_LIMITS, InputLimits
 from pipeline.packets import PacketIndex, pictures_of
 from pipeline.plans import ClipPlan
 
@@ -20,39 +19,43 @@ _WORTH_A_JUMP = 500
 
 
 def cut(
-    video: Video,
-    index: PacketIndex,
-    plans: Sequence[ClipPlan],
-    *,
-    pixels: bool = True,
-    glimpse: bool = False,
-    size: tuple[int, int] | None = None,
+    video: Video, index: PacketIndex, plans: Sequence[ClipPlan], limits: InputLimits = INPUT_LIMITS, **how
 ) -> Generator[Clip]:
     """Read the planned packets of `video` in one pass and yield the Clips as they fill; holds one Clip at a time.
 
-    With `pixels=False` nothing is wanted at full size: with `glimpse`, only the strip of thumbnails comes out.
+    Args:
+        how: what is wanted of the Clips, see `clip_of`.
 
     Raises:
         VideoError: as `open_video`.
     """
+    job = uuid4().hex
+    for planned, packets in zip(plans, read(video, index, plans, limits), strict=True):
+        yield clip_of(planned, index, packets, job=job, **how)
+
+
+def read(
+    video: Video, index: PacketIndex, plans: Sequence[ClipPlan], limits: InputLimits = INPUT_LIMITS
+) -> Generator[tuple[bytes, ...]]:
+    """The packets of each plan, in one pass over `video`.
+
+    Raises:
+        VideoError: as `open_video`; CorruptVideo where it is not the file that was indexed.
+    """
     if not plans:
         return
-    job = uuid4().hex
     pending = iter(plans)
     current = next(pending)
     packets: list[bytes] = []
-    codec: CodecParameters | None = None
     with open_file(video) as file:
-        for row, packet in _packets_from(file, index, int(current.rows[0])):
+        for row, packet in _packets_from(file, index, int(current.rows[0]), limits):
             if row != current.rows[len(packets)]:
                 continue
             if packet.size != index.size[row]:
                 raise CorruptVideo(f"{file.name}: it is not the file that was indexed; did it change meanwhile?")
-            if codec is None:
-                codec = _parameters(packet.stream.codec_context, index)
             packets.append(bytes(packet))
             if len(packets) == len(current.rows):
-                yield clip_of(current, index, tuple(packets), codec, job=job, pixels=pixels, glimpse=glimpse, size=size)
+                yield tuple(packets)
                 following = next(pending, None)
                 if following is None:
                     return
@@ -64,21 +67,27 @@ def clip_of(
     planned: ClipPlan,
     index: PacketIndex,
     packets: tuple[bytes, ...],
-    codec: CodecParameters,
     *,
     job: str,
-    pixels: bool,
-    glimpse: bool,
-    size: tuple[int, int] | None,
+    pixels: bool = True,
+    glimpse: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Clip:
-    """The Clip that a plan and its packets make; everything but those two comes from the index."""
+    """The Clip that a plan and its packets make; everything else comes from the index.
+
+    Args:
+        job: a name that no other request has.
+        pixels: whether pictures are wanted at full size, or at `size`.
+        glimpse: whether a strip of thumbnails is; with `pixels=False` that is all.
+        size: see `Clip.size`.
+    """
     rows = planned.rows
     return Clip(
         job=job,
         chain=planned.chain,
         part=planned.part,
         last=planned.last,
-        codec=codec,
+        codec=index.codec,
         rows=tuple(rows.tolist()),
         packets=packets,
         flush_at=tuple(np.flatnonzero(planned.flush).tolist()),
@@ -93,10 +102,10 @@ def clip_of(
     )
 
 
-def _packets_from(file: OpenFile, index: PacketIndex, first: int) -> Iterator[tuple[int, Packet]]:
+def _packets_from(file: OpenFile, index: PacketIndex, first: int, limits: InputLimits) -> Iterator[tuple[int, Packet]]:
     """Packets with their rows, from at most row `first` on; jumps there where the container can."""
     row = 0
-    with open_video(file) as (container, stream):
+    with open_video(file, limits) as (container, stream):
         packets = pictures_of(container, stream)
         if first > _WORTH_A_JUMP:
             try:
@@ -114,7 +123,7 @@ def _packets_from(file: OpenFile, index: PacketIndex, first: int) -> Iterator[tu
             yield from enumerate(packets, row)
             return
     # The container cannot find its way, or shows other times after a jump: read it from the start instead.
-    with open_video(file) as (container, stream):
+    with open_video(file, limits) as (container, stream):
         yield from enumerate(pictures_of(container, stream))
 
 
@@ -124,24 +133,3 @@ def _row_of(packet: Packet, index: PacketIndex) -> int:
         return -1
     rows = np.flatnonzero((index.pts == packet.pts) & (index.size == packet.size))
     return int(rows[0]) if len(rows) == 1 else -1
-
-
-def _parameters(context: VideoCodecContext, index: PacketIndex) -> CodecParameters:
-    return CodecParameters(
-        name=context.codec.canonical_name,
-        extradata=context.extradata,
-        tag=context.codec_tag,
-        width=context.width,
-        height=context.height,
-        reorder_depth=context.reorder_depth,
-        bits_per_coded_sample=context.bits_per_coded_sample,
-        color_range=int(context.color_range),
-        color_primaries=int(context.color_primaries),
-        color_trc=int(context.color_trc),
-        colorspace=int(context.colorspace),
-        pixel_format=context.pix_fmt,
-        # AV_FIELD_PROGRESSIVE is 1, unknown 0.
-        interlaced=context.field_order > 1,
-        geometry=index.geometry or Geometry(width=context.width, height=context.height),
-        peak_nits=index.peak_nits,
-    )

@@ -17,10 +17,10 @@ class InputNotFound(VideoError):
     code = "not_found"
 
 
-class NotAVideo(VideoError):
+class UnsupportedContainer(VideoError):
     """The bytes are no container that we read (text, an archive, an empty file, ...)."""
 
-    code = "not_a_video"
+    code = "unsupported_container"
 
 
 class NoVideoStream(VideoError):
@@ -42,8 +42,20 @@ class DecoderStateLost(VideoError):
     retryable = True
 
 
+class Encrypted(VideoError):
+    """The pictures are encrypted (Common Encryption, DRM, a scrambled broadcast), and this server holds no keys."""
+
+    code = "encrypted"
+
+
+class Truncated(VideoError):
+    """The file ends before what is needed to read anything of it: an upload, copy or recording that was cut off."""
+
+    code = "truncated"
+
+
 class CorruptVideo(VideoError):
-    """So little could be decoded that a report would mislead."""
+    """A container that is read here, so damaged that a report would mislead, or that none can be made."""
 
     code = "corrupt"
 
@@ -72,6 +84,12 @@ class IsolationUnavailable(VideoError):
     """This machine cannot contain the processes that read videos, and was told not to do without."""
 
     code = "isolation_unavailable"
+
+
+class InvalidSettings(VideoError):
+    """A setting of the server is unknown or has a value that it cannot have; the message says where it comes from."""
+
+    code = "invalid_settings"
 
 
 class InvalidSpec(VideoError):

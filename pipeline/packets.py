@@ -1,8 +1,9 @@
 """The packet index: what a video is made of, read by decoding its first picture only (about 1 % of the decode cost)."""
 
 import contextlib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -14,15 +15,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.bitstream import Traits, classifier, length_prefix
-from pipeline.container import STILL_CODECS, Video, open_file, open_video
+from pipeline.clips import CodecParameters
+from pipeline.container import STILL_CODECS, OpenFile, Video, open_file, open_video, too_large
 from pipeline.decode.color import refuse_unknown_matrix
-from pipeline.decode.geometry import Geometry, orientation_of, sane_aspect
-from pipeline.decode.tonemap import USUAL_PEAK_NITS, mastering_peak_nits
-from pipeline.errors import CorruptVideo, LimitExceeded, NoVideoStream, UnsupportedCodec
+from pipeline.errors import CorruptVideo, Encrypted, LimitExceeded, NoVideoStream, UnsupportedCodec
 from pipeline.limits import INPUT_LIMITS, InputLimits
-
-#: Packets in which a first picture is looked for before the file is given up.
-FIRST_PICTURE_PACKETS = 600
+from pipeline.opening import FirstPicture, parameters_of
 
 #: Codecs that have their palette in their own data. Others get it beside their packets, where a Clip has no place.
 _PALETTE_INSIDE = frozenset({"msrle", "png"})
@@ -32,6 +30,9 @@ MAX_SPAN_S = 7 * 86_400
 
 #: Time stamps beyond this leave no room for arithmetic in 64 bits.
 _MAX_STAMP = 1 << 61
+
+#: Pictures that H.264 and HEVC may hold back for reordering at most.
+_MAX_REORDER_DEPTH = 16
 
 #: An MPEG-4 packet up to this size holds no picture of its own (FFmpeg's MAX_NVOP_SIZE).
 _EMPTY_VOP_BYTES = 19
@@ -62,10 +63,7 @@ class PacketIndex:
     """pts of the first shown frame: zero of the video's own time line."""
     end: int
     """pts at which the last shown frame ends."""
-    geometry: Geometry | None = None
-    """The shape of the first picture that can be decoded; None where none can."""
-    peak_nits: float = USUAL_PEAK_NITS
-    """Light of the brightest colour that the source was graded with, cd/m2; matters for HDR10."""
+    codec: CodecParameters
 
     def __post_init__(self) -> None:
         lengths = {len(a) for a in (self.pts, self.size, self.keyframe, self.entry, self.disposable, self.shown)}
@@ -103,50 +101,61 @@ class PacketIndex:
 
 
 def read_index(video: Video, limits: InputLimits = INPUT_LIMITS) -> PacketIndex:
-    """Read every packet of the main video stream of `video`, decoding the first picture, which alone carries rotation.
-    Memory: about 30 bytes a packet when done, some 400 while reading.
+    """`read_packets` of a file that is not open yet."""
+    with open_file(video) as file, open_video(file, limits) as (container, stream):
+        return read_packets(file, container, stream, limits)[0]
+
+
+def read_packets(
+    file: OpenFile, container: InputContainer, stream: VideoStream, limits: InputLimits
+) -> tuple[PacketIndex, VideoFrame]:
+    """Read every packet of a freshly opened video's main stream, decoding the first picture, which alone carries
+    rotation; returns that too. Memory: about 30 bytes a packet when done, some 400 while reading.
 
     Raises:
-        VideoError: as `open_video`; CorruptVideo where the stream holds no picture; NoVideoStream where it holds one
-            in a codec of stills; UnsupportedCodec where its colours are kept in a way that is not read here;
-            LimitExceeded for more pictures, or larger ones, than `limits` allow.
+        CorruptVideo: the stream holds no picture, or none that can be decoded.
+        NoVideoStream: it holds one, in a codec of stills.
+        UnsupportedCodec: its colours are kept in a way that is not read here.
+        Encrypted: its pictures are.
+        LimitExceeded: more pictures, or larger ones, than `limits` allow.
     """
-    with open_file(video) as file, open_video(file, limits) as (container, stream):
-        codec = stream.codec_context.codec.canonical_name
-        traits_of = classifier(codec)
-        prefix = length_prefix(codec, stream.codec_context.extradata)
-        rows: list[tuple[int | None, int | None, int, int, bool, bool]] = []
-        traits: list[Traits] = []
-        first: VideoFrame | None = None
-        total_bytes = 0
-        for packet in pictures_of(container, stream):
-            if first is None and len(rows) < FIRST_PICTURE_PACKETS:
-                first = _picture(packet, stream)
-            if len(rows) == limits.max_packets:
-                raise LimitExceeded(f"{file.name}: more than {limits.max_packets} pictures; so many are not read")
-            if codec not in _PALETTE_INSIDE and packet.has_sidedata("palette"):
-                raise UnsupportedCodec(f"{file.name}: {codec} with a palette that the container keeps apart")
-            total_bytes += packet.size
-            if total_bytes > limits.max_reread * file.size_bytes:
-                raise LimitExceeded(f"{file.name}: its pictures are read more than {limits.max_reread:g} times over")
-            rows.append(_row(packet))
-            traits.append(traits_of(memoryview(packet), prefix, packet.is_keyframe))
-        if not rows:
-            raise CorruptVideo(f"{file.name}: the video stream holds no pictures; the file is cut off after its header")
-        if len(rows) == 1 and (codec in STILL_CODECS or stream.disposition & Disposition.still_image):
-            raise NoVideoStream(f"{file.name}: a still picture ({codec}), not a video")
-        index = _assemble(stream, rows, traits)
-        if first is None:
-            # A short video may come out at its end only.
-            first = _picture(None, stream)
-        if first is None:
-            return index
-        refuse_unknown_matrix(first)
-        geometry = _geometry(stream, first)
-        area = geometry.shown_size[0] * geometry.shown_size[1]
-        if area > limits.max_pixels:
-            raise LimitExceeded(f"{file.name}: pictures of {area} pixels; at most {limits.max_pixels} are read")
-        return replace(index, geometry=geometry, peak_nits=mastering_peak_nits(first))
+    codec = stream.codec_context.codec.canonical_name
+    traits_of = classifier(codec)
+    prefix = length_prefix(codec, stream.codec_context.extradata)
+    rows: list[tuple[int | None, int | None, int, int, bool, bool]] = []
+    traits: list[Traits] = []
+    opening = FirstPicture(stream.codec_context)
+    total_bytes = 0
+    for packet in pictures_of(container, stream):
+        opening.feed(packet)
+        if len(rows) == limits.max_packets:
+            raise LimitExceeded(
+                f"{file.name}: more than {limits.max_packets} pictures; so many are not read (max_packets)"
+            )
+        if packet.has_sidedata("encryption_info"):
+            # Of tracks that do not say so in their header: the decoder would take the cipher for a picture.
+            raise Encrypted(f"{file.name}: its pictures are encrypted; decrypt it first, no keys are kept here")
+        if codec not in _PALETTE_INSIDE and packet.has_sidedata("palette"):
+            raise UnsupportedCodec(f"{file.name}: {codec} with a palette that the container keeps apart")
+        total_bytes += packet.size
+        if total_bytes > limits.max_reread * file.size_bytes:
+            over = f"its pictures are read more than {limits.max_reread:g} times over (max_reread)"
+            raise LimitExceeded(f"{file.name}: {over}")
+        rows.append(_row(packet))
+        traits.append(traits_of(memoryview(packet), prefix, packet.is_keyframe))
+    if not rows:
+        raise CorruptVideo(f"{file.name}: the video stream holds no pictures")
+    if len(rows) == 1 and (codec in STILL_CODECS or stream.disposition & Disposition.still_image):
+        raise NoVideoStream(f"{file.name}: a still picture ({codec}), not a video")
+    first = opening.picture()
+    if first is None:
+        raise CorruptVideo(f"{file.name}: none of the first pictures can be decoded")
+    refuse_unknown_matrix(first)
+    index = _assemble(file.name, stream, rows, traits, first)
+    area = math.prod(index.codec.geometry.shown_size)
+    if area > limits.max_pixels:
+        raise LimitExceeded(f"{file.name}: {too_large(area, limits)}")
+    return index, first
 
 
 def pictures_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
@@ -158,38 +167,17 @@ def pictures_of(container: InputContainer, stream: VideoStream) -> Iterator[Pack
                 yield packet
 
 
-def _picture(packet: Packet | None, stream: VideoStream) -> VideoFrame | None:
-    """The first picture that comes out of the container's own decoder with this packet, or with the end (None); a
-    damaged one gives none."""
-    try:
-        return next(iter(stream.codec_context.decode(packet)), None)
-    except FFmpegError:
-        return None
-
-
-def _geometry(stream: VideoStream, first: VideoFrame) -> Geometry:
-    aspect = stream.sample_aspect_ratio or Fraction(1)
-    rotation_deg, mirrored = orientation_of(first)
-    return Geometry(
-        width=first.width,
-        height=first.height,
-        pixel_aspect=sane_aspect(aspect.numerator, aspect.denominator),
-        rotation_deg=rotation_deg,
-        mirrored=mirrored,
-    )
-
-
 def _row(packet: Packet) -> tuple[int | None, int | None, int, int, bool, bool]:
     return packet.pts, packet.dts, packet.duration or 0, packet.size, packet.is_keyframe, packet.is_discard
 
 
-def _assemble(stream: VideoStream, rows: list, traits: list[Traits]) -> PacketIndex:
+def _assemble(name: str, stream: VideoStream, rows: list, traits: list[Traits], first: VideoFrame) -> PacketIndex:
     pts_list, dts_list, durations, sizes, keyframes, discards = zip(*rows, strict=True)
     time_base = Fraction(stream.time_base or Fraction(1, 1000))
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    pts = _presentation_times(pts_list, dts_list, max(1, round(1 / rate / time_base)))
+    pts = _presentation_times(name, pts_list, dts_list, max(1, round(1 / rate / time_base)))
     if (int(pts.max()) - int(pts.min())) * time_base > MAX_SPAN_S:
-        raise CorruptVideo(f"its time stamps span more than {MAX_SPAN_S // 86_400} days: they are damaged")
+        raise CorruptVideo(f"{name}: its time stamps span more than {MAX_SPAN_S // 86_400} days: they are damaged")
     entry = np.array([t.entry for t in traits])
     keyframe = np.array(keyframes, bool)
     if not entry.any():
@@ -198,12 +186,14 @@ def _assemble(stream: VideoStream, rows: list, traits: list[Traits]) -> PacketIn
     entry[: int(np.argmax(entry))] = False
     top_layer = max(t.layer for t in traits)
     packed = np.array([t.packed for t in traits])
+    # Without time stamps nothing tells it: as much as any codec allows then.
+    depth = _MAX_REORDER_DEPTH if None in pts_list else _reorder_depth(pts)
     pts = _unpacked_times(pts, packed, np.array(sizes))
     disposable = np.array([t.disposable and t.layer == top_layer for t in traits]) & ~packed.any()
     shown = ~np.array([t.hidden or discard for t, discard in zip(traits, discards, strict=True)])
     shown &= ~_unreachable(pts, entry, np.array([t.skipped_at_start for t in traits]))
     if not shown.any():
-        raise CorruptVideo("the video stream shows no picture")
+        raise CorruptVideo(f"{name}: the video stream shows no picture")
     return PacketIndex(
         pts=pts,
         size=np.array(sizes, np.int32),
@@ -215,20 +205,28 @@ def _assemble(stream: VideoStream, rows: list, traits: list[Traits]) -> PacketIn
         time_base=time_base,
         origin=int(pts[shown].min()),
         end=_end(pts, np.array(durations, np.int64), shown),
+        codec=parameters_of(stream, first, depth),
     )
 
 
-def _presentation_times(pts: tuple, dts: tuple, frame: int) -> np.ndarray:
+def _presentation_times(name: str, pts: tuple, dts: tuple, frame: int) -> np.ndarray:
     """int64 [P]. Where the container gives no pts, dts stands in; where it gives neither, the order and the rate."""
     times = np.empty(len(pts), np.int64)
     following = 0
     for row, (shown_at, decoded_at) in enumerate(zip(pts, dts, strict=True)):
         value = shown_at if shown_at is not None else decoded_at if decoded_at is not None else following
         if abs(value) >= _MAX_STAMP:
-            raise CorruptVideo(f"packet {row} has a damaged time stamp")
+            raise CorruptVideo(f"{name}: packet {row} has a damaged time stamp")
         times[row] = value
         following = value + frame
     return times
+
+
+def _reorder_depth(pts: np.ndarray) -> int:
+    """The most packets that come before one whose picture is shown before theirs. For the packet where it is reached,
+    it is how far the packet lies behind its place in display order: nothing that follows is shown before it."""
+    places = np.argsort(np.argsort(pts, kind="stable"), kind="stable")
+    return min(int((np.arange(len(pts)) - places).max()), _MAX_REORDER_DEPTH)
 
 
 def _unpacked_times(pts: np.ndarray, packed: np.ndarray, size: np.ndarray) -> np.ndarray:

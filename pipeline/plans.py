@@ -65,9 +65,7 @@ def _spans(index: PacketIndex, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def wanted_at_once(index: PacketIndex) -> int:
     """How many wanted frames one Clip may hold."""
-    if index.geometry is None:
-        return MAX_WANTED
-    width, height = index.geometry.shown_size
+    width, height = index.codec.geometry.shown_size
     return max(1, min(MAX_WANTED, MAX_RGB_BYTES // max(1, 3 * width * height)))
 
 

@@ -7,16 +7,12 @@ from typing import Literal
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from pipeline.container import Video, open_file, open_video
-from pipeline.decode.geometry import Geometry
-from pipeline.errors import CorruptVideo
-from pipeline.limits import INPUT_LIMITS, InputLimits
-from pipeline.packets import FIRST_PICTURE_PACKETS, PacketIndex
+from pipeline.container import OpenFile
+from pipeline.packets import PacketIndex
 from pipeline.report import AudioInfo, LostRange, VideoInfo
 
 #: Frame distances that differ by more than this share of their median make a rate variable. Containers with a coarse
@@ -28,63 +24,54 @@ _HDR: dict[int, Literal["hdr10", "hlg"]] = {int(ColorTrc.SMPTE2084): "hdr10", in
 _RANGES: dict[int, str] = {int(ColorRange.MPEG): "limited", int(ColorRange.JPEG): "full"}
 
 
-def probe(video: Video, index: PacketIndex, limits: InputLimits = INPUT_LIMITS) -> VideoInfo:
-    """Describe `video`; decodes its first picture, which alone carries some colour tags.
-
-    Raises:
-        VideoError: as `open_video`; CorruptVideo where no picture can be decoded.
-    """
-    with open_file(video) as file, open_video(file, limits) as (container, stream):
-        first = _first_picture(stream, container, file.name)
-        context = stream.codec_context
-        geometry = index.geometry or Geometry(width=first.width, height=first.height)
-        width, height = geometry.shown_size
-        times_s = index.times_s[index.display_order]
-        duration_s = index.duration_s
-        return VideoInfo(
-            path=file.name,
-            size_bytes=file.size_bytes,
-            container=container.format.name,
-            codec=context.codec.canonical_name,
-            profile=context.profile,
-            pixel_format=first.format.name,
-            bit_depth=max((c.bits for c in first.format.components), default=None),
-            duration_s=duration_s,
-            start_s=float(index.origin * index.time_base),
-            width=width,
-            height=height,
-            coded_width=geometry.width,
-            coded_height=geometry.height,
-            rotation_deg=geometry.rotation_deg,
-            mirrored=geometry.mirrored,
-            pixel_aspect=geometry.pixel_aspect[0] / geometry.pixel_aspect[1],
-            average_fps=len(times_s) / duration_s if duration_s else 0.0,
-            nominal_fps=float(stream.guessed_rate) if stream.guessed_rate else None,
-            variable_rate=_is_variable(times_s),
-            frames=len(times_s),
-            keyframes=int((index.keyframe & index.shown).sum()),
-            bit_rate_bps=round(int(index.size.sum(dtype=np.int64)) * 8 / duration_s) if duration_s else None,
-            hdr=_HDR.get(first.color_trc),
-            color_primaries=_tag(ColorPrimaries, first.color_primaries),
-            color_transfer=_tag(ColorTrc, first.color_trc),
-            color_space=_tag(Colorspace, first.colorspace),
-            color_range=_RANGES.get(first.color_range),
-            audio=_audio(container),
-        )
+def describe(
+    file: OpenFile, container: InputContainer, stream: VideoStream, index: PacketIndex, first: VideoFrame
+) -> VideoInfo:
+    """Describe a video whose packets were read; its first picture alone carries some colour tags."""
+    context = stream.codec_context
+    geometry = index.codec.geometry
+    width, height = geometry.shown_size
+    times_s = index.times_s[index.display_order]
+    duration_s = index.duration_s
+    return VideoInfo(
+        path=file.name,
+        size_bytes=file.size_bytes,
+        container=container.format.name,
+        codec=context.codec.canonical_name,
+        profile=context.profile,
+        pixel_format=first.format.name,
+        bit_depth=max((c.bits for c in first.format.components), default=None),
+        duration_s=duration_s,
+        start_s=float(index.origin * index.time_base),
+        width=width,
+        height=height,
+        coded_width=geometry.width,
+        coded_height=geometry.height,
+        rotation_deg=geometry.rotation_deg,
+        mirrored=geometry.mirrored,
+        pixel_aspect=geometry.pixel_aspect[0] / geometry.pixel_aspect[1],
+        average_fps=len(times_s) / duration_s if duration_s else 0.0,
+        nominal_fps=float(stream.guessed_rate) if stream.guessed_rate else None,
+        variable_rate=_is_variable(times_s),
+        frames=len(times_s),
+        keyframes=int((index.keyframe & index.shown).sum()),
+        bit_rate_bps=round(int(index.size.sum(dtype=np.int64)) * 8 / duration_s) if duration_s else None,
+        hdr=_HDR.get(first.color_trc),
+        color_primaries=_tag(ColorPrimaries, first.color_primaries),
+        color_transfer=_tag(ColorTrc, first.color_trc),
+        color_space=_tag(Colorspace, first.colorspace),
+        color_range=_RANGES.get(first.color_range),
+        audio=_audio(container),
+    )
 
 
-def missing_tail(video: Video, index: PacketIndex) -> LostRange | None:
-    """What the container promises beyond the last readable packet: a file that was cut off, or None.
-
-    Raises:
-        VideoError: as `open_video`.
-    """
-    with open_video(video) as (container, stream):
-        promised_frames = stream.frames
-        promised_end, slack_s = _promised_end(container, stream, float(index.origin * index.time_base))
-        if promised_frames and stream.average_rate:
-            # AVI's index says where a cut-off file ends; its header still counts the frames, repeated ones included.
-            promised_end = max(promised_end, promised_frames / float(stream.average_rate))
+def missing_tail(container: InputContainer, stream: VideoStream, index: PacketIndex) -> LostRange | None:
+    """What the container promises beyond the last readable packet: a file that was cut off, or None."""
+    promised_frames = stream.frames
+    promised_end, slack_s = _promised_end(container, stream, float(index.origin * index.time_base))
+    if promised_frames and stream.average_rate:
+        # AVI's index says where a cut-off file ends; its header still counts the frames, repeated ones included.
+        promised_end = max(promised_end, promised_frames / float(stream.average_rate))
     missing_s = promised_end - index.duration_s
     missing_frames = max(0, promised_frames - len(index))
     frame_s = index.duration_s / max(1, int(index.shown.sum()))
@@ -112,19 +99,6 @@ def _promised_end(container: InputContainer, stream: VideoStream, origin_s: floa
         # The whole container's, and sound may outlast the picture.
         return end_s, max(1.0, 0.02 * end_s)
     return 0.0, 0.0
-
-
-def _first_picture(stream: VideoStream, container: InputContainer, name: str) -> VideoFrame:
-    for tries, packet in enumerate(container.demux(stream)):
-        try:
-            frames = packet.decode()
-        except FFmpegError:
-            frames = []
-        if frames:
-            return frames[0]
-        if tries > FIRST_PICTURE_PACKETS:
-            break
-    raise CorruptVideo(f"{name}: none of the first pictures can be decoded")
 
 
 def _is_variable(times_s: np.ndarray) -> bool:

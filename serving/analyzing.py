@@ -12,6 +12,7 @@ from pipeline.errors import VideoError
 from pipeline.report import Report
 from pipeline.spec import AnalysisSpec
 from serving import outputs
+from serving.settings import Settings
 
 REFUSED = 2
 """Exit code where an input or a request was refused."""
@@ -39,7 +40,12 @@ def refuse(error: VideoError) -> None:
 
 
 async def analyze_all(
-    videos: list[Path], spec: AnalysisSpec, wishes: Wishes, json_file: Path | None, html_file: Path | None
+    videos: list[Path],
+    spec: AnalysisSpec,
+    wishes: Wishes,
+    settings: Settings,
+    json_file: Path | None,
+    html_file: Path | None,
 ) -> int:
     """Analyse one after the other with one engine; a refused video does not stop the rest. Returns the exit code.
 
@@ -55,12 +61,12 @@ async def analyze_all(
     console = Console(stderr=quiet)
     failed = False
     with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox(required=wishes.require_isolation))
+        sandbox = stack.enter_context(Sandbox(settings.worker, required=wishes.require_isolation))
         if len(videos) == 1:
             # Refuse a hopeless file before seconds are spent on loading a model.
-            SandboxedMedia(videos[0], sandbox).check()
+            SandboxedMedia(videos[0], sandbox, settings.input).check()
         targets = outputs.targets(videos, json_file, html_file)
-        toolkit = stack.enter_context(local_toolkit(spec.model, sandbox, wishes.decoder, wishes.require_gpu))
+        toolkit = stack.enter_context(local_toolkit(spec.model, sandbox, wishes.decoder, wishes.require_gpu, settings))
         for notice in toolkit.notices:
             console.print(plain(notice.message, "dim"), highlight=False)
         for video in videos:

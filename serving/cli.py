@@ -18,6 +18,7 @@ from pipeline.report import Report
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, Label, Sampling, SegmentSpec, check
 from serving import outputs
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
+from serving.settings import load
 
 app = typer.Typer(
     name="automations",
@@ -28,6 +29,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done (perhaps partially: see the warnings), 1 a fault of ours, 2 the input was refused.",
 )
+
+config = typer.Typer(
+    help="Settings: variables AUTOMATIONS_... of the environment, and a file that AUTOMATIONS_CONFIG names."
+)
+app.add_typer(config, name="config", no_args_is_help=True)
 
 
 def main() -> None:
@@ -104,7 +110,7 @@ def analyze(
             ),
         )
     )
-    raise SystemExit(asyncio.run(analyze_all(videos, spec, wishes, json_file, html_file)))
+    raise SystemExit(asyncio.run(analyze_all(videos, spec, wishes, load().settings, json_file, html_file)))
 
 
 @app.command()
@@ -148,10 +154,11 @@ def probe(
     from pipeline.sandbox.client import Sandbox
     from serving.probing import print_probed, probe_file
 
-    with Sandbox() as sandbox:
-        probed = probe_file(video, sandbox)
+    settings = load().settings
+    with Sandbox(settings.worker) as sandbox:
+        probed = probe_file(video, sandbox, settings.input)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(probed), indent=1).decode() + "\n")
+        _print_json(probed)
     else:
         print_probed(probed, Console())
 
@@ -162,7 +169,7 @@ def doctor() -> None:
     from pipeline.sandbox.client import Sandbox
     from serving.doctor import examine, print_findings
 
-    with Sandbox() as sandbox:
+    with Sandbox(load().settings.worker) as sandbox:
         findings = examine(sandbox)
     print_findings(findings, Console())
     raise SystemExit(1 if any(one.vital and not one.good for one in findings) else 0)
@@ -177,7 +184,19 @@ def demo(
     """Render a one-minute video whose content is known, analyse it, and show both side by side."""
     from serving.demo import run
 
-    asyncio.run(run(out, Console()))
+    asyncio.run(run(out, load().settings, Console()))
+
+
+@config.command()
+def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print every setting, its value, and where it comes from."""
+    from serving.settings_shown import print_shown, shown
+
+    every = shown(load())
+    if as_json:
+        _print_json(every)
+    else:
+        print_shown(every, Console())
 
 
 def parse_weights(text: str | None, base: dict[str, float] = DEFAULT_WEIGHTS) -> dict[str, float]:
@@ -230,3 +249,7 @@ def _text_model(report: Report):
         return catalog.load(report.models[0].name).model
     except ModelError as error:
         raise ModelUnavailable(str(error)) from error
+
+
+def _print_json(record: msgspec.Struct) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=1).decode() + "\n")

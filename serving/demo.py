@@ -11,6 +11,7 @@ from pipeline.report import Report
 from pipeline.spec import AnalysisSpec, SegmentSpec
 from pipeline.synthesis import Encoding, write_video
 from serving import storyboard
+from serving.settings import Settings
 from serving.truth import Truth
 
 #: Ordinary web video: two-second groups, B-frames, scene-cut detection on.
@@ -20,7 +21,7 @@ ENCODING = Encoding(gop=60, options={"preset": "veryfast", "crf": "20"})
 MAX_SEGMENTS = 3
 
 
-async def run(out: Path, console: Console) -> tuple[Report, Truth]:
+async def run(out: Path, settings: Settings, console: Console) -> tuple[Report, Truth]:
     """Render, analyse, print, and write the four files into `out`.
 
     Raises:
@@ -39,7 +40,7 @@ async def run(out: Path, console: Console) -> tuple[Report, Truth]:
     truth = storyboard.truth()
     (out / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=1))
     spec = AnalysisSpec(model="bundled", segments=SegmentSpec(max_segments=MAX_SEGMENTS))
-    with local_toolkit(spec.model) as toolkit:
+    with local_toolkit(spec.model, settings=settings) as toolkit:
         report = await analyze_with_bar(video, spec, toolkit, console)
         write_page(report, video, out / "report.html", toolkit)
     (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.decode.available import machine
+from pipeline.errors import VideoError
 from pipeline.sandbox.client import Sandbox
 from serving.report_console import plain
 
@@ -26,7 +27,7 @@ class Finding:
 
 
 def examine(sandbox: Sandbox) -> list[Finding]:
-    """Look at everything. Takes seconds, for libraries are loaded; raises VideoError where no worker starts."""
+    """Look at everything. Takes seconds, for libraries are loaded."""
     return [_system(), *_isolation(sandbox), *_decoders(), *_models()]
 
 
@@ -52,7 +53,11 @@ def _system() -> Finding:
 
 
 def _isolation(sandbox: Sandbox) -> list[Finding]:
-    held = sandbox.isolation()
+    try:
+        held = sandbox.isolation()
+    except VideoError as error:
+        fix = "no video can be read: see what the process wrote above, and its limits in `automations config show`"
+        return [Finding("isolation", False, str(error), fix, vital=True)]
     missing = "; ".join(held.missing)
     return [
         Finding(

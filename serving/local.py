@@ -9,11 +9,16 @@ from pipeline.report import Notice
 from pipeline.sandbox.client import Sandbox
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 from serving.allocator import limit_arenas
+from serving.settings import DEFAULTS, Settings
 
 
 @contextmanager
 def local_toolkit(
-    model: str = "auto", sandbox: Sandbox | None = None, decoder: str = "auto", require_gpu: bool = False
+    model: str = "auto",
+    sandbox: Sandbox | None = None,
+    decoder: str = "auto",
+    require_gpu: bool = False,
+    settings: Settings = DEFAULTS,
 ) -> Iterator[Toolkit]:
     """A toolkit whose engine runs in this process; its threads end with the block.
 
@@ -21,6 +26,7 @@ def local_toolkit(
         sandbox: where videos are read and decoded; None starts one for as long as the block lasts.
         decoder: see `pipeline.decode.choice.choose`, as is `require_gpu`. Frames are decoded where the model runs, if
             they can be.
+        settings: bounds on videos, and on the processes of a sandbox that is started here.
 
     Raises:
         ModelUnavailable: the model cannot be loaded; says why and what to do.
@@ -36,7 +42,7 @@ def local_toolkit(
 
     limit_arenas()
     if sandbox is None:
-        with Sandbox() as own, local_toolkit(model, own, decoder, require_gpu) as toolkit:
+        with Sandbox(settings.worker) as own, local_toolkit(model, own, decoder, require_gpu, settings) as toolkit:
             yield toolkit
         return
     sandbox.start()  # meanwhile the model is loaded
@@ -64,7 +70,7 @@ def local_toolkit(
             engine=engine,
             encoder=encoder,
             decoding=choice,
-            open=partial(SandboxedMedia, sandbox=sandbox),
+            open=partial(SandboxedMedia, sandbox=sandbox, limits=settings.input),
             notices=(*notices, *choice.notices),
         )
     finally:

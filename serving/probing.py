@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.index_stats import IndexStats, describe_index
+from pipeline.limits import InputLimits
 from pipeline.record import Record
 from pipeline.report import LostRange, VideoInfo
 from pipeline.sandbox.client import Sandbox
@@ -23,9 +24,9 @@ class Probed(Record, frozen=True, kw_only=True):
     """What the container promises and the file lacks."""
 
 
-def probe_file(path: Path, sandbox: Sandbox) -> Probed:
+def probe_file(path: Path, sandbox: Sandbox, limits: InputLimits) -> Probed:
     """Read a file's packets in a locked-in process and describe it. Raises VideoError."""
-    seen = SandboxedMedia(path, sandbox).inspect()
+    seen = SandboxedMedia(path, sandbox, limits).inspect()
     return Probed(video=seen.info, index=describe_index(seen.index), lost=(seen.cut_off,) if seen.cut_off else ())
 
 

@@ -2,8 +2,9 @@
 
 DALI does not say which picture it hands out, and where one is missing it leaves memory as it was and says nothing. So
 pictures are counted, and the Clip's first packet is repeated at its end: where that picture comes out in its place,
-none before it was missing. Colours are close to PyAV's and never identical: the matrix is always BT.601, put right
-afterwards, and colour is brought to full size in a simpler way (measured: `tests/decoders`).
+none before it was missing. It takes every picture to be as large as the first one, and reads past the end of one that
+is smaller: so packets are asked for their sizes first. Colours are close to PyAV's and never identical: the matrix is
+always BT.601, put right afterwards, and colour is brought to full size in a simpler way (measured: `tests/decoders`).
 """
 
 import time
@@ -15,6 +16,7 @@ from pipeline import clip_file
 from pipeline.clips import Clip
 from pipeline.decode import matrix, whole
 from pipeline.decode.base import Decoded
+from pipeline.decode.sizes import sizes_of
 from pipeline.errors import DecodeFailed
 
 _ON_CPU = frozenset({"vp8", "vp9", "mjpeg"})
@@ -43,11 +45,13 @@ class DaliDecoder:
             return "full range, which DALI takes for limited range on a CPU"
         if self._on_gpu and (codec.width % 2 or codec.height % 2):
             return "an odd size, for which DALI looks for colour in the wrong place"
-        return whole.refusal(clip) or whole.refusal_by_rank(clip)
+        return whole.refusal(clip) or _refusal_by_size(clip) or whole.refusal_by_rank(clip)
 
     def decode(self, clip: Clip) -> Decoded:
         """See `Decoder.decode`."""
         began = time.perf_counter()
+        if (why := self.refuses(clip)) is not None:
+            raise DecodeFailed(why)
         import nvidia.dali.experimental.dynamic as dali
 
         rank_of = dict(zip(clip.rows, clip.ranks, strict=True))
@@ -78,3 +82,15 @@ class DaliDecoder:
             return {"device": "cpu"}
         _, _, number = self.device.partition(":")
         return {"device": f"gpu:{number or 0}", "affine": False}
+
+
+def _refusal_by_size(clip: Clip) -> str | None:
+    # The others' pictures are decoded by NVDEC, and say their size in parameter sets that are not read here.
+    if clip.codec.name not in _ON_CPU:
+        return None
+    geometry = clip.codec.geometry
+    for packet in clip.packets:
+        sizes = sizes_of(clip.codec.name, packet)
+        if sizes is None or sizes - {(geometry.width, geometry.height)}:
+            return "its pictures are not all of one size, which DALI would not notice"
+    return None

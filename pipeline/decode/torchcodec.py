@@ -6,6 +6,7 @@ off. Needs FFmpeg's shared libraries from the system: torchcodec brings none, an
 of their own and cannot stand in.
 """
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ class TorchCodecDecoder:
     def decode(self, clip: Clip) -> Decoded:
         """See `Decoder.decode`."""
         began = time.perf_counter()
+        if (why := self.refuses(clip)) is not None:
+            raise DecodeFailed(why)
         import torch
         from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
 
@@ -83,11 +86,12 @@ class TorchCodecDecoder:
                 if small:
                     thumbs.append(self._thumbs(clip, batch.data[[came[row] for row in small]]))
                     glimpsed += small
+            if not kept:
+                raise DecodeFailed("none of the wanted pictures came out")
+            # Raises where pictures of one batch are of another size than those of the one before.
+            pixels = torch.cat(kept) if self._on_gpu else torch.cat(kept).numpy()
         except (RuntimeError, IndexError, ValueError, OSError) as error:
-            raise DecodeFailed(f"torchcodec: {str(error).strip().partition(chr(10))[0]}") from error
-        if not kept:
-            raise DecodeFailed("none of the wanted pictures came out")
-        pixels = torch.cat(kept) if self._on_gpu else torch.cat(kept).numpy()
+            raise DecodeFailed(f"torchcodec: {_gist(error)}") from error
         return whole.frames_of(
             clip,
             {row: place for place, row in enumerate(found)},
@@ -114,3 +118,9 @@ class TorchCodecDecoder:
         # VP9 always says something of its own, "unknown" included, which overrules the container.
         in_band = self._on_gpu or clip.codec.name == "vp9"
         return matrix.BT601 if in_band else matrix.matrix_of(clip.codec)
+
+
+def _gist(error: BaseException) -> str:
+    """The message without the function and source file that torchcodec puts before it."""
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^.*\.cpp:\d+, ", "", line)

@@ -30,8 +30,10 @@ _START_S = 60.0
 #: The program that workers come from.
 _ZYGOTE = (sys.executable, "-I", "-m", "pipeline.sandbox.zygote")
 
-#: What a worker may know of the environment.
+#: What a worker may know of the environment: nothing secret. A Python or an FFmpeg in a place of its own may not find
+#: its libraries without LD_LIBRARY_PATH.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_ENVIRONMENT |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
 
 
 class Worker:

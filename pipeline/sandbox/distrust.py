@@ -8,14 +8,12 @@ import math
 import unicodedata
 from dataclasses import replace
 from fractions import Fraction
-from uuid import uuid4
 
 import msgspec
 import numpy as np
 
 from pipeline.audio import BIN_S
-from pipeline.clips import Clip, CodecParameters
-from pipeline.cutting import clip_of
+from pipeline.clips import Clip
 from pipeline.decode.geometry import Geometry, sane_aspect
 from pipeline.frames import Strip
 from pipeline.limits import InputLimits
@@ -23,7 +21,7 @@ from pipeline.media import Inspected
 from pipeline.packets import MAX_SPAN_S, PacketIndex
 from pipeline.plans import MAX_BYTES, ClipPlan
 from pipeline.sandbox import wire
-from pipeline.sandbox.protocol import Cut, Heard, Pictures
+from pipeline.sandbox.protocol import Heard, Pictures
 from pipeline.thumbs import THUMB_SIZE
 
 _COLUMNS = {"pts": "<i8", "size": "<i4", "keyframe": "|b1", "entry": "|b1", "disposable": "|b1", "shown": "|b1"}
@@ -31,8 +29,8 @@ _COLUMNS = {"pts": "<i8", "size": "<i4", "keyframe": "|b1", "entry": "|b1", "dis
 #: Bytes that a packet takes in an index, a little more than the columns together.
 _INDEX_ROW = 24
 
-#: Bytes that a packet takes in a Clip beside its own, and a codec's parameters at most.
-_CLIP_ROW, _CLIP_HEAD = 64, 1 << 20
+#: Bytes that a packet takes on its way besides its own.
+_PACKET_HEAD = 8
 
 #: As `packets`: time stamps beyond this leave no room for arithmetic in 64 bits.
 _MAX_STAMP = 1 << 61
@@ -59,7 +57,7 @@ def inspected(seen: Inspected, name: str, size_bytes: int, limits: InputLimits) 
     """`seen` under the name and with the size that the file has. Raises wire.Broken."""
     index, info, cut_off = seen.index, seen.info, seen.cut_off
     _require(_is_index(index, limits), "the packet index makes no sense")
-    shape = index.geometry or Geometry(width=info.coded_width, height=info.coded_height)
+    shape = index.codec.geometry
     _require(_is_geometry(shape, limits), "the shape of the picture makes no sense")
     _require((info.width, info.height) == shape.shown_size, "two sizes of one picture")
     _require(info.rotation_deg == shape.rotation_deg, "two rotations of one picture")
@@ -86,7 +84,7 @@ def _is_index(index: PacketIndex, limits: InputLimits) -> bool:
         and (index.end - index.origin) * base <= Fraction(limits.max_duration_s)
         and int(index.size.min()) >= 1
         and not index.shown[: int(np.argmax(index.entry))].any()
-        and 0 < index.peak_nits < math.inf
+        and 0 < index.codec.peak_nits < math.inf
     )
 
 
@@ -99,32 +97,16 @@ def _is_geometry(shape: Geometry, limits: InputLimits) -> bool:
     )
 
 
-def clip_bytes(plan: ClipPlan, index: PacketIndex) -> int:
-    """How long the Clip can be that was cut by `plan`."""
-    size = int(index.size[plan.rows].sum(dtype=np.int64)) + len(plan.rows) * _CLIP_ROW + _CLIP_HEAD
+def packets_bytes(plan: ClipPlan, index: PacketIndex) -> int:
+    """How long the packets of `plan` can be together."""
+    size = int(index.size[plan.rows].sum(dtype=np.int64)) + len(plan.rows) * _PACKET_HEAD + wire.MAX_HEAD
     return min(size, wire.MAX_BYTES, MAX_BYTES * 4)
 
 
-class ClipCheck:
-    """Whether Clips are what was planned. They all get a job's name that no worker could know."""
-
-    def __init__(self, request: Cut, limits: InputLimits) -> None:
-        self._request = request
-        self._limits = limits
-        self._job = uuid4().hex
-
-    def __call__(self, clip: Clip, plan: ClipPlan) -> Clip:
-        """`clip`, found to be what `plan` asks for. Raises wire.Broken."""
-        ask, index = self._request, self._request.index
-        _require(clip.rows == tuple(plan.rows.tolist()), "not the packets of the plan")
-        _require(len(clip.packets) == len(plan.rows), "not as many packets as were planned")
-        _require(self._is_codec(clip.codec, index), "the parameters of the codec make no sense")
-        how = {"pixels": ask.pixels, "glimpse": ask.glimpse, "size": ask.size}
-        return clip_of(plan, index, clip.packets, clip.codec, job=self._job, **how)
-
-    def _is_codec(self, codec: CodecParameters, index: PacketIndex) -> bool:
-        shape = index.geometry or Geometry(width=codec.width, height=codec.height)
-        return codec.geometry == shape and _is_geometry(shape, self._limits) and codec.peak_nits == index.peak_nits
+def packets(given: tuple[bytes, ...], plan: ClipPlan, index: PacketIndex) -> tuple[bytes, ...]:
+    """`given`, found to be as many and as long as those of the plan. Raises wire.Broken."""
+    _require([*map(len, given)] == index.size[plan.rows].tolist(), "not the packets of the plan")
+    return given
 
 
 def pictures_bytes(clip: Clip) -> int:

@@ -1,12 +1,15 @@
 """A video whose bytes are read by locked-in workers only: a fresh one for every reading."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import NoneType
+from uuid import uuid4
 
 from pipeline.clips import Clip
-from pipeline.container import Video, open_file
-from pipeline.errors import DecoderCrashed, DecodeTimeout
+from pipeline.container import OpenFile, Video, open_file
+from pipeline.cutting import clip_of
+from pipeline.errors import DecoderCrashed, DecodeTimeout, VideoError
 from pipeline.frames import Loudness
 from pipeline.limits import INPUT_LIMITS, InputLimits
 from pipeline.media import Inspected
@@ -30,7 +33,7 @@ class SandboxedMedia:
 
     def check(self) -> None:
         """See `Media.check`."""
-        with open_file(self._video) as file:
+        with open_file(self._video) as file, _about(file):
             worker = self._sandbox.worker()
             try:
                 request = Check(name=file.name, limits=self._limits)
@@ -40,7 +43,7 @@ class SandboxedMedia:
 
     def inspect(self) -> Inspected:
         """See `Media.inspect`. Raises also DecodeTimeout and DecoderCrashed."""
-        with open_file(self._video) as file:
+        with open_file(self._video) as file, _about(file):
             worker = self._sandbox.worker()
             try:
                 timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
@@ -58,24 +61,29 @@ class SandboxedMedia:
 
     def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Generator[Clip]:
         """See `Media.clips`. Raises also DecodeTimeout and DecoderCrashed."""
-        with open_file(self._video) as file:
+        with open_file(self._video) as file, _about(file):
             worker = self._sandbox.worker()
             try:
-                request = Cut(name=file.name, index=index, plans=tuple(plans), **how)
-                check = distrust.ClipCheck(request, self._limits)
-                checks = ((distrust.clip_bytes(plan, index), partial(check, plan=plan)) for plan in request.plans)
-                yield from worker.stream(
-                    request, Clip, (file.descriptor,), timeout_s=self._sandbox.limits.clip_s, checks=checks
+                request = Cut(name=file.name, limits=self._limits, index=index, plans=tuple(plans))
+                checks = (
+                    (distrust.packets_bytes(plan, index), partial(distrust.packets, plan=plan, index=index))
+                    for plan in request.plans
                 )
+                cut = worker.stream(
+                    request, tuple[bytes, ...], (file.descriptor,), timeout_s=self._sandbox.limits.clip_s, checks=checks
+                )
+                job = uuid4().hex
+                for plan, packets in zip(request.plans, cut, strict=True):
+                    yield clip_of(plan, index, packets, job=job, **how)
             finally:
                 worker.kill()
 
     def listen(self, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
         """See `Media.listen`. A worker that does not come back costs the sound, not the video."""
-        with open_file(self._video) as file:
+        with open_file(self._video) as file, _about(file):
             worker = self._sandbox.worker()
             try:
-                request = Listen(name=file.name, start_s=start_s, duration_s=duration_s)
+                request = Listen(name=file.name, limits=self._limits, start_s=start_s, duration_s=duration_s)
                 timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
                 heard = worker.ask(
                     request,
@@ -90,3 +98,14 @@ class SandboxedMedia:
                 return None, Notice(code="audio_unreadable", message=f"the sound cannot be used ({error})")
             finally:
                 worker.kill()
+
+
+@contextmanager
+def _about(file: OpenFile) -> Iterator[None]:
+    """Errors of the block say which file they are about; a worker that is gone could not."""
+    try:
+        yield
+    except VideoError as error:
+        if str(error).startswith(file.name):
+            raise
+        raise type(error)(f"{file.name}: {error}") from error

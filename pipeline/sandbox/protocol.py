@@ -29,20 +29,20 @@ class Inspect(Record, frozen=True, kw_only=True, tag="inspect"):
 
 
 class Cut(Record, frozen=True, kw_only=True, tag="cut"):
-    """Cut Clips; comes with the file. Answer: an item for each `Clip`."""
+    """Read the packets of Clips; comes with the file. Answer: an item for each plan, its packets; all else about a Clip
+    is known to whoever asked."""
 
     name: str
+    limits: InputLimits
     index: PacketIndex
     plans: tuple[ClipPlan, ...]
-    pixels: bool = True
-    glimpse: bool = False
-    size: tuple[int, int] | None = None
 
 
 class Listen(Record, frozen=True, kw_only=True, tag="listen"):
     """Measure the sound; comes with the file. Answer: `Heard`."""
 
     name: str
+    limits: InputLimits
     start_s: float
     duration_s: float
 

@@ -22,10 +22,10 @@ import av.subtitles.stream
 import av.subtitles.subtitle  # noqa: F401
 import numpy as np
 
+from pipeline import cutting
 from pipeline.container import OpenFile
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.errors import LimitExceeded, VideoError
-from pipeline.limits import InputLimits
 from pipeline.media import Inspected, LocalMedia
 from pipeline.plans import plan
 from pipeline.sandbox import isolation, wire
@@ -125,20 +125,12 @@ def _inspect(request: Inspect, files: tuple[int, ...], _: _Desk) -> Inspected:
     return LocalMedia(OpenFile(files[0], request.name), request.limits).inspect()
 
 
-def _cut(request: Cut, files: tuple[int, ...], _: _Desk) -> Iterator[Any]:
-    return iter(
-        LocalMedia(OpenFile(files[0], request.name)).clips(
-            request.index,
-            request.plans,
-            pixels=request.pixels,
-            glimpse=request.glimpse,
-            size=request.size,
-        )
-    )
+def _cut(request: Cut, files: tuple[int, ...], _: _Desk) -> Iterator[tuple[bytes, ...]]:
+    return cutting.read(OpenFile(files[0], request.name), request.index, request.plans, request.limits)
 
 
 def _listen(request: Listen, files: tuple[int, ...], _: _Desk) -> Heard:
-    media = LocalMedia(OpenFile(files[0], request.name), InputLimits())
+    media = LocalMedia(OpenFile(files[0], request.name), request.limits)
     loudness, notice = media.listen(start_s=request.start_s, duration_s=request.duration_s)
     return Heard(loudness=loudness, notice=notice)
 

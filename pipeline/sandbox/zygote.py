@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 
 from pipeline.sandbox import isolation, worker
 
@@ -24,6 +25,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the keeper, which then hangs up
     worker.rehearse()
     no_network = isolation.leave_network()
+    _go_nowhere()
+    zygote = os.getpid()
     control.sendall(READY)
     while True:
         message, files, _, _ = socket.recv_fds(control, 1, 1)
@@ -34,15 +37,25 @@ def main() -> None:
         except OSError:
             is_worker = False  # its keeper sees it hang up; the others' workers go on
         if is_worker:
-            isolation.die_with_parent()
-            control.close()
-            os.setsid()
-            os.dup2(1, 2)  # to nowhere: what a worker that was taken over writes is not for the keeper's log
-            with socket.socket(fileno=files[0]) as end:
-                worker.run(end, memory_bytes, no_network)
-            os._exit(0)
+            try:
+                isolation.die_with_parent(zygote)
+                control.close()
+                os.setsid()
+                os.dup2(1, 2)  # to nowhere: what a worker that was taken over writes is not for the keeper's log
+                with socket.socket(fileno=files[0]) as end:
+                    worker.run(end, memory_bytes, no_network)
+            finally:
+                os._exit(0)  # whatever happened: what is left of the interpreter has nothing to do in this process
         for file in files:
             os.close(file)
+
+
+def _go_nowhere() -> None:
+    """Make the working folder one that was deleted: nothing is in it and nothing can be put there. Workers get it for
+    their root, see `isolation.give_up_rights`."""
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,63 @@
 """Every entry of the matrix, through every decoder: equal frames at the right times, or the refusal that it names."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.formats.chart import WEIGHTS, chart, psnr, sdr_of_pq, to_yuv
 from tests.formats.colours import COLOUR_DB
-from tests.formats.matrix import Entry, entries
-from tests.formats.publish import DOCUMENT, table
-from tests.formats.running import DECODERS, outcome
-from tests.formats.writing import Known
+from tests.formats.decoders import GPU_FLAT_DB, OTHERS, REFERENCE, Column
+from tests.formats.matrix import Entry, entries, groups
+from tests.formats.publish import COLUMNS, DOCUMENT, comparable, expected_cell, page
+from tests.formats.running import Written, alone, flat, may_be, with_takeover, write
 
 ENTRIES = entries()
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Entry], tuple[Path, Known | None]]:
-    """entry -> its file and what must come out of it; written once for all decoders."""
-    files: dict[str, tuple[Path, Known | None]] = {}
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Entry], Written]:
+    """entry -> its file, written once for all decoders."""
+    files: dict[str, Written] = {}
 
-    def make(entry: Entry) -> tuple[Path, Known | None]:
+    def find(entry: Entry) -> Written:
         if entry.name not in files:
-            path = tmp_path_factory.mktemp(entry.name) / f"video.{entry.suffix}"
-            files[entry.name] = path, entry.make(path)
+            files[entry.name] = write(entry, tmp_path_factory.mktemp(entry.name))
         return files[entry.name]
 
-    return make
+    return find
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
+def _parameter(column: Column):
+    marks = [pytest.mark.gpu] if column.on_gpu else []
+    return pytest.param(column, id=f"{column.decoder}-{column.device}", marks=marks)
+
+
+@pytest.fixture(params=[_parameter(column) for column in OTHERS])
+def column(request) -> Column:
+    """A decoder other than the reference, on a device, that works on this machine."""
+    found = request.param.support()
+    if not found.works:
+        pytest.skip(f"{found.library} on {found.device}: {found.why_not}; {found.fix}")
+    return request.param
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
-def test_outcome(entry, decoder, made):
-    path, known = made(entry)
-    assert outcome(path, known, entry.bound_db, DECODERS[decoder]()) == entry.expected(decoder)
+def test_outcome(entry, written):
+    found, expected = alone(written(entry), REFERENCE), written(entry).expected(REFERENCE)
+    assert found.is_as(expected), (found, expected)
+
+
+@pytest.mark.parametrize("group", groups())
+def test_other_decoders_are_right_or_refuse_for_the_expected_reason(group, column, written):
+    came = [(file, alone(file, column)) for file in map(written, groups()[group])]
+    assert not {file.entry.name: (one, file.expected(column)) for file, one in came if not may_be(one, file, column)}
+
+
+@pytest.mark.parametrize("group", groups())
+def test_what_a_decoder_does_not_do_another_takes_over(group, column, written):
+    faults = {entry.name: with_takeover(written(entry), column) for entry in groups()[group]}
+    assert not {name: fault for name, fault in faults.items() if fault}
 
 
 def test_names_are_unique_and_many():
@@ -42,8 +65,17 @@ def test_names_are_unique_and_many():
     assert len(set(names)) == len(names) >= 60
 
 
-def test_document_says_what_the_matrix_says():
-    assert DOCUMENT.read_text(encoding="utf-8") == table(), "run: python -m tests.formats.publish"
+def test_document_says_what_the_matrix_says(written):
+    published = DOCUMENT.read_text(encoding="utf-8")
+    here = [one for one in COLUMNS if not one.on_gpu and one.support().works]
+    fresh = page(expected_cell, [written(entry) for entry in ENTRIES], "")
+    assert comparable(published, here) == comparable(fresh, here), "run: python -m tests.formats.publish"
+
+
+def test_flat_areas_are_away_from_borders():
+    picture = np.zeros((12, 12, 3), np.uint8)
+    picture[:, 6:] = 200
+    assert flat(picture)[0].tolist() == [True] * 4 + [False] * 4 + [True] * 4
 
 
 def _seen(picture: np.ndarray, written: int, read: int, *, full: bool = False, read_full: bool = False) -> np.ndarray:
@@ -74,6 +106,8 @@ def test_the_chart_shows_every_mistake():
         "the picture before": chart(4),
     }
     assert max(psnr(wrong, picture) for wrong in mistakes.values()) < COLOUR_DB - 8
+    inside = flat(picture)
+    assert max(psnr(wrong[inside], picture[inside]) for wrong in mistakes.values()) < GPU_FLAT_DB
     signal = picture / 255 * 0.75
     untouched = (signal * 255).round().astype(np.uint8)
     assert psnr(untouched, sdr_of_pq(signal)) < 20

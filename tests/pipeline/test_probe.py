@@ -9,9 +9,9 @@ import pytest
 from pipeline.cutting import cut
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.errors import CorruptVideo
+from pipeline.media import LocalMedia
 from pipeline.packets import read_index
 from pipeline.plans import plan
-from pipeline.probe import missing_tail, probe
 from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
 from tests.pipeline.conftest import busy_frames, uneven_times
 
@@ -43,8 +43,8 @@ def rotated(source, target, degrees):
 def test_rotation_is_read_and_frames_come_out_upright(tmp_path, degrees, size, red):
     plain = write_video(tmp_path / "plain.mp4", corner(), fps=25)
     path = rotated(plain, tmp_path / "turned.mp4", degrees) if degrees else plain
-    index = read_index(path)
-    info = probe(path, index)
+    seen = LocalMedia(path).inspect()
+    index, info = seen.index, seen.info
     assert info.rotation_deg == degrees
     assert (info.width, info.height) == size
     (clip,) = cut(path, index, plan(index, index.display_order[:1]))
@@ -59,7 +59,7 @@ def test_rotation_is_read_and_frames_come_out_upright(tmp_path, degrees, size, r
 def test_the_usual_facts(tmp_path):
     sound = np.zeros(AUDIO_RATE_HZ * 2, np.float32)
     path = write_video(tmp_path / "v.mp4", busy_frames(60), fps=30, encoding=Encoding(gop=20, b_frames=2), audio=sound)
-    info = probe(path, read_index(path))
+    info = LocalMedia(path).inspect().info
     assert (info.codec, info.width, info.height, info.frames) == ("h264", 160, 96, 60)
     assert info.duration_s == pytest.approx(2.0, abs=1e-6)
     assert info.average_fps == pytest.approx(30.0)
@@ -67,12 +67,12 @@ def test_the_usual_facts(tmp_path):
     assert info.bit_depth == 8
     assert info.audio is not None
     assert (info.audio.codec, info.audio.sample_rate_hz, info.audio.channels) == ("aac", AUDIO_RATE_HZ, 1)
-    assert missing_tail(path, read_index(path)) is None
+    assert LocalMedia(path).inspect().cut_off is None
 
 
 def test_a_variable_rate_is_noticed(tmp_path):
     path = write_video(tmp_path / "v.mkv", busy_frames(60), fps=30, times_s=uneven_times(60))
-    info = probe(path, read_index(path))
+    info = LocalMedia(path).inspect().info
     assert info.variable_rate
     assert info.average_fps < 25
 
@@ -84,7 +84,7 @@ def test_a_whole_file_lacks_nothing(tmp_path, suffix):
         "avi": Encoding("mpeg4", bit_rate_bps=400_000),
     }.get(suffix, Encoding())
     path = write_video(tmp_path / f"v.{suffix}", busy_frames(60), fps=30, encoding=encoding)
-    assert missing_tail(path, read_index(path)) is None
+    assert LocalMedia(path).inspect().cut_off is None
 
 
 def test_pixel_aspect_widens_the_shown_size(tmp_path):
@@ -98,7 +98,7 @@ def test_pixel_aspect_widens_the_shown_size(tmp_path):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
-    info = probe(path, read_index(path))
+    info = LocalMedia(path).inspect().info
     assert info.pixel_aspect == pytest.approx(2.0)
     assert (info.width, info.height, info.coded_width) == (320, 96, 160)
 
@@ -107,9 +107,9 @@ def test_an_avi_that_repeats_pictures_lacks_nothing(tmp_path):
     times = [n / 25 for n in range(25)] + [3 + n / 25 for n in range(25)]
     encoding = Encoding("mpeg4", b_frames=0, bit_rate_bps=400_000, clock=Fraction(1, 25))
     path = write_video(tmp_path / "gap.avi", busy_frames(50), fps=25, encoding=encoding, times_s=times)
-    index = read_index(path)
-    assert len(index) == 50
-    assert missing_tail(path, index) is None
+    seen = LocalMedia(path).inspect()
+    assert len(seen.index) == 50
+    assert seen.cut_off is None
 
 
 def test_mad_time_stamps_are_refused(tmp_path):

@@ -11,6 +11,7 @@ from pipeline.errors import InvalidSpec
 from pipeline.packets import PacketIndex
 from pipeline.sampling import POLICIES, choose, describe
 from pipeline.spec import AnalysisSpec, Sampling, check
+from tests.pipeline.indexes import CODEC
 
 
 def index_of(times_ms: list[int], entries: set[int], duration_ms: int | None = None) -> PacketIndex:
@@ -29,6 +30,7 @@ def index_of(times_ms: list[int], entries: set[int], duration_ms: int | None = N
         time_base=Fraction(1, 1000),
         origin=times_ms[0],
         end=duration_ms if duration_ms is not None else times_ms[-1] + 40,
+        codec=CODEC,
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.shots import Boundary
 from pipeline.spec import Sampling
 from pipeline.synthesis import Encoding, write_video
 from pipeline.thumbs import thumb
+from tests.pipeline.indexes import CODEC
 
 FPS = 25
 H, W = 27, 48
@@ -167,6 +168,7 @@ def packet_index(size: list[int], keyframes: set[int], disposable: set[int] = fr
         time_base=Fraction(1, FPS),
         origin=0,
         end=n,
+        codec=CODEC,
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.frames import Loudness, Samples
 from pipeline.packets import PacketIndex
 from pipeline.signals import SIGNALS, measure
 from pipeline.spec import DEFAULT_WEIGHTS
+from tests.pipeline.indexes import CODEC
 
 FPS = 10
 
@@ -25,7 +26,7 @@ def index_of(size, keyframe=None):
     no = np.zeros(count, bool)
     return PacketIndex(
         pts=np.arange(count), size=np.asarray(size, np.int32), keyframe=keyframe, entry=keyframe, disposable=no,
-        shown=~no, packed=False, time_base=Fraction(1, FPS), origin=0, end=count,
+        shown=~no, packed=False, time_base=Fraction(1, FPS), origin=0, end=count, codec=CODEC,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The command as its users run it: a real process, real videos, what it prints and how it exits."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,23 @@ import numpy as np
 import pytest
 
 from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
+from tests.formats.unwelcome import CUT_OFF, ENCRYPTED
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def automations(*args: object, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run `automations` with these arguments."""
+def automations(*args: object, timeout_s: float = 240, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run `automations` with these arguments, and `settings` as the only AUTOMATIONS_ variables of its environment."""
     command = [sys.executable, "-c", "from serving.cli import main; main()", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, env=environment(settings)
+    )
+
+
+def environment(settings: dict[str, object]) -> dict[str, str]:
+    """The environment of the tests, but for what a developer may have set for a server."""
+    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("AUTOMATIONS_")}
+    return ours | {name: str(value) for name, value in settings.items()}
 
 
 def scene(number: int, time_s: float) -> np.ndarray:
@@ -112,7 +122,7 @@ def test_several_videos_one_of_them_bad(film, tmp_path):
     folder = tmp_path / "out"
     done = automations("analyze", bad, film, "--model", "bundled", "--json", folder)
     assert done.returncode == 2
-    assert "[not_a_video]" in done.stderr
+    assert "[unsupported_container]" in done.stderr
     assert (folder / "film.mp4.json").exists()
 
 
@@ -138,6 +148,19 @@ def test_doctor_says_what_is_there_and_how_to_mend_the_rest():
             assert f"\n{name}: " in done.stdout, "whatever is missing has its remedy below"
 
 
+def test_doctor_says_so_when_nothing_can_read_videos():
+    code = "import pipeline.sandbox.client as c; c.Sandbox.__init__.__kwdefaults__['command'] = ('/bin/false',)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; from serving.cli import main; main()", "doctor"],
+        cwd=ROOT, capture_output=True, text=True, timeout=240, env=environment({}),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no  isolation" in done.stdout
+    assert "could not be started" in done.stdout
+    assert "isolation: no video can be read" in done.stdout.replace("\n", " ")
+    assert "ok  pyav on cpu" in done.stdout, "the rest is looked at all the same"
+
+
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_a_decoder_by_name_is_in_the_report(film, tmp_path, decoder):
     target = tmp_path / "report.json"
@@ -150,14 +173,14 @@ def test_a_decoder_by_name_is_in_the_report(film, tmp_path, decoder):
     ("args", "says"),
     [
         (["analyze", "gone.mp4"], "no such file [not_found]"),
-        (["analyze", "README.md"], "[not_a_video]"),
+        (["analyze", "README.md"], "[unsupported_container]"),
         (["analyze", "gone.mp4", "--weights", "glamour=2"], "unknown signal 'glamour'"),
         (["analyze", "gone.mp4", "--weights", "motion=much"], "not of the form"),
         (["analyze", "gone.mp4", "--fps", "0"], "sampling.fps"),
         (["analyze", "gone.mp4", "--sampling", "best"], "not one of uniform, keyframes, snap"),
         (["analyze", "gone.mp4", "--decoder", "best"], "not one of auto, pyav"),
         (["probe", "gone.mp4"], "no such file [not_found]"),
-        (["probe", "README.md"], "[not_a_video]"),
+        (["probe", "README.md"], "[unsupported_container]"),
         (["analyze", "gone.mp4", "--labels", "a", "--vocabulary", "b.toml"], "exclude each other"),
         (["rescore", "README.md"], "not a report"),
         (["rescore", "gone.json"], "cannot be read"),
@@ -169,6 +192,37 @@ def test_refusals_are_one_typed_line_and_exit_code_2(args, says):
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["analyze", "probe"])
+@pytest.mark.parametrize(("files", "code"), [(ENCRYPTED, "encrypted"), (CUT_OFF, "truncated")])
+def test_encrypted_and_cut_off_files_are_refused_at_the_door(tmp_path, command, files, code):
+    for name in ("cenc", "no-index"):
+        if name in files:
+            suffix, *_, make = files[name]
+            make(path := tmp_path / f"film.{suffix}")
+            done = automations(command, path)
+            assert done.returncode == 2
+            assert f"[{code}]" in done.stderr
+            assert "film." in done.stderr
+            assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_cut_off_file_whose_rest_is_damaged_is_truncated(tmp_path):
+    """Of the half that is there, a twentieth can be decoded."""
+    noise = np.random.default_rng(5).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+    how = Encoding("mjpeg", pixel_format="yuvj420p", container_options={"movflags": "faststart"})
+    whole = write_video(tmp_path / "whole.mov", (np.roll(noise, n, 1) for n in range(200)), fps=25, encoding=how)
+    data = bytearray(whole.read_bytes())
+    start = data.index(b"mdat") + len(data) // 40
+    data[start:] = bytes(len(data) - start)
+    path = tmp_path / "damaged.mov"
+    for size, code in ((len(data) // 2, "truncated"), (len(data), "corrupt")):
+        path.write_bytes(data[:size])
+        done = automations("analyze", path, "--model", "bundled", "--fps", 10)
+        assert done.returncode == 2, done.stdout
+        assert f"[{code}]" in done.stderr
+        assert "wanted frames cannot be decoded" in done.stderr
 
 
 def test_two_videos_of_one_name_are_not_written_over_each_other(film, tmp_path):

@@ -16,7 +16,7 @@ from tests.pipeline.sandbox import forge
 ANALYSED = "analysed"
 
 #: Refusals of bytes that are no video, or too broken to be one.
-NO_VIDEO = frozenset({"not_a_video", "corrupt", "no_video_stream"})
+NO_VIDEO = frozenset({"unsupported_container", "truncated", "corrupt", "no_video_stream"})
 
 
 @dataclass(frozen=True, slots=True)

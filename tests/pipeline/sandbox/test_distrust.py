@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.decode.geometry import Geometry
-from pipeline.errors import DecoderCrashed, DecodeTimeout, NotAVideo
+from pipeline.errors import DecoderCrashed, DecodeTimeout, UnsupportedContainer
 from pipeline.limits import InputLimits
 from pipeline.media import Inspected, LocalMedia
 from pipeline.packets import PacketIndex
@@ -89,8 +88,8 @@ def test_a_trickle_does_not_keep_the_keeper():
 
 def test_a_refusal_is_one_line_of_bounded_length():
     message = "a\n\x1b[2Jerror: \u2028" + "x" * 100_000
-    failure = wire.Failure(code=NotAVideo.code, message=message)
-    with worker(says((wire.FAILED, wire.encode(failure)))) as made, pytest.raises(NotAVideo) as caught:
+    failure = wire.Failure(code=UnsupportedContainer.code, message=message)
+    with worker(says((wire.FAILED, wire.encode(failure)))) as made, pytest.raises(UnsupportedContainer) as caught:
         made.ask(CHECK, NoneType, timeout_s=5.0)
     assert len(str(caught.value)) < 600
     assert str(caught.value).isprintable()
@@ -111,8 +110,11 @@ def _with(array: np.ndarray, at: int, value: Any) -> np.ndarray:
 
 
 def _shape(fields: dict[str, Any], seen: Inspected) -> Inspected:
-    assert seen.index.geometry is not None
-    return _index(seen, geometry=msgspec.structs.replace(seen.index.geometry, **fields))
+    return _codec(seen, geometry=msgspec.structs.replace(seen.index.codec.geometry, **fields))
+
+
+def _codec(seen: Inspected, **fields: Any) -> Inspected:
+    return _index(seen, codec=msgspec.structs.replace(seen.index.codec, **fields))
 
 
 SHAPES = {
@@ -138,7 +140,8 @@ INSPECTED: dict[str, Callable[[Inspected], Inspected]] = {
     "an end in years": lambda s: _index(s, end=1 << 60),
     "no time base": lambda s: _index(s, time_base=Fraction(0)),
     "a negative time base": lambda s: _index(s, time_base=Fraction(-1, 25)),
-    "light that is none": lambda s: _index(s, peak_nits=float("nan")),
+    "light that is none": lambda s: _codec(s, peak_nits=float("nan")),
+    "a long header": lambda s: _codec(s, extradata=bytes(9 << 20)),
     "duration that is none": lambda s: _info(s, duration_s=float("nan")),
     "rate without end": lambda s: _info(s, average_fps=float("inf")),
     "another size": lambda s: _info(s, width=1 << 30),
@@ -196,10 +199,10 @@ def _clips(path, cut, answer: Answer) -> list:
 
 
 def _stream(clips) -> list[tuple[int, bytes]]:
-    return [*((wire.ITEM, wire.encode(clip)) for clip in clips), (wire.DONE, wire.encode(None))]
+    return [*((wire.ITEM, wire.encode(clip.packets)) for clip in clips), (wire.DONE, wire.encode(None))]
 
 
-def test_honest_clips_pass_and_lose_their_name(path, cut):
+def test_honest_packets_make_the_clips_that_were_planned(path, cut):
     _, _, clips = cut
     got = _clips(path, cut, says(*_stream(clips)))
     assert [msgspec.structs.replace(clip, job="") for clip in got] == [
@@ -217,24 +220,21 @@ def test_clips_without_end_are_refused(path, cut):
         _clips(path, cut, endless)
 
 
-CLIPS: dict[str, dict[str, Any]] = {
-    "other rows": {"rows": (1, 2, 3)},
-    "no packets": {"packets": ()},
-    "a long packet": {"packets": (bytes(9 << 20),)},
-    "large pictures": {"geometry": Geometry(width=8000, height=8000)},
-    "pictures of a negative size": {"geometry": Geometry(width=-1, height=8000)},
-    "another light": {"peak_nits": float("nan")},
-    "a long header": {"extradata": bytes(9 << 20)},
+PACKETS: dict[str, Callable[[tuple[bytes, ...]], Any]] = {
+    "none": lambda packets: (),
+    "too many": lambda packets: (*packets, b"x"),
+    "another length": lambda packets: (packets[0] + b"x", *packets[1:]),
+    "a very long one": lambda packets: (bytes(9 << 20), *packets[1:]),
+    "another type": lambda packets: tuple(map(len, packets)),
 }
 
 
-@pytest.mark.parametrize("name", CLIPS)
-def test_clips_that_were_not_planned_are_refused(path, cut, name):
-    clip, fields = cut[2][0], CLIPS[name]
-    if set(fields) <= {"geometry", "peak_nits", "extradata"}:
-        fields = {"codec": msgspec.structs.replace(clip.codec, **fields)}
+@pytest.mark.parametrize("name", PACKETS)
+def test_packets_that_were_not_planned_are_refused(path, cut, name):
+    first, *others = [clip.packets for clip in cut[2]]
+    items = [(wire.ITEM, wire.encode(packets)) for packets in (PACKETS[name](first), *others)]
     with pytest.raises(DecoderCrashed):
-        _clips(path, cut, says(*_stream([msgspec.structs.replace(clip, **fields)])))
+        _clips(path, cut, says(*items, (wire.DONE, wire.encode(None))))
 
 
 def test_fewer_clips_than_planned_are_an_error(path, cut):

@@ -1,14 +1,13 @@
 """Ways round the obvious: what a locked-in process can do with the files and ids that it does have."""
 
-import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.sandbox import isolation
+from tests.pipeline.sandbox.locked import run
 
 pytestmark = pytest.mark.skipif(not isolation.supported(), reason="no system call filter for this kind of machine")
 
@@ -17,7 +16,10 @@ ATTEMPTS = {
     "a signal by way of a socket's owner": "(fcntl.fcntl(OURS, 10, 9), fcntl.fcntl(OURS, 8, VICTIM), asynchronous())",
     "a signal by way of a structure": "fcntl.fcntl(OURS, 15, struct.pack('ii', 1, VICTIM))",
     "a signal by way of an ioctl": "(fcntl.ioctl(OURS, 0x8901, struct.pack('i', VICTIM)), asynchronous())",
+    "a signal when something comes": "fcntl.fcntl(OURS, fcntl.F_SETFL, 0o20000)",
     "a lease on the video": "fcntl.fcntl(FILE, 1024, 0)",
+    "a lock on the video": "fcntl.lockf(FILE, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+    "seals on the pictures": "fcntl.fcntl(FILE, 1033, 0)",
     "marks on the video": "fcntl.ioctl(FILE, 0x80086601, bytes(8))",
     "rights of the video": "os.fchmod(FILE, 0o777)",
     "owner of the video": "os.fchown(FILE, os.getuid(), os.getgid())",
@@ -47,29 +49,15 @@ NEEDED = {
 }
 
 PROGRAM = """
-import ctypes, errno, fcntl, json, os, socket, struct, sys, time
-from pipeline.sandbox import isolation
-attempts, locked, VICTIM, EMPTY = json.loads(sys.argv[1])
-libc = ctypes.CDLL(None, use_errno=True)
-left, right = socket.socketpair()
-OURS, FILE = left.fileno(), os.open(sys.argv[2], os.O_RDONLY)
-def call(name, *arguments):
-    if getattr(libc, name)(*arguments) < 0:
-        raise OSError(ctypes.get_errno(), name)
+OURS_SOCKET, right = socket.socketpair()
+OURS, FILE, VICTIM, EMPTY = OURS_SOCKET.fileno(), os.open(GIVEN["file"], os.O_RDONLY), GIVEN["victim"], GIVEN["empty"]
 def asynchronous():
     fcntl.fcntl(OURS, fcntl.F_SETFL, fcntl.fcntl(OURS, fcntl.F_GETFL) | 0o20000)
     right.send(b"x")
-if locked:
+if GIVEN["locked"]:
     isolation.hide()
     assert isolation.forbid_calls() is None
-outcomes = {}
-for name, code in attempts.items():
-    try:
-        eval(code)
-        outcomes[name] = "done"
-    except OSError as error:
-        outcomes[name] = errno.errorcode[error.errno]
-print(json.dumps(outcomes))
+say(tried(GIVEN["codes"]))
 """
 
 
@@ -89,11 +77,8 @@ def _outcomes(attempts: dict[str, str], folder: Path, *, locked: bool) -> tuple[
     empty.mkdir(exist_ok=True)
     victim = subprocess.Popen(["/bin/sleep", "60"])
     try:
-        argument = json.dumps([attempts, locked, victim.pid, str(empty)])
-        command = [sys.executable, "-c", PROGRAM, argument, str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout), not _ends(victim, 0.5 if locked else 10.0)
+        given = {"codes": attempts, "locked": locked, "victim": victim.pid, "file": str(file), "empty": str(empty)}
+        return run(PROGRAM, folder, given), not _ends(victim, 0.5 if locked else 10.0)
     finally:
         victim.kill()
         victim.wait()

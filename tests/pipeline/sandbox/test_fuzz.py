@@ -29,7 +29,15 @@ KINDS = ("mp4", "fragmented", "mkv", "webm", "ts", "avi")
 CUTS, FLIPPED, FLIPS = (64, 278, 6) if ALL else (12, 30, 6)
 
 #: What damage may end in. A timeout would be a hang, a crash of the worker one that FFmpeg's authors should hear of.
-FINE = {ANALYSED, "not_a_video", "corrupt", "no_video_stream", "unsupported_codec", "limit_exceeded"}
+FINE = {
+    ANALYSED,
+    "unsupported_container",
+    "truncated",
+    "corrupt",
+    "no_video_stream",
+    "unsupported_codec",
+    "limit_exceeded",
+}
 
 
 @pytest.fixture(scope="module")

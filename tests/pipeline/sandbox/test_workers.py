@@ -14,7 +14,7 @@ import pytest
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.dispatch import gather
 from pipeline.engine import EngineOptions, LocalEngine
-from pipeline.errors import DecoderCrashed, DecodeTimeout, LimitExceeded, NotAVideo
+from pipeline.errors import DecoderCrashed, DecodeTimeout, LimitExceeded, UnsupportedContainer
 from pipeline.limits import InputLimits, WorkerLimits
 from pipeline.media import LocalMedia
 from pipeline.plans import plan
@@ -84,9 +84,9 @@ def test_pictures_outlive_the_worker_that_made_them(video, sandbox, decoder):
 def test_a_refusal_keeps_its_type(sandbox, tmp_path):
     text = tmp_path / "a.mp4"
     text.write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
-    with pytest.raises(NotAVideo, match=r"a.mp4: text"):
+    with pytest.raises(UnsupportedContainer, match=r"a.mp4: text"):
         SandboxedMedia(text, sandbox).inspect()
-    with pytest.raises(NotAVideo):
+    with pytest.raises(UnsupportedContainer):
         SandboxedMedia(text, sandbox).check()
 
 

@@ -1,0 +1,62 @@
+"""What a file says of itself, read without FFmpeg: what it is, whether all of it is there, whether it is encrypted.
+
+FFmpeg makes the best of what it finds: of a file that was cut off it reads what there is, of an encrypted one it takes
+the cipher for pictures. Whoever sent such a file wants to hear which of the two it is. Everything here reads headers
+only, a bounded number of them, from a file that is open already; what makes no sense counts as not said.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.structure import asf, boxes, ebml, mpeg, mxf, riff
+from pipeline.structure.base import Ending, OpenFile, no_encryption, no_ending
+
+__all__ = ["Ending", "Kind", "kind_of"]
+
+#: Bytes at the beginning by which a kind is known.
+_HEAD = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of container."""
+
+    name: str
+    """For people, with its article."""
+    is_it: Callable[[bytes], bool]
+    """Whether a file begins like one."""
+    ending: Callable[[OpenFile], Ending | None]
+    """How the file shows that it was cut off; None where it does not."""
+    encryption: Callable[[OpenFile, int | None], str | None]
+    """How the pictures are encrypted, in a few words; None where they are not, or nothing says so. Takes the number
+    that FFmpeg gave the stream (`Stream.id`), None where it found none."""
+    headers_suffice: bool = False
+    """Whether its headers describe every stream, so that no packet has to be looked into before they can be read."""
+
+
+def _begins(magic: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(magic)
+
+
+KINDS = (
+    Kind("an MP4 or MOV", boxes.is_it, boxes.ending, boxes.encryption, headers_suffice=True),
+    Kind("a Matroska or WebM", ebml.is_it, ebml.ending, ebml.encryption, headers_suffice=True),
+    Kind("an AVI", riff.is_it, riff.ending, no_encryption),
+    Kind("an ASF (WMV)", asf.is_it, asf.ending, asf.encryption),
+    Kind("an MXF", mxf.is_it, mxf.ending, no_encryption),
+    Kind("an MPEG transport stream", mpeg.is_transport, no_ending, mpeg.scrambled_transport),
+    Kind("an MPEG program stream", mpeg.is_program, no_ending, mpeg.scrambled_program),
+    Kind("an FLV", _begins(b"FLV\1"), no_ending, no_encryption),
+    Kind("an Ogg", _begins(b"OggS"), no_ending, no_encryption),
+    Kind("an IVF", _begins(b"DKIF"), no_ending, no_encryption),
+    Kind("a NUT", _begins(b"nut/multimedia container\0"), no_ending, no_encryption),
+    Kind("a GIF", _begins(b"GIF8"), no_ending, no_encryption),
+    Kind("a RealMedia", _begins(b".RMF"), no_ending, no_encryption),
+)
+
+
+def kind_of(file: OpenFile) -> Kind | None:
+    """What the first bytes of `file` say that it is; None where they say nothing that is known here."""
+    head = os.pread(file.descriptor, _HEAD, 0)
+    return next((kind for kind in KINDS if kind.is_it(head)), None)

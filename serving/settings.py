@@ -1,0 +1,184 @@
+"""What an operator may set: variables `AUTOMATIONS_...`, and a TOML file that AUTOMATIONS_CONFIG names.
+
+A variable goes before the file, the file before the default. Which settings there are, their defaults and their bounds
+is said where they are used (`pipeline.limits`); here they only get names. A name that is not known is refused, for a
+limit that somebody believes to have set is worse than none.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+
+from pipeline.errors import InvalidSettings
+from pipeline.limits import INPUT_LIMITS, WORKER_LIMITS, InputLimits, WorkerLimits
+from pipeline.record import Record
+
+PREFIX, NESTED = "AUTOMATIONS_", "__"
+
+CONFIG = f"{PREFIX}CONFIG"
+"""The variable that names the file."""
+
+Origin = Literal["default", "environment", "file"]
+
+#: Kubernetes sets such variables for a service that is called "automations" or "automations-...".
+_SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """All that can be set; each field is a section."""
+
+    input: InputLimits = INPUT_LIMITS
+    """How much of a video is read before it is refused."""
+    worker: WorkerLimits = WORKER_LIMITS
+    """What a process that reads or decodes a video may use."""
+
+
+DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each comes from."""
+
+    settings: Settings
+    given: Mapping[str, Origin]
+    """Name of a setting (`input.max_pixels`) -> where it was set; those that are not in it have their default."""
+    file: Path | None
+
+
+def names() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    """Every setting: its name, `section.field`, and the field."""
+    for section, record in _sections().items():
+        for field in msgspec.structs.fields(record):
+            yield f"{section}.{field.name}", field
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `input.max_pixels` -> AUTOMATIONS_INPUT__MAX_PIXELS."""
+    return PREFIX + name.replace(".", NESTED).upper()
+
+
+def load() -> Loaded:
+    """Read the environment and the file.
+
+    Raises:
+        InvalidSettings: a name that is not known, or a value that cannot be; says which, where, and what may be meant.
+    """
+    _refuse_unknown_variables()
+    file = Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None
+    in_file = _read(file) if file else {}
+    in_environment = _environment()
+    values = {section: in_file.get(section, {}) | in_environment.get(section, {}) for section in _sections()}
+    given: dict[str, Origin] = {name: "file" for name in _flat(in_file)}
+    given |= {name: "environment" for name in _flat(in_environment)}
+
+    def where(name: str) -> str:
+        return f"{file}: {name}" if given.get(name) == "file" else variable(name)
+
+    return Loaded(_validated(values, where), MappingProxyType(given), file)
+
+
+def _sections() -> dict[str, type[Record]]:
+    return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def _flat(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [f"{section}.{field}" for section, fields in values.items() for field in fields]
+
+
+def _refuse_unknown_variables() -> None:
+    known = [CONFIG, *(variable(name) for name, _ in names())]
+    for name, value in os.environ.items():
+        ours = name.upper().startswith(PREFIX) and not _SERVICE_LINK.search(name) and not _SERVICE_URL.match(value)
+        if ours and name not in known:
+            raise InvalidSettings(f"{name}: there is no such setting{_nearest(name.upper(), known, PREFIX)}")
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    """The sections of a file, all of whose names are known."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"{CONFIG}: {file} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InvalidSettings(f"{file}: no TOML file ({error})") from error
+    known = [name for name, _ in names()]
+    for section, values in content.items():
+        if section not in _sections():
+            raise InvalidSettings(f"{file}: there is no section [{section}]{_nearest(section, [*_sections()])}")
+        if not isinstance(values, dict):
+            raise InvalidSettings(f"{file}: {section} has to be a section: [{section}]")
+        for name in _flat({section: values}):
+            if name not in known:
+                raise InvalidSettings(f"{file}: there is no setting {name}{_nearest(name, known)}")
+    return content
+
+
+def _nearest(name: str, known: list[str], prefix: str = "") -> str:
+    """What to do about an unknown name, all of which begin with `prefix`, which says nothing about which is near."""
+    close = difflib.get_close_matches(name.removeprefix(prefix), [one.removeprefix(prefix) for one in known], 1)
+    return f"; is {prefix}{close[0]} meant?" if close else "; docs/settings.md lists them all"
+
+
+def _environment() -> dict[str, dict[str, Any]]:
+    from pydantic_settings import EnvSettingsSource
+
+    return EnvSettingsSource(_model())()
+
+
+def _validated(values: dict[str, dict[str, Any]], where) -> Settings:
+    """Settings of these values; `where` says, by name, where somebody can change one."""
+    from pydantic import ValidationError
+
+    try:
+        model = _model()(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][:2])
+        what = first["msg"].removeprefix("Value error, ").removeprefix("Input ").partition(", ")[0]
+        raise InvalidSettings(f"{where(name)}: {first['input']!r:.80} {what}") from None
+    return msgspec.convert(model.model_dump(), Settings)
+
+
+def _model():
+    """The sections as pydantic-settings reads and checks them, made of the records. Importing it takes half a second,
+    which `--help` does without."""
+    from pydantic import BeforeValidator, ConfigDict, Field, create_model
+    from pydantic_settings import BaseSettings, SettingsConfigDict
+
+    strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    def section(record: type[Record]):
+        fields: dict[str, Any] = {}
+        for field in msgspec.structs.fields(record):
+            kind, meta = get_args(field.type) if get_origin(field.type) is Annotated else (field.type, msgspec.Meta())
+            checked = Field(default=field.default, gt=meta.gt, ge=meta.ge, lt=meta.lt, le=meta.le)
+            fields[field.name] = (Annotated[kind, BeforeValidator(_no_truth)], checked)
+        return create_model(record.__name__, __config__=strict, **fields)
+
+    class Model(BaseSettings):
+        model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid")
+
+        @classmethod
+        def settings_customise_sources(cls, settings_cls, init_settings, **_: Any):
+            # The sources are read one by one, so that each value is known by where it comes from.
+            return (init_settings,)
+
+    sections: dict[str, Any] = {name: (section(record), ...) for name, record in _sections().items()}
+    return create_model("Model", __base__=Model, **sections)
+
+
+def _no_truth(value: Any) -> Any:
+    """Numbers have no `true`, though Python has."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value

@@ -1,0 +1,53 @@
+"""Writes docs/settings.md: `python -m serving.settings_page > docs/settings.md`. A test fails where they differ."""
+
+import sys
+from typing import get_args
+
+import msgspec
+
+from pipeline import limits
+from pipeline.schema import field_docstrings
+from serving import settings
+
+_HEAD = f"""# Settings
+
+Each is set by a variable of the environment or in a TOML file that the variable `{settings.CONFIG}` names; a variable
+goes before the file, the file before the default. `automations config show` prints what holds and where it comes from.
+A name that is not known, or a value out of bounds, ends every command with one line (`invalid_settings`, exit code 2).
+
+```toml
+[input]
+max_duration_s = 7200.0
+
+[worker]
+clip_s = 60.0
+```
+
+Written by `python -m serving.settings_page` from the records in `pipeline/limits.py`; a test fails where they differ.
+"""
+
+
+def page() -> str:
+    """The page."""
+    texts = field_docstrings(limits)
+    sections = field_docstrings(settings)
+    lines = [_HEAD]
+    for section in msgspec.structs.fields(settings.Settings):
+        lines += [f"## [{section.name}]", "", sections["Settings", section.name], ""]
+        lines += ["| setting | variable | default | bounds | what it is |", "|---|---|---|---|---|"]
+        for field in msgspec.structs.fields(section.type):
+            name = f"{section.name}.{field.name}"
+            text = texts[section.type.__name__, field.name]
+            cells = f"`{name}`", f"`{settings.variable(name)}`", f"{field.default:,}", _bounds(field), text
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _bounds(field: msgspec.structs.FieldInfo) -> str:
+    meta = get_args(field.type)[1]
+    return f"more than {meta.gt:,}" + (f", at most {meta.le:,}" if meta.le is not None else "")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
