@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from pipeline.allocator import suit_to_pictures
 from pipeline.errors import IsolationUnavailable, ModelUnavailable
 from pipeline.report import Notice
 from pipeline.sandbox.client import Sandbox
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
-from serving.allocator import limit_arenas
 from serving.settings import DEFAULTS, Settings
 
 
@@ -40,7 +40,7 @@ def local_toolkit(
     from pipeline.sandbox.decoder import SandboxedDecoder
     from pipeline.sandbox.media import SandboxedMedia
 
-    limit_arenas()
+    suit_to_pictures()
     if sandbox is None:
         with Sandbox(settings.worker) as own, local_toolkit(model, own, decoder, require_gpu, settings) as toolkit:
             yield toolkit

@@ -78,8 +78,8 @@ def load() -> Loaded:
     in_file = _read(file) if file else {}
     in_environment = _environment()
     values = {section: in_file.get(section, {}) | in_environment.get(section, {}) for section in _sections()}
-    given: dict[str, Origin] = {name: "file" for name in _flat(in_file)}
-    given |= {name: "environment" for name in _flat(in_environment)}
+    given: dict[str, Origin] = dict.fromkeys(_flat(in_file), "file")
+    given |= dict.fromkeys(_flat(in_environment), "environment")
 
     def where(name: str) -> str:
         return f"{file}: {name}" if given.get(name) == "file" else variable(name)

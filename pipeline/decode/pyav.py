@@ -16,9 +16,11 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from pipeline.allocator import suit_to_pictures
 from pipeline.clips import Clip, CodecParameters
 from pipeline.decode.base import COUNTERS, Decoded
 from pipeline.decode.color import to_rgb
+from pipeline.decode.pool import Pool
 from pipeline.errors import DecoderStateLost, UnsupportedCodec
 from pipeline.frames import FrameBatch, Strip
 from pipeline.thumbs import ALONG_S, THUMB_SIZE, thumb
@@ -52,10 +54,11 @@ class PyAVDecoder:
 
     name = "pyav"
 
-    def __init__(self, threads_per_chain: int = 1, allocate: Allocate = np.empty) -> None:
-        """`allocate`: gives the array (shape, dtype) that pictures of a Clip are put into; called once a Clip."""
+    def __init__(self, threads_per_chain: int = 1) -> None:
+        suit_to_pictures()
         self._threads = threads_per_chain
-        self.allocate = allocate
+        self.allocate: Allocate = Pool().array
+        """Gives the array that the pictures of a Clip are put into; called once a Clip."""
         self._parked: OrderedDict[tuple[str, int], _Open] = OrderedDict()
         self._lock = threading.Lock()
 
