@@ -2,8 +2,9 @@
 
     python -m benchmarks memory [--minutes 5 60] [--model bundled]
 
-Each length is analysed in a fresh process, as `automations analyze` does it, and the peak of its resident memory
-(VmHWM) is read. The content is one minute repeated, so that only the length differs.
+Each length is analysed in a fresh process, as `automations analyze` does it, and two peaks are read: the resident
+memory of that process (VmHWM), and what it has together with the locked-in processes that read and decode for it
+(`benchmarks.processes`). The content is one minute repeated, so that only the length differs.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import machine
+from benchmarks import machine, processes
 from benchmarks.corpus import long
 
 OUT = Path("benchmarks/results/memory.json")
@@ -50,9 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             f"{one['minutes']:4d} min: peak {one['peak_mib']:.0f} MiB "
             f"({one['loaded_mib']:.0f} MiB with the model loaded), "
+            f"{one['peak_with_workers_mib']:.0f} MiB with workers, "
             f"report {one['report_mib']:.2f} MiB, {one['cpu_s']:.0f} CPU s"
         )
-    print(f"growth {result['growth']:+.1%}, goal {GOAL:+.0%}: {'met' if result['met'] else 'missed'}")
+    growth = f"{result['growth']:+.1%}, with workers {result['growth_with_workers']:+.1%}"
+    print(f"growth {growth}, goal {GOAL:+.0%}: {'met' if result['met'] else 'missed'}")
     return 0 if result["met"] else 1
 
 
@@ -62,19 +65,41 @@ def measure(minutes: Sequence[int], model: str) -> dict[str, Any]:
     for length in minutes:
         path = long.written(length)
         command = (sys.executable, "-m", "benchmarks.memory", "--child", str(path), "--model", model)
-        child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        found.append({"minutes": length, "file_mib": round(path.stat().st_size / MEBI, 2)} | json.loads(child.stdout))
-    growth = found[-1]["peak_mib"] / found[0]["peak_mib"] - 1
+        found.append({"minutes": length, "file_mib": round(path.stat().st_size / MEBI, 2)} | watched(command))
+    growth, growth_with_workers = (
+        found[-1][peak] / found[0][peak] - 1 for peak in ("peak_mib", "peak_with_workers_mib")
+    )
     return {
         "machine": machine.record(),
         "model": model,
         "definition": "peak resident memory (VmHWM) of a fresh process that analyses one file; loaded_mib is the peak "
-        "before the analysis, after loading the model and embedding nothing",
+        "before the analysis, after loading the model and embedding nothing; peak_with_workers_mib is the most that "
+        "the process and all its descendants had at once, looked at looks_per_s times a second: Pss of all pages that "
+        "are no file's, and the process's own pages of files; where estimated, RSS less shared pages of those "
+        "descendants that could not be looked into",
         "size": [long.WIDTH, long.HEIGHT],
         "goal": f"{minutes[-1]} min within {GOAL:.0%} of {minutes[0]} min",
         "growth": round(growth, 4),
-        "met": growth <= GOAL,
+        "growth_with_workers": round(growth_with_workers, 4),
+        "met": max(growth, growth_with_workers) <= GOAL,
         "videos": found,
+    }
+
+
+def watched(command: Sequence[str]) -> dict[str, Any]:
+    """The line of JSON that a process prints, and how much memory it had until then together with those it started.
+    What it takes to end is left out: libraries are read once more for that."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        with processes.Watch(child.pid) as watch:
+            said = child.stdout.readline()
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return json.loads(said) | {
+        "peak_with_workers_mib": round(watch.peak_bytes / MEBI, 1),
+        "processes_at_peak": watch.processes,
+        "looks_per_s": round(watch.looks_per_s, 1),
+        "estimated": watch.estimated,
     }
 
 

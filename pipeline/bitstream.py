@@ -53,15 +53,13 @@ def _nals(data: memoryview, prefix: int) -> Iterator[memoryview]:
 
 def _exp_golomb(data: bytes, bit: int) -> tuple[int, int]:
     """An unsigned Exp-Golomb code at `bit` -> (value, next bit). Reads zeros past the end."""
-    bits = int.from_bytes(data, "big")
     length = len(data) * 8
-    zeros = 0
-    while bit + zeros < length and not bits >> (length - 1 - bit - zeros) & 1:
-        zeros += 1
+    rest = int.from_bytes(data, "big") & ((1 << (length - bit)) - 1)
+    zeros = length - bit - rest.bit_length()
     end = bit + 2 * zeros + 1
     if end > length:
         return 0, length
-    return (bits >> (length - end) & ((1 << (zeros + 1)) - 1)) - 1, end
+    return (rest >> (length - end)) - 1, end
 
 
 def _recovery_frames(sei: bytes) -> int | None:

@@ -56,17 +56,28 @@ STILL_CODECS = frozenset({"png", "apng", "bmp", "tiff", "webp", "jpeg2000", "jpe
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells a file from any other, and from what it was before somebody wrote to it."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    """Of its content or of what the file system knows about it; nobody can set this one back."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A regular file that somebody opened for reading. Position and closing are the business of whoever opened it."""
+    """A regular file that somebody opened for reading, as it was then. Position and closing are the business of whoever
+    opened it."""
 
     descriptor: int
     name: str
     """For people: in messages and in the report."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Its size now."""
-        return os.fstat(self.descriptor).st_size
+    size_bytes: int
+    identity: Identity | None = None
+    """None in a process that is locked in: whoever handed it the file keeps watch."""
 
 
 Video = str | os.PathLike[str] | OpenFile
@@ -100,13 +111,14 @@ def open_file(video: Video) -> Iterator[OpenFile]:
     except (OSError, ValueError) as error:
         raise InputNotFound(f"{name}: cannot be read ({getattr(error, 'strerror', error)})") from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        seen = os.fstat(descriptor)
+        if not stat.S_ISREG(seen.st_mode):
             raise InputNotFound(f"{name}: not a regular file")
-        os.set_blocking(descriptor, True)
-        file = OpenFile(descriptor, name)
-        if file.size_bytes == 0:
+        if seen.st_size == 0:
             raise UnsupportedContainer(f"{name}: the file is empty")
-        yield file
+        os.set_blocking(descriptor, True)
+        identity = Identity(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        yield OpenFile(descriptor, name, seen.st_size, identity)
     finally:
         os.close(descriptor)
 
@@ -160,8 +172,8 @@ def _demuxer(file: OpenFile, kind: Kind | None, limits: InputLimits) -> InputCon
         container = av.open("fd:", options=options, metadata_errors="replace")
     except MemoryError as error:
         # What FFmpeg says of too many streams, too.
-        what = f"more than {limits.max_streams} streams (max_streams), or needs more memory than it may take"
-        raise LimitExceeded(f"{file.name}: it has {what}") from error
+        streams = f"it has more than {limits.max_streams} streams (max_streams)"
+        raise LimitExceeded(f"{file.name}: {streams}, or needs more memory than worker.memory_bytes") from error
     except FFmpegError as error:
         raise _unreadable(file, kind, error) from error
     if kind is not None and kind.headers_suffice and container.format.name not in _HEADERS_SUFFICE:

@@ -55,7 +55,8 @@ class Truncated(VideoError):
 
 
 class CorruptVideo(VideoError):
-    """A container that is read here, so damaged that a report would mislead, or that none can be made."""
+    """A container that is read here, so damaged that a report would mislead, or that none can be made; or a file that
+    was changed while it was read."""
 
     code = "corrupt"
 

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from pipeline.bitstream import Traits, classifier, length_prefix
+from pipeline.bitstream import CLASSIFIERS, Traits, classifier, length_prefix
 from pipeline.clips import CodecParameters
 from pipeline.container import STILL_CODECS, OpenFile, Video, open_file, open_video, too_large
 from pipeline.decode.color import refuse_unknown_matrix
@@ -24,6 +24,9 @@ from pipeline.opening import FirstPicture, parameters_of
 
 #: Codecs that have their palette in their own data. Others get it beside their packets, where a Clip has no place.
 _PALETTE_INSIDE = frozenset({"msrle", "png"})
+
+#: Codecs that have none, so that it is not looked for at each of their packets.
+_PALETTE_NEVER = frozenset(CLASSIFIERS) | {"av1", "mjpeg"}
 
 #: No video is longer; one that claims to be has damaged time stamps.
 MAX_SPAN_S = 7 * 86_400
@@ -125,7 +128,8 @@ def read_packets(
     rows: list[tuple[int | None, int | None, int, int, bool, bool]] = []
     traits: list[Traits] = []
     opening = FirstPicture(stream.codec_context)
-    total_bytes = 0
+    palette_apart = codec not in _PALETTE_INSIDE | _PALETTE_NEVER
+    total_bytes, max_bytes = 0, limits.max_reread * file.size_bytes
     for packet in pictures_of(container, stream):
         opening.feed(packet)
         if len(rows) == limits.max_packets:
@@ -135,10 +139,10 @@ def read_packets(
         if packet.has_sidedata("encryption_info"):
             # Of tracks that do not say so in their header: the decoder would take the cipher for a picture.
             raise Encrypted(f"{file.name}: its pictures are encrypted; decrypt it first, no keys are kept here")
-        if codec not in _PALETTE_INSIDE and packet.has_sidedata("palette"):
+        if palette_apart and packet.has_sidedata("palette"):
             raise UnsupportedCodec(f"{file.name}: {codec} with a palette that the container keeps apart")
         total_bytes += packet.size
-        if total_bytes > limits.max_reread * file.size_bytes:
+        if total_bytes > max_bytes:
             over = f"its pictures are read more than {limits.max_reread:g} times over (max_reread)"
             raise LimitExceeded(f"{file.name}: {over}")
         rows.append(_row(packet))

@@ -2,15 +2,25 @@
 
 import os
 import platform
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.decode.available import machine
 from pipeline.errors import VideoError
 from pipeline.sandbox.client import Sandbox
+from pipeline.sandbox.media import SandboxedMedia
+from pipeline.synthesis import write_video
 from serving.report_console import plain
+
+_UNREADABLE = (
+    "no video can be read: see what the process wrote above, and its limits (worker.memory_bytes, worker.inspect_s) in "
+    "`automations config show`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Finding:
 
 def examine(sandbox: Sandbox) -> list[Finding]:
     """Look at everything. Takes seconds, for libraries are loaded."""
-    return [_system(), *_isolation(sandbox), *_decoders(), *_models()]
+    return [_system(), *examine_isolation(sandbox), *_decoders(), *_models()]
 
 
 def print_findings(findings: list[Finding], console: Console) -> None:
@@ -52,12 +62,12 @@ def _system() -> Finding:
     return Finding("system", True, says)
 
 
-def _isolation(sandbox: Sandbox) -> list[Finding]:
+def examine_isolation(sandbox: Sandbox) -> list[Finding]:
+    """Which layers hold the processes of `sandbox` in, and whether a video can be read in spite of them."""
     try:
         held = sandbox.isolation()
     except VideoError as error:
-        fix = "no video can be read: see what the process wrote above, and its limits in `automations config show`"
-        return [Finding("isolation", False, str(error), fix, vital=True)]
+        return [Finding("isolation", False, str(error), _UNREADABLE, vital=True)]
     missing = "; ".join(held.missing)
     return [
         Finding(
@@ -68,12 +78,32 @@ def _isolation(sandbox: Sandbox) -> list[Finding]:
             vital=True,
         ),
         Finding(
+            "rights",
+            not held.kept,
+            "; ".join(f"kept: {right}" for right in held.kept)
+            or "user id, capabilities and file tree are given up by the processes that read videos",
+            "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1), or run as root with the "
+            "capabilities KILL, SETGID, SETPCAP, SETUID and SYS_CHROOT",
+        ),
+        Finding(
             "network namespace",
             held.network,
             "empty for the processes that read videos" if held.network else missing,
             "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1), or run as root",
         ),
+        _reading(sandbox),
     ]
+
+
+def _reading(sandbox: Sandbox) -> Finding:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            frames = (np.full((1080, 1920, 3), 60 * number, np.uint8) for number in range(4))
+            path = write_video(Path(folder) / "example.mp4", frames, fps=4)
+            SandboxedMedia(path, sandbox).inspect()
+    except (VideoError, OSError) as error:
+        return Finding("reading", False, str(error), _UNREADABLE, vital=True)
+    return Finding("reading", True, "a video of 1080 lines was read in such a process", vital=True)
 
 
 def _decoders() -> list[Finding]:

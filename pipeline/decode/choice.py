@@ -81,7 +81,8 @@ def choose(
 
     Args:
         name: `auto` goes by `TABLE`, Clip by Clip; any other of `Name` is tried on every Clip that it takes.
-        device: `cpu`, `cuda` or `cuda:0`.
+        device: where the model runs: `cpu`, `cuda`, `cuda:0`; on any other (`mps`) nothing here decodes, so that frames
+            for it are decoded on the CPU.
         reference: the decoder that takes everything, for example one in a sandbox; None: a `PyAVDecoder`. The others
             run in this process: on a CPU `auto` uses none of them, so that a sandboxed reference stays the only one
             that touches what a stranger sent.
@@ -98,6 +99,7 @@ def choose(
     on_gpu = device.startswith("cuda")
     if require_gpu and not on_gpu:
         raise GpuUnavailable(f"decoding on the GPU was demanded, on the device {device!r}")
+    device = device if on_gpu else "cpu"
     found = [support(one, device) for one in _ORDER if _is_meant(one, name, on_gpu)]
     if name != "auto" and (wanting := [one for one in found if not one.works]):
         raise (GpuUnavailable if require_gpu else DecoderUnavailable)(_explained(wanting))
@@ -116,8 +118,8 @@ def choose(
 
 def preferred(clip: Clip, *, device: str, names: Sequence[str]) -> tuple[str, ...]:
     """Those of `names` that are worth trying on the Clip before the reference, best first."""
-    rule = next(rule for rule in TABLE if rule.fits(clip, device))
-    if rule.decoder == "pyav":
+    rule = next((rule for rule in TABLE if rule.fits(clip, device)), None)
+    if rule is None or rule.decoder == "pyav":
         return ()
     return tuple(sorted(names, key=lambda name: name != rule.decoder))
 

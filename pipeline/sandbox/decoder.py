@@ -101,7 +101,7 @@ class SandboxedDecoder:
         room = 0 if memory is None else len(memory.pages)
         try:
             answer = worker.ask(
-                Decode(clip=clip, memory=-1 if memory is None else memory.number),
+                Decode(clip=clip, memory=-1 if memory is None else memory.number, memory_bytes=room),
                 Pictures,
                 () if memory is None else memory.unsent,
                 timeout_s=self._sandbox.limits.clip_s,

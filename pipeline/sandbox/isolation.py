@@ -16,7 +16,7 @@ import resource
 import signal
 import struct
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.sandbox import syscalls
 
@@ -45,12 +45,8 @@ class Isolation:
     """The network namespace is empty."""
     missing: tuple[str, ...] = ()
     """What does not hold and why, one line each."""
-    kept: tuple[str, ...] = field(default_factory=lambda: tuple(_KEPT))
+    kept: tuple[str, ...] = ()
     """Rights that the process still has because it could not give them up, one line each; see `give_up_rights`."""
-
-
-#: What `give_up_rights` could not give up in this process.
-_KEPT: list[str] = []
 
 
 def supported() -> bool:
@@ -68,12 +64,11 @@ def leave_network() -> str | None:
 
 
 def forbid_calls() -> str | None:
-    """Give up all rights, and all system calls but those in `syscalls`, for good; why not the calls, where it cannot.
+    """Give up all system calls but those in `syscalls`, for good; why not, where it cannot. Rights come before, see
+    `give_up_rights`.
 
-    A refused call fails with EACCES. The filter cannot be taken back, and needs no privilege. The working folder is all
-    that is left of the file tree, where `give_up_rights` can do that.
+    A refused call fails with EACCES. The filter cannot be taken back, and needs no privilege.
     """
-    _KEPT[:] = give_up_rights()
     if not supported():
         return f"no system call filter for {sys.platform} on {platform.machine()}"
     libc = _libc()

@@ -7,12 +7,12 @@ from types import NoneType
 from uuid import uuid4
 
 from pipeline.clips import Clip
-from pipeline.container import OpenFile, Video, open_file
+from pipeline.container import OpenFile, Video
 from pipeline.cutting import clip_of
 from pipeline.errors import DecoderCrashed, DecodeTimeout, VideoError
 from pipeline.frames import Loudness
 from pipeline.limits import INPUT_LIMITS, InputLimits
-from pipeline.media import Inspected
+from pipeline.media import Inspected, Reopened
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan
 from pipeline.report import Notice
@@ -27,27 +27,27 @@ class SandboxedMedia:
     """A `Media` that never touches the bytes in this process."""
 
     def __init__(self, video: Video, sandbox: Sandbox, limits: InputLimits = INPUT_LIMITS) -> None:
-        self._video = video
+        self._video = Reopened(video)
         self._sandbox = sandbox
         self._limits = limits
 
     def check(self) -> None:
         """See `Media.check`."""
-        with open_file(self._video) as file, _about(file):
+        with self._video.again() as file, _about(file):
             worker = self._sandbox.worker()
             try:
-                request = Check(name=file.name, limits=self._limits)
+                request = Check(name=file.name, size_bytes=file.size_bytes, limits=self._limits)
                 worker.ask(request, NoneType, (file.descriptor,), timeout_s=self._sandbox.limits.inspect_s)
             finally:
                 worker.kill()
 
     def inspect(self) -> Inspected:
         """See `Media.inspect`. Raises also DecodeTimeout and DecoderCrashed."""
-        with open_file(self._video) as file, _about(file):
+        with self._video.to_inspect() as file, _about(file):
             worker = self._sandbox.worker()
             try:
                 timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
-                request = Inspect(name=file.name, limits=self._limits)
+                request = Inspect(name=file.name, size_bytes=file.size_bytes, limits=self._limits)
                 return worker.ask(
                     request,
                     Inspected,
@@ -61,10 +61,12 @@ class SandboxedMedia:
 
     def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Generator[Clip]:
         """See `Media.clips`. Raises also DecodeTimeout and DecoderCrashed."""
-        with open_file(self._video) as file, _about(file):
+        with self._video.again() as file, _about(file):
             worker = self._sandbox.worker()
             try:
-                request = Cut(name=file.name, limits=self._limits, index=index, plans=tuple(plans))
+                request = Cut(
+                    name=file.name, size_bytes=file.size_bytes, limits=self._limits, index=index, plans=tuple(plans)
+                )
                 checks = (
                     (distrust.packets_bytes(plan, index), partial(distrust.packets, plan=plan, index=index))
                     for plan in request.plans
@@ -80,10 +82,16 @@ class SandboxedMedia:
 
     def listen(self, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
         """See `Media.listen`. A worker that does not come back costs the sound, not the video."""
-        with open_file(self._video) as file, _about(file):
+        with self._video.again() as file, _about(file):
             worker = self._sandbox.worker()
             try:
-                request = Listen(name=file.name, limits=self._limits, start_s=start_s, duration_s=duration_s)
+                request = Listen(
+                    name=file.name,
+                    size_bytes=file.size_bytes,
+                    limits=self._limits,
+                    start_s=start_s,
+                    duration_s=duration_s,
+                )
                 timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
                 heard = worker.ask(
                     request,

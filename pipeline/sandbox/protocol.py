@@ -14,35 +14,34 @@ from pipeline.report import Notice
 from pipeline.sandbox.isolation import Isolation
 
 
-class Check(Record, frozen=True, kw_only=True, tag="check"):
-    """Open the video; comes with the file. Answer: nothing."""
+class Reading(Record, frozen=True, kw_only=True):
+    """What all requests say that come with an open file."""
 
     name: str
+    size_bytes: int
+    """As whoever opened it saw it."""
     limits: InputLimits
 
 
-class Inspect(Record, frozen=True, kw_only=True, tag="inspect"):
-    """Read all packets and describe the video; comes with the file. Answer: `media.Inspected`."""
-
-    name: str
-    limits: InputLimits
+class Check(Reading, frozen=True, kw_only=True, tag="check"):
+    """Open the video. Answer: nothing."""
 
 
-class Cut(Record, frozen=True, kw_only=True, tag="cut"):
-    """Read the packets of Clips; comes with the file. Answer: an item for each plan, its packets; all else about a Clip
-    is known to whoever asked."""
+class Inspect(Reading, frozen=True, kw_only=True, tag="inspect"):
+    """Read all packets and describe the video. Answer: `media.Inspected`."""
 
-    name: str
-    limits: InputLimits
+
+class Cut(Reading, frozen=True, kw_only=True, tag="cut"):
+    """Read the packets of Clips. Answer: an item for each plan, its packets; all else about a Clip is known to whoever
+    asked."""
+
     index: PacketIndex
     plans: tuple[ClipPlan, ...]
 
 
-class Listen(Record, frozen=True, kw_only=True, tag="listen"):
-    """Measure the sound; comes with the file. Answer: `Heard`."""
+class Listen(Reading, frozen=True, kw_only=True, tag="listen"):
+    """Measure the sound. Answer: `Heard`."""
 
-    name: str
-    limits: InputLimits
     start_s: float
     duration_s: float
 
@@ -54,6 +53,8 @@ class Decode(Record, frozen=True, kw_only=True, tag="decode"):
     memory: int = -1
     """Number of the shared memory for the pictures; -1 where none are wanted. New memory comes with the request, and is
     kept: pages that are there already cost nothing, fresh ones as much as decoding."""
+    memory_bytes: int = 0
+    """Its size, by which new memory is mapped."""
 
 
 Request = Check | Inspect | Cut | Listen | Decode

@@ -75,9 +75,10 @@ _NO_CODE = Rule(2, (0,), mask=0x4)  # PROT_EXEC
 
 #: What allowed calls may be used for.
 RULES: dict[str, Rule] = {
-    # What glibc from 2.33 on makes of fstat: AT_EMPTY_PATH and an empty path. No filter can see that the path is empty,
-    # so a process that was taken over can name any file with this flag, and learn whether it is there and how large it
-    # is. That is why workers are given an empty folder for a root (`isolation.give_up_rights`).
+    # What glibc 2.33 to 2.38 makes of fstat: AT_EMPTY_PATH and an empty path. FFmpeg opens nothing without fstat: that
+    # of PyAV's wheels gets the plain call for it, one that was built on such a machine would get this one. No filter
+    # can see that the path is empty, so a process that was taken over can name any file with this flag, and learn
+    # whether it is there and how large it is: hence the empty folder for a root (`isolation.give_up_rights`).
     "newfstatat": Rule(3, (0x1000,)),
     # FIONBIO, FIONREAD, FIONCLEX, FIOCLEX, TCGETS. Not FIOSETOWN, by which the kernel signals others, nor file marks.
     "ioctl": Rule(1, (0x5421, 0x541B, 0x5450, 0x5451, 0x5401)),

@@ -29,8 +29,10 @@ from pipeline.errors import LimitExceeded, VideoError
 from pipeline.media import Inspected, LocalMedia
 from pipeline.plans import plan
 from pipeline.sandbox import isolation, wire
-from pipeline.sandbox.protocol import Check, Cut, Decode, Heard, Inspect, Listen, Pictures, Ready, Request
+from pipeline.sandbox.protocol import Check, Cut, Decode, Heard, Inspect, Listen, Pictures, Reading, Ready, Request
 from pipeline.synthesis import Encoding, write_video
+
+_TOO_LITTLE_MEMORY = "it needs more memory than a decoder may take (worker.memory_bytes)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,13 @@ def run(end: socket.socket, memory_bytes: int, no_network: str | None) -> None:
     channel = wire.Channel(end)
     isolation.hide()
     isolation.limit_resources(memory_bytes)
+    kept = isolation.give_up_rights()
     no_filter = isolation.forbid_calls()
     held = isolation.Isolation(
-        syscalls=no_filter is None, network=no_network is None, missing=tuple(filter(None, (no_filter, no_network)))
+        syscalls=no_filter is None,
+        network=no_network is None,
+        missing=tuple(filter(None, (no_filter, no_network))),
+        kept=kept,
     )
     channel.send(wire.DONE, wire.encode(Ready(pid=os.getpid(), isolation=held)))
     desk = _Desk()
@@ -113,24 +119,28 @@ def _failure(error: Exception) -> wire.Failure:
     if isinstance(error, VideoError):
         return wire.Failure(code=error.code, message=str(error))
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return wire.Failure(code=LimitExceeded.code, message="it needs more memory than a decoder may take")
+        return wire.Failure(code=LimitExceeded.code, message=_TOO_LITTLE_MEMORY)
     return wire.Failure(code="worker_fault", message=f"{type(error).__name__}: {error}")
 
 
+def _opened(request: Reading, files: tuple[int, ...]) -> OpenFile:
+    return OpenFile(files[0], request.name, request.size_bytes)
+
+
 def _check(request: Check, files: tuple[int, ...], _: _Desk) -> None:
-    LocalMedia(OpenFile(files[0], request.name), request.limits).check()
+    LocalMedia(_opened(request, files), request.limits).check()
 
 
 def _inspect(request: Inspect, files: tuple[int, ...], _: _Desk) -> Inspected:
-    return LocalMedia(OpenFile(files[0], request.name), request.limits).inspect()
+    return LocalMedia(_opened(request, files), request.limits).inspect()
 
 
 def _cut(request: Cut, files: tuple[int, ...], _: _Desk) -> Iterator[tuple[bytes, ...]]:
-    return cutting.read(OpenFile(files[0], request.name), request.index, request.plans, request.limits)
+    return cutting.read(_opened(request, files), request.index, request.plans, request.limits)
 
 
 def _listen(request: Listen, files: tuple[int, ...], _: _Desk) -> Heard:
-    media = LocalMedia(OpenFile(files[0], request.name), request.limits)
+    media = LocalMedia(_opened(request, files), request.limits)
     loudness, notice = media.listen(start_s=request.start_s, duration_s=request.duration_s)
     return Heard(loudness=loudness, notice=notice)
 
@@ -140,7 +150,7 @@ def _decode(request: Decode, files: tuple[int, ...], desk: _Desk) -> Pictures:
     if request.memory < 0:
         return _pictures(desk.decoder.decode(request.clip))
     if files:
-        desk.memory[request.memory] = mmap.mmap(files[0], 0)
+        desk.memory[request.memory] = mmap.mmap(files[0], request.memory_bytes)
     desk.decoder.allocate = partial(_within, desk.memory[request.memory])
     try:
         return _pictures(desk.decoder.decode(request.clip))

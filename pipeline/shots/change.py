@@ -28,14 +28,17 @@ _SAME_STRUCTURE = 0.85
 #: ... and their mean levels are so far apart that exposure matters at all.
 _OTHER_EXPOSURE = 1.02
 
-#: Floats that are worked on at once when motion is followed: what fits a core's cache.
-_CACHE_FLOATS = 1 << 18
+#: Floats of pictures that are worked on at once when motion is followed: with what is made of them, a core's cache.
+_CACHE_FLOATS = 1 << 16
 
 #: A block of two pictures has changed from here on.
 BLOCK_CHANGE = 2.4
 
 #: How many pairs are compared at once; bounds the memory to some tens of MB.
 _AT_ONCE = 512
+
+#: ... without following motion: as many as fit a core's cache.
+_PLAIN_AT_ONCE = 32
 
 #: From RGB to luma, and to a quarter of (blue - luma) and of (red - luma). BT.601's luma.
 _TO_TONES = np.array(
@@ -76,7 +79,7 @@ def distance(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def changed_blocks(before: np.ndarray, after: np.ndarray, *, fine: bool = False) -> np.ndarray:
     """float32 [M, block rows, block columns]: `change`, block by block."""
-    plain = _in_blocks(distance(before, after), _BLOCK)
+    plain = _plain_blocks(before, after)
     out = plain
     moving = np.flatnonzero(plain.mean(axis=(1, 2)) > _STILL)
     for first in range(0, len(moving), _AT_ONCE):
@@ -87,6 +90,15 @@ def changed_blocks(before: np.ndarray, after: np.ndarray, *, fine: bool = False)
         if same.any():
             best[same] = np.minimum(best[same], _moved(*_exposed_alike(a[same], b[same]), fine))
         out[some] = best
+    return out
+
+
+def _plain_blocks(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """float32 [M, block rows, block columns]: `distance`, block by block."""
+    out = np.empty((len(before), before.shape[2] // _BLOCK[0], before.shape[3] // _BLOCK[1]), np.float32)
+    for first in range(0, len(before), _PLAIN_AT_ONCE):
+        some = slice(first, first + _PLAIN_AT_ONCE)
+        out[some] = _in_blocks(distance(before[some], after[some]), _BLOCK)
     return out
 
 
@@ -119,7 +131,9 @@ def slid(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         for right in range(-(width // 2), width // 2 + 1):
             here = before[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
             there = after[:, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
-            np.minimum(best, np.abs(here - there).mean(axis=(1, 2)), out=best)
+            apart = here - there
+            np.abs(apart, out=apart)
+            np.minimum(best, apart.reshape(len(best), -1).sum(axis=1) / apart[0].size, out=best)
     return best
 
 
@@ -135,21 +149,35 @@ def _moved(a: np.ndarray, b: np.ndarray, fine: bool) -> np.ndarray:
 
 
 def _searched(a: np.ndarray, b: np.ndarray, block: tuple[int, int], reach: tuple[int, int]) -> np.ndarray:
-    """float32 [M, block rows, block columns]: least mean difference over all shifts; `a`, `b` float32 [M, h, w]."""
-    up, across = reach
+    """float32 [M, block rows, block columns]: least mean difference over all shifts; `a`, `b` float32 [M, h, w] of
+    whole blocks."""
+    (up, across), (tall, wide) = reach, block
     m, height, width = a.shape
-    padded = np.pad(b, ((0, 0), (up, up), (across, across)), mode="edge")
-    # All shifts of some pairs in one go: [pairs, down, right, height, width].
-    shifted = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
-    shifts = shifted.shape[1] * shifted.shape[2]
-    at_once = max(1, _CACHE_FLOATS // (shifts * height * width))
-    best = np.empty((m, height // block[0], width // block[1]), np.float32)
+    rows, columns = height // tall, width // wide
+    # Beyond its edges a picture goes on as it ends.
+    lines = np.clip(np.arange(-up, height + up), 0, height - 1)
+    places = np.clip(np.arange(-across, width + across), 0, width - 1)
+    best = np.empty((m, rows, columns), np.float32)
+    at_once = max(1, _CACHE_FLOATS // (height * width))
     for first in range(0, m, at_once):
         some = slice(first, first + at_once)
-        apart = shifted[some] - a[some, None, None]
-        np.abs(apart, out=apart)
-        blocks = _in_blocks(apart.reshape(-1, height, width), block)
-        best[some] = blocks.reshape(-1, shifts, *best.shape[1:]).min(axis=1)
+        # The pairs go last: whatever the shift, all of one line then lie side by side in memory.
+        here = np.ascontiguousarray(a[some].transpose(1, 2, 0))
+        there = np.ascontiguousarray(b[some].transpose(1, 2, 0))[lines][:, places]
+        pairs = here.shape[2]
+        apart = np.empty_like(here)
+        in_rows = np.empty((rows, width * pairs), np.float32)
+        blocks = np.empty((rows, columns, pairs), np.float32)
+        least = np.full_like(blocks, np.inf)
+        for down in range(2 * up + 1):
+            for right in range(2 * across + 1):
+                np.subtract(there[down : down + height, right : right + width], here, out=apart)
+                np.abs(apart, out=apart)
+                np.add.reduce(apart.reshape(rows, tall, width * pairs), axis=1, out=in_rows)
+                np.add.reduce(in_rows.reshape(rows, columns, wide, pairs), axis=2, out=blocks)
+                np.minimum(least, blocks, out=least)
+        best[some] = least.transpose(2, 0, 1)
+    best /= tall * wide
     return best
 
 
@@ -168,10 +196,14 @@ def _same_structure(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """bool [M]: whether the pair shows one structure at two levels of brightness."""
     flat_a, flat_b = (x[:, 0].reshape(len(x), -1) for x in (a, b))
     mean_a, mean_b = flat_a.mean(axis=1), flat_b.mean(axis=1)
-    product = np.einsum("ij,ij->i", flat_a, flat_b) / flat_a.shape[1] - mean_a * mean_b
-    spread = flat_a.std(axis=1) * flat_b.std(axis=1)
     levels = np.maximum(mean_a, mean_b) / np.maximum(np.minimum(mean_a, mean_b), 1)
-    return (product > _SAME_STRUCTURE * np.maximum(spread, 1.0)) & (levels > _OTHER_EXPOSURE)
+    same = levels > _OTHER_EXPOSURE
+    rest_a, rest_b = flat_a[same] - mean_a[same, None], flat_b[same] - mean_b[same, None]
+    product, power_a, power_b = (
+        np.einsum("ij,ij->i", x, y) / flat_a.shape[1] for x, y in ((rest_a, rest_b), (rest_a, rest_a), (rest_b, rest_b))
+    )
+    same[same] = product > _SAME_STRUCTURE * np.maximum(np.sqrt(power_a * power_b), 1.0)
+    return same
 
 
 def _exposed_alike(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -56,18 +56,17 @@ def jumps(seen: Seen, among: np.ndarray | None = None) -> list[Jump]:
         pairs = np.intersect1d(pairs, among)
     pairs = pairs[(seen.changes(pairs) >= MIN_CHANGE) & (seen.shares(pairs) >= MIN_SHARE)]
     pairs = pairs[~explained_by_motion(seen, pairs)]
-    near = [_around(pair, seen.times_s) for pair in pairs]
+    near = [_around(pair, seen.times_s) for pair in pairs.tolist()]
     seen.changes(np.concatenate([*near, np.empty(0, np.int64)]))  # all at once is faster
-    found = []
+    sharp: list[tuple[int, float, float]] = []
     for pair, amount, places in zip(pairs.tolist(), seen.changes(pairs).tolist(), near, strict=True):
         # A gap twice as long would have shown up to twice the motion.
         others = seen.changes(places) * np.maximum(gaps_s[pair] / gaps_s[places], 1.0)
         contrast = amount / (float(others.max(initial=0.0)) + 0.3)
-        if contrast < MIN_CONTRAST and not _lone(amount, others):
-            continue
-        if not _goes_back(seen, pair, amount):
-            found.append(Jump(pair + 1, contrast))
-    return found
+        if contrast >= MIN_CONTRAST or _lone(amount, others):
+            sharp.append((pair, amount, contrast))
+    back = _go_back(seen, [(pair, amount) for pair, amount, _ in sharp])
+    return [Jump(pair + 1, contrast) for (pair, _, contrast), goes in zip(sharp, back, strict=True) if not goes]
 
 
 def explained_by_motion(seen: Seen, pairs: np.ndarray) -> np.ndarray:
@@ -81,8 +80,8 @@ def explained_by_motion(seen: Seen, pairs: np.ndarray) -> np.ndarray:
 
 def _worth_a_look(plain: np.ndarray) -> np.ndarray:
     padded = np.pad(plain, 6, mode="reflect" if len(plain) > 6 else "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 13)
-    usual = np.median(windows, axis=1)
+    # The middle one of 13: several times as fast as np.median.
+    usual = np.partition(np.lib.stride_tricks.sliding_window_view(padded, 13), 6, axis=1)[:, 6]
     return np.flatnonzero((plain >= MIN_CHANGE) & (plain >= _WORTH * usual))
 
 
@@ -100,12 +99,20 @@ def _lone(amount: float, others: np.ndarray) -> bool:
     return amount >= 2 * MIN_CONTRAST * (float(second) + 0.3)
 
 
-def _goes_back(seen: Seen, pair: int, amount: float) -> bool:
-    """Whether what was before the jump is there again soon after it, or what is after it was there shortly before."""
+def _go_back(seen: Seen, jumping: list[tuple[int, float]]) -> list[bool]:
+    """For each pair and its change: whether what was before the jump is there again soon after it, or what is after it
+    was there shortly before."""
     times_s = seen.times_s
-    later = np.arange(pair + 2, np.searchsorted(times_s, times_s[pair + 1] + FLASH_S, side="right"))
-    sooner = np.arange(np.searchsorted(times_s, times_s[pair] - FLASH_S), pair)
-    before = np.concatenate([np.full(len(later), pair), sooner])
-    after = np.concatenate([later, np.full(len(sooner), pair + 1)])
-    apart = change(seen.tones[before], seen.tones[after])
-    return bool(apart.min(initial=np.inf) < BACK_SHARE * amount)
+    before, after = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    counts: list[int] = []
+    for pair, _ in jumping:
+        later = np.arange(pair + 2, np.searchsorted(times_s, times_s[pair + 1] + FLASH_S, side="right"))
+        sooner = np.arange(np.searchsorted(times_s, times_s[pair] - FLASH_S), pair)
+        before += [np.full(len(later), pair), sooner]
+        after += [later, np.full(len(sooner), pair + 1)]
+        counts.append(len(later) + len(sooner))
+    apart = change(seen.tones[np.concatenate(before)], seen.tones[np.concatenate(after)])
+    each = np.split(apart, np.cumsum(counts)[:-1]) if counts else []
+    return [
+        bool(some.min(initial=np.inf) < BACK_SHARE * amount) for some, (_, amount) in zip(each, jumping, strict=True)
+    ]

@@ -7,33 +7,27 @@ times smaller still, so that slow motion in A and B does not spoil the blend.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from pipeline.shots.change import change, halved, quick_change
+from pipeline.shots.ramps import Ramps, ramps
 
 #: Step of the time grid that gradual changes are sought on, seconds.
 STEP_S = 0.1
 
-#: Half lengths that are tried, in steps: dissolves of about 0.3 to 2 s.
-_HALVES = (2, 3, 4, 6, 8, 10)
-
 #: The ends of a dissolve differ at least so much (see `change`).
 MIN_CHANGE = 6.0
-
-#: A blend may miss a picture in between by this share of the difference of the ends.
-MAX_MISFIT = 0.35
-
-#: How far from one half the middle picture's share of B may be: one grid step in a dissolve of 0.35 s is 0.3.
-MAX_SKEW = 0.16
 
 #: The blend must miss the middle picture by this much less than either end does, motion allowed for.
 MAX_RATIO = 0.45
 
 #: ... and by this much in the quick test that comes first.
 MAX_ROUGH_RATIO = 0.55
+
+#: Ends that miss the middle by less are taken to miss it by so much: it is noise.
+_LEAST_MISS = 0.5
 
 #: How often another of several overlapping candidates is tried when the strongest fails the sharper test.
 _TRIES = 4
@@ -130,31 +124,63 @@ def dissolves(tones: np.ndarray, times_s: np.ndarray, take: np.ndarray) -> list[
     if len(picks) < 5:
         return []
     pictures, moments, take = tones[picks], times_s[picks], take[picks]
-    small = _smaller(pictures)
-    begins, halves = _candidates(small, take)
-    straight = [_ramp(small, moments, *where) for where in zip(begins.tolist(), halves.tolist(), strict=True)]
-    keep = np.array([ramp is not None for ramp in straight], bool)
-    ramps = np.array([ramp for ramp in straight if ramp is not None]).reshape(-1, 2)
-    begins, halves = begins[keep], halves[keep]
-    apart, ratio = _likelihood(pictures, small, begins, halves, fine=False)
-    good = (apart >= MIN_CHANGE / 2) & (ratio < MAX_ROUGH_RATIO)
-    begins, halves, ramps, strength = begins[good], halves[good], ramps[good], (apart * (1 - ratio))[good]
+    likely = ramps(_smaller(pictures), moments, take)
+    likely, strength = _roughly_blended(halved(pictures), likely)
     found: list[Gradual] = []
     for _ in range(_TRIES):
         # The sharper test, only on the strongest of those that overlap.
-        best = _strongest(ramps, strength)
+        best = _strongest(likely.spans_s, strength)
         if not len(best):
             break
-        apart, ratio = _likelihood(pictures, small, begins[best], halves[best], fine=True)
+        apart, ratio = _blended(pictures, likely[best])
         good = (apart >= MIN_CHANGE) & (ratio < MAX_RATIO)
-        for (start_s, end_s), miss in zip(ramps[best[good]].tolist(), ratio[good].tolist(), strict=True):
+        spans_s = likely.spans_s[best[good]]
+        for (start_s, end_s), miss in zip(spans_s.tolist(), ratio[good].tolist(), strict=True):
             found.append(Gradual(start_s, end_s, "dissolve", 1 - miss))
-        left = np.ones(len(begins), bool)
+        left = np.ones(len(likely), bool)
         left[best] = False
-        for start_s, end_s in ramps[best[good]].tolist():
-            left &= (ramps[:, 1] <= start_s) | (ramps[:, 0] >= end_s)
-        begins, halves, ramps, strength = begins[left], halves[left], ramps[left], strength[left]
+        for start_s, end_s in spans_s.tolist():
+            left &= (likely.spans_s[:, 1] <= start_s) | (likely.spans_s[:, 0] >= end_s)
+        likely, strength = likely[left], strength[left]
     return sorted(found, key=lambda one: one.start_s)
+
+
+def _roughly_blended(small: np.ndarray, likely: Ramps) -> tuple[Ramps, np.ndarray]:
+    """Those whose middle is roughly the blend of ends that differ, and how clearly so, float32 [K]; `small` float32
+    [N, h, w] of `halved`."""
+    first, _, last = _ends_and_middle(small, likely)
+    apart = quick_change(first, last)
+    differ = apart >= MIN_CHANGE / 2
+    likely, apart = likely[differ], apart[differ]
+    first, middle, last = _ends_and_middle(small, likely)
+    miss = quick_change(middle, _blend(first, last, likely.shares))
+    # What is not even better than the plain difference from an end needs no search for motion there.
+    plain = np.minimum(*(np.abs(middle - end).mean(axis=(1, 2)) for end in (first, last)))
+    hopeful = np.flatnonzero(miss < MAX_ROUGH_RATIO * np.maximum(plain, _LEAST_MISS))
+    middle, miss = middle[hopeful], miss[hopeful]
+    ends = quick_change(np.concatenate([middle, middle]), np.concatenate([first[hopeful], last[hopeful]]))
+    ratio = miss / np.maximum(ends.reshape(2, -1).min(axis=0), _LEAST_MISS)
+    good = ratio < MAX_ROUGH_RATIO
+    return likely[hopeful[good]], (apart[hopeful] * (1 - ratio))[good]
+
+
+def _blended(pictures: np.ndarray, likely: Ramps) -> tuple[np.ndarray, np.ndarray]:
+    """(how far the ends are apart, what the blend misses of the middle over what the nearer end does), [K] each."""
+    first, middle, last = _ends_and_middle(pictures, likely)
+    blend = _blend(first, last, likely.shares)
+    # All in one go is faster.
+    before, after = np.concatenate([first, middle, middle, middle]), np.concatenate([last, blend, first, last])
+    apart, miss, miss_first, miss_last = change(before, after, fine=True).reshape(4, -1)
+    return apart, miss / np.maximum(np.minimum(miss_first, miss_last), _LEAST_MISS)
+
+
+def _ends_and_middle(pictures: np.ndarray, likely: Ramps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    begins, halves = likely.begins, likely.halves
+    return pictures[begins], pictures[begins + halves], pictures[begins + 2 * halves]
+
+
+def _blend(first: np.ndarray, last: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    return first + shares.reshape(-1, *[1] * (first.ndim - 1)) * (last - first)
 
 
 def _strongest(ramps: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -165,35 +191,6 @@ def _strongest(ramps: np.ndarray, strength: np.ndarray) -> np.ndarray:
         if all(end_s <= ramps[other][0] or start_s >= ramps[other][1] for other in taken):
             taken.append(place)
     return np.array(taken, np.int64)
-
-
-def _likelihood(
-    pictures: np.ndarray, small: np.ndarray, begins: np.ndarray, halves: np.ndarray, *, fine: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """(how far the ends are apart, what the blend misses of the middle over what the nearer end does), [K] each."""
-    shares = _blended(small, begins, halves)[0]
-    if not fine:
-        pictures = halved(pictures)
-    first, middle, last = pictures[begins], pictures[begins + halves], pictures[begins + 2 * halves]
-    blend = first + shares.reshape(-1, *[1] * (first.ndim - 1)) * (last - first)
-    differ = partial(change, fine=True) if fine else quick_change
-    miss_ends = np.minimum(differ(middle, first), differ(middle, last))
-    return differ(first, last), differ(middle, blend) / np.maximum(miss_ends, 0.5)
-
-
-def _candidates(small: np.ndarray, take: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(begins, halves), int64 [K] each: stretches of 2 * half grid steps in one take whose ends differ and whose middle
-    is about their blend."""
-    all_begins, all_halves = [], []
-    for half in _HALVES:
-        begins = np.arange(max(0, len(small) - 2 * half))
-        begins = begins[take[begins] == take[begins + 2 * half]]
-        begins = begins[np.abs(small[begins + 2 * half] - small[begins]).mean(axis=1) >= MIN_CHANGE / 3]
-        shares, misfits = _blended(small, begins, half)
-        begins = begins[(np.abs(shares - 0.5) <= MAX_SKEW) & (misfits < MAX_MISFIT)]
-        all_begins.append(begins)
-        all_halves.append(np.full(len(begins), half))
-    return np.concatenate(all_begins), np.concatenate(all_halves)
 
 
 def _on_grid(times_s: np.ndarray) -> np.ndarray:
@@ -212,33 +209,3 @@ def _smaller(tones: np.ndarray) -> np.ndarray:
     rows = cropped[:, :, ::3] + cropped[:, :, 1::3] + cropped[:, :, 2::3]
     boxes = rows[..., ::3] + rows[..., 1::3] + rows[..., 2::3]
     return (boxes / 9).reshape(n, -1)
-
-
-def _blended(small: np.ndarray, begins: np.ndarray, half: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """(share of the later end, what a blend misses), float32 [K] each, of pictures `half` steps behind `begins`."""
-    way = small[begins + 2 * half] - small[begins]
-    part = small[begins + half] - small[begins]
-    length = np.maximum((way**2).sum(axis=1), 1e-6)
-    share = (part * way).sum(axis=1) / length
-    rest = part - share[:, None] * way
-    return share, np.sqrt((rest**2).sum(axis=1) / length)
-
-
-def _ramp(small: np.ndarray, moments: np.ndarray, begin: int, half: int) -> tuple[float, float] | None:
-    """(start_s, end_s) of the straight rise from picture `begin` to the one 2 * half steps later, if it is one."""
-    here = slice(begin, begin + 2 * half + 1)
-    way = small[here][-1] - small[here][0]
-    shares = (small[here] - small[here][0]) @ way / (way @ way)
-    if np.diff(shares).min() < -0.12 or np.diff(shares).max() > 0.75:
-        return None
-    inner = (shares > 0.1) & (shares < 0.9)
-    if inner.sum() < 2:
-        return None
-    # Least squares by hand: np.polyfit takes four times as long for so few points.
-    at_s, share = moments[here][inner], shares[inner]
-    middle_s, middle = at_s.mean(), share.mean()
-    slope = float((at_s - middle_s) @ (share - middle)) / float((at_s - middle_s) @ (at_s - middle_s))
-    if slope <= 0:
-        return None
-    start_s, end_s = middle_s - middle / slope, middle_s + (1 - middle) / slope
-    return float(max(start_s, moments[here][0])), float(min(end_s, moments[here][-1]))

@@ -62,7 +62,9 @@ class Seen:
         times_s, origin = np.unique(np.concatenate([self.times_s, more.times_s]), return_index=True)
         both = Seen.__new__(Seen)
         both.times_s = times_s
-        both.tones = np.concatenate([self.tones, more.tones])[origin]
+        old = origin < len(self)
+        both.tones = np.empty((len(times_s), *self.tones.shape[1:]), np.float32)
+        both.tones[old], both.tones[~old] = self.tones[origin[old]], more.tones[origin[~old] - len(self)]
         still = np.flatnonzero((np.diff(origin) == 1) & (origin[1:] < len(self)))
         both._per_pair = {name: np.full(len(times_s) - 1, np.nan, np.float32) for name in _PER_PAIR}
         for name, values in both._per_pair.items():
@@ -89,5 +91,5 @@ class Seen:
 #: What is remembered of each pair of neighbours; NaN until somebody asks.
 _PER_PAIR = ("plain", "amount", "share", "slide")
 
-#: Pairs compared at once; bounds the memory.
-_AT_ONCE = 512
+#: Pairs compared at once: as many as fit a core's cache.
+_AT_ONCE = 32

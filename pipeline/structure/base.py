@@ -17,7 +17,7 @@ class OpenFile(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """Its size now."""
+        """Its size when it was opened."""
         ...
 
 

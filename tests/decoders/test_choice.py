@@ -48,7 +48,10 @@ def test_every_device_has_a_last_rule_that_fits_all(cut_of):
         (1080, 1920, 250, "cuda:0", ("torchcodec", "dali")),
         (640, 360, 250, "cuda", ()),
         (1920, 1080, 3, "cuda", ()),
+        (1920, 1080, 250, "cuda:1", ("torchcodec", "dali")),
         (1920, 1080, 250, "cpu", ()),
+        (1920, 1080, 250, "mps", ()),
+        (1920, 1080, 250, "xpu:0", ()),
     ],
 )
 def test_the_table_goes_by_device_size_and_length(width, height, packets, device, first, cut_of):
@@ -62,6 +65,18 @@ def test_auto_on_a_cpu_is_the_reference_alone():
     assert chosen.device == "cpu"
     assert "FFmpeg" in chosen.reason
     assert not chosen.notices
+
+
+@pytest.mark.parametrize("name", ["auto", "pyav", "decord"])
+def test_for_a_device_that_decodes_nothing_frames_are_decoded_on_the_cpu(name, with_gpu, cut_of):
+    chosen = choose(name, "mps")
+    assert chosen.device == "cpu"
+    assert chosen.decoder.name == choose(name, "cpu").decoder.name
+    assert not chosen.notices
+    clip = cut_of("h264").clip
+    assert len(chosen.decoder.decode(clip).rows) == len(clip.wanted)
+    with pytest.raises(GpuUnavailable, match="'mps'"):
+        choose(name, "mps", require_gpu=True)
 
 
 def test_auto_on_a_gpu_uses_what_works(with_gpu):

@@ -26,7 +26,7 @@ from pipeline.sandbox.protocol import Check
 from tests.pipeline.sandbox import forge
 from tests.pipeline.sandbox.hostile import Answer, says, taken, worker
 
-CHECK = Check(name="x", limits=InputLimits())
+CHECK = Check(name="x", size_bytes=1, limits=InputLimits())
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def asynchronous():
     right.send(b"x")
 if GIVEN["locked"]:
     isolation.hide()
+    isolation.give_up_rights()
     assert isolation.forbid_calls() is None
 say(tried(GIVEN["codes"]))
 """

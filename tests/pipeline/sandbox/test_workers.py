@@ -198,7 +198,7 @@ def test_a_crash_says_so(sandbox, video):
     worker = sandbox.worker()
     os.kill(worker.pid, signal.SIGKILL)
     with open(video("h264-gop12-cfr"), "rb") as file, pytest.raises(DecoderCrashed):
-        worker.ask(Inspect(name="x", limits=InputLimits()), NoneType, (file.fileno(),), timeout_s=5)
+        worker.ask(Inspect(name="x", size_bytes=1, limits=InputLimits()), NoneType, (file.fileno(),), timeout_s=5)
     assert not worker.alive
 
 
