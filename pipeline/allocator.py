@@ -16,21 +16,32 @@ _KEPT_BYTES = 256 << 20
 
 
 @cache
-def suit_to_pictures() -> bool:
-    """Set it up for this process; True where that could be done. Elsewhere than on glibc nothing happens.
+def limit_arenas() -> bool:
+    """One heap for all threads; True where that could be set. Elsewhere than on glibc nothing happens.
 
-    One heap for all threads: by default every thread gets one of its own, up to eight a core, and frames made in one
-    thread and freed in another fragment them. An hour of video ended 300 MiB above five minutes without a limit, 160
-    MiB with two heaps, 90 MiB with one (`benchmarks/results/memory.json`), at the same CPU time.
-
-    Freed memory is kept: otherwise it goes back to the kernel with every picture and comes back page by page, zeroed.
-    Decoding a 1080p video for the first time took a fifth less CPU time (144,000 page faults -> 21,000).
+    By default every thread gets a heap of its own, up to eight a core, and frames made in one thread and freed in
+    another fragment them. An hour of video ended 300 MiB above five minutes without a limit, 160 MiB with two heaps, 90
+    MiB with one (`benchmarks/results/memory.json`), at the same CPU time.
     """
+    return _set((_ARENA_MAX, 1))
+
+
+@cache
+def keep_freed_pictures() -> bool:
+    """For a process that decodes: what a picture took is kept for the next one. Returns as `limit_arenas`.
+
+    Otherwise it goes back to the kernel with every picture and comes back page by page, zeroed. Decoding a 1080p video
+    for the first time took a fifth less CPU time (144,000 page faults -> 21,000). A process that only handles pictures
+    gains nothing and grows: an hour of video then ended 139 MiB above five minutes.
+    """
+    return _set((_MMAP_THRESHOLD, _MAPPED_FROM_BYTES), (_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
+def _set(*settings: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _MAPPED_FROM_BYTES), (_TRIM_THRESHOLD, _KEPT_BYTES))
     taken = [bool(mallopt(name, value)) for name, value in settings]
     return all(taken)

@@ -183,6 +183,12 @@ def _demuxer(file: OpenFile, kind: Kind | None, limits: InputLimits) -> InputCon
     return container
 
 
+def is_matroska(container: InputContainer) -> bool:
+    """Whether it is one whose tracks need not say how long they are, nor how long a picture is shown: FFmpeg then puts
+    in the length of the whole file, and 1 ms."""
+    return container.format.name == "matroska,webm"
+
+
 def too_large(area: int, limits: InputLimits) -> str:
     """What is wrong with pictures of `area` pixels."""
     return f"pictures of {area} pixels; at most {limits.max_pixels} are read (max_pixels)"

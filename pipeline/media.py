@@ -78,7 +78,9 @@ class Reopened:
         """
         with open_file(self._video) as file:
             if self._inspected not in (None, file.identity):
-                raise CorruptVideo(f"{file.name}: the file was changed while it was read; analyse it again")
+                raise CorruptVideo(
+                    f"{file.name}: the file, its names or its rights were changed while it was read; analyse it again"
+                )
             yield file
 
 

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from pipeline.bitstream import CLASSIFIERS, Traits, classifier, length_prefix
 from pipeline.clips import CodecParameters
-from pipeline.container import STILL_CODECS, OpenFile, Video, open_file, open_video, too_large
+from pipeline.container import STILL_CODECS, OpenFile, Video, is_matroska, open_file, open_video, too_large
 from pipeline.decode.color import refuse_unknown_matrix
 from pipeline.errors import CorruptVideo, Encrypted, LimitExceeded, NoVideoStream, UnsupportedCodec
 from pipeline.limits import INPUT_LIMITS, InputLimits
@@ -35,7 +35,7 @@ MAX_SPAN_S = 7 * 86_400
 _MAX_STAMP = 1 << 61
 
 #: Pictures that H.264 and HEVC may hold back for reordering at most.
-_MAX_REORDER_DEPTH = 16
+MAX_REORDER_DEPTH = 16
 
 #: An MPEG-4 packet up to this size holds no picture of its own (FFmpeg's MAX_NVOP_SIZE).
 _EMPTY_VOP_BYTES = 19
@@ -155,7 +155,7 @@ def read_packets(
     if first is None:
         raise CorruptVideo(f"{file.name}: none of the first pictures can be decoded")
     refuse_unknown_matrix(first)
-    index = _assemble(file.name, stream, rows, traits, first)
+    index = _assemble(file.name, container, stream, rows, traits, first)
     area = math.prod(index.codec.geometry.shown_size)
     if area > limits.max_pixels:
         raise LimitExceeded(f"{file.name}: {too_large(area, limits)}")
@@ -175,7 +175,9 @@ def _row(packet: Packet) -> tuple[int | None, int | None, int, int, bool, bool]:
     return packet.pts, packet.dts, packet.duration or 0, packet.size, packet.is_keyframe, packet.is_discard
 
 
-def _assemble(name: str, stream: VideoStream, rows: list, traits: list[Traits], first: VideoFrame) -> PacketIndex:
+def _assemble(
+    name: str, container: InputContainer, stream: VideoStream, rows: list, traits: list[Traits], first: VideoFrame
+) -> PacketIndex:
     pts_list, dts_list, durations, sizes, keyframes, discards = zip(*rows, strict=True)
     time_base = Fraction(stream.time_base or Fraction(1, 1000))
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -191,13 +193,14 @@ def _assemble(name: str, stream: VideoStream, rows: list, traits: list[Traits], 
     top_layer = max(t.layer for t in traits)
     packed = np.array([t.packed for t in traits])
     # Without time stamps nothing tells it: as much as any codec allows then.
-    depth = _MAX_REORDER_DEPTH if None in pts_list else _reorder_depth(pts)
+    depth = MAX_REORDER_DEPTH if None in pts_list else _reorder_depth(pts)
     pts = _unpacked_times(pts, packed, np.array(sizes))
     disposable = np.array([t.disposable and t.layer == top_layer for t in traits]) & ~packed.any()
     shown = ~np.array([t.hidden or discard for t, discard in zip(traits, discards, strict=True)])
     shown &= ~_unreachable(pts, entry, np.array([t.skipped_at_start for t in traits]))
     if not shown.any():
         raise CorruptVideo(f"{name}: the video stream shows no picture")
+    are_told = stream.average_rate is not None or not is_matroska(container)
     return PacketIndex(
         pts=pts,
         size=np.array(sizes, np.int32),
@@ -208,7 +211,7 @@ def _assemble(name: str, stream: VideoStream, rows: list, traits: list[Traits], 
         packed=bool(packed.any()),
         time_base=time_base,
         origin=int(pts[shown].min()),
-        end=_end(pts, np.array(durations, np.int64), shown),
+        end=_end(pts, np.array(durations, np.int64) * are_told, shown),
         codec=parameters_of(stream, first, depth),
     )
 
@@ -230,7 +233,7 @@ def _reorder_depth(pts: np.ndarray) -> int:
     """The most packets that come before one whose picture is shown before theirs. For the packet where it is reached,
     it is how far the packet lies behind its place in display order: nothing that follows is shown before it."""
     places = np.argsort(np.argsort(pts, kind="stable"), kind="stable")
-    return min(int((np.arange(len(pts)) - places).max()), _MAX_REORDER_DEPTH)
+    return min(int((np.arange(len(pts)) - places).max()), MAX_REORDER_DEPTH)
 
 
 def _unpacked_times(pts: np.ndarray, packed: np.ndarray, size: np.ndarray) -> np.ndarray:

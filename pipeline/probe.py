@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from pipeline.container import OpenFile
+from pipeline.container import OpenFile, is_matroska
 from pipeline.packets import PacketIndex
 from pipeline.report import AudioInfo, LostRange, VideoInfo
 
@@ -51,7 +51,7 @@ def describe(
         mirrored=geometry.mirrored,
         pixel_aspect=geometry.pixel_aspect[0] / geometry.pixel_aspect[1],
         average_fps=len(times_s) / duration_s if duration_s else 0.0,
-        nominal_fps=float(stream.guessed_rate) if stream.guessed_rate else None,
+        nominal_fps=float(stream.guessed_rate) if stream.average_rate and stream.guessed_rate else None,
         variable_rate=_is_variable(times_s),
         frames=len(times_s),
         keyframes=int((index.keyframe & index.shown).sum()),
@@ -87,15 +87,16 @@ def missing_tail(container: InputContainer, stream: VideoStream, index: PacketIn
 
 def _promised_end(container: InputContainer, stream: VideoStream, origin_s: float) -> tuple[float, float]:
     """Where the picture ought to end on the video's time line, and how much the header may exaggerate; seconds."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin_s, 0.5
     tagged = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if tagged:
         # Matroska's statistics tags: the end of this very stream.
         hours, minutes, seconds = tagged.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - origin_s, 0.2
+    if stream.duration is not None and stream.time_base is not None and not is_matroska(container):
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - origin_s, 0.5
     if container.duration is not None:
-        end_s = ((container.start_time or 0) + container.duration) / av.time_base - origin_s
+        start = 0 if is_matroska(container) else container.start_time or 0
+        end_s = (start + container.duration) / av.time_base - origin_s
         # The whole container's, and sound may outlast the picture.
         return end_s, max(1.0, 0.02 * end_s)
     return 0.0, 0.0

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from pipeline.allocator import suit_to_pictures
+from pipeline.allocator import limit_arenas
 from pipeline.errors import IsolationUnavailable, ModelUnavailable
 from pipeline.report import Notice
 from pipeline.sandbox.client import Sandbox
@@ -40,7 +40,7 @@ def local_toolkit(
     from pipeline.sandbox.decoder import SandboxedDecoder
     from pipeline.sandbox.media import SandboxedMedia
 
-    suit_to_pictures()
+    limit_arenas()
     if sandbox is None:
         with Sandbox(settings.worker) as own, local_toolkit(model, own, decoder, require_gpu, settings) as toolkit:
             yield toolkit

@@ -1,5 +1,6 @@
 """Memory for decoded pictures that is used again: fresh pages cost as much as the conversion to what they hold."""
 
+import contextlib
 import math
 import mmap
 import threading
@@ -46,7 +47,9 @@ class Pool:
                 return best
         pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            pages.madvise(mmap.MADV_HUGEPAGE)
+            # A kernel without huge pages refuses; small ones do as well.
+            with contextlib.suppress(OSError):
+                pages.madvise(mmap.MADV_HUGEPAGE)
         return pages
 
     def _give_back(self, pages: mmap.mmap) -> None:

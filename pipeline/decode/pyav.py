@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from pipeline.allocator import suit_to_pictures
+from pipeline.allocator import keep_freed_pictures
 from pipeline.clips import Clip, CodecParameters
 from pipeline.decode.base import COUNTERS, Decoded
 from pipeline.decode.color import to_rgb
@@ -55,7 +55,7 @@ class PyAVDecoder:
     name = "pyav"
 
     def __init__(self, threads_per_chain: int = 1) -> None:
-        suit_to_pictures()
+        keep_freed_pictures()
         self._threads = threads_per_chain
         self.allocate: Allocate = Pool().array
         """Gives the array that the pictures of a Clip are put into; called once a Clip."""

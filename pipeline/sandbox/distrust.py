@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from pipeline.audio import BIN_S
-from pipeline.clips import Clip
+from pipeline.clips import Clip, CodecParameters
 from pipeline.decode.geometry import Geometry, sane_aspect
 from pipeline.frames import Strip
 from pipeline.limits import InputLimits
 from pipeline.media import Inspected
-from pipeline.packets import MAX_SPAN_S, PacketIndex
+from pipeline.packets import MAX_REORDER_DEPTH, MAX_SPAN_S, PacketIndex
 from pipeline.plans import MAX_BYTES, ClipPlan
 from pipeline.sandbox import wire
 from pipeline.sandbox.protocol import Heard, Pictures
@@ -37,6 +37,9 @@ _MAX_STAMP = 1 << 61
 
 #: Longest text of a worker's that is shown to people.
 _MAX_TEXT = 500
+
+#: Letters of a codec, its tag (one that is not of letters is written in brackets) or a pixel format; bits of a sample.
+_MAX_NAME, _MAX_SAMPLE_BITS = 64, 1024
 
 #: Pictures that a decoder holds back from earlier parts of a chain at most, and their thumbnails.
 _HELD_BACK = 64
@@ -59,6 +62,7 @@ def inspected(seen: Inspected, name: str, size_bytes: int, limits: InputLimits) 
     _require(_is_index(index, limits), "the packet index makes no sense")
     shape = index.codec.geometry
     _require(_is_geometry(shape, limits), "the shape of the picture makes no sense")
+    _require(_is_codec(index.codec, limits) and index.codec.name == info.codec, "the codec makes no sense")
     _require((info.width, info.height) == shape.shown_size, "two sizes of one picture")
     _require(info.rotation_deg == shape.rotation_deg, "two rotations of one picture")
     _require(info.frames == int(index.shown.sum()), "two counts of the pictures")
@@ -84,7 +88,21 @@ def _is_index(index: PacketIndex, limits: InputLimits) -> bool:
         and (index.end - index.origin) * base <= Fraction(limits.max_duration_s)
         and int(index.size.min()) >= 1
         and not index.shown[: int(np.argmax(index.entry))].any()
-        and 0 < index.codec.peak_nits < math.inf
+    )
+
+
+def _is_codec(codec: CodecParameters, limits: InputLimits) -> bool:
+    """Whether a decoder could be told so: numbers of ITU-T H.273 have 8 bits, names are short."""
+    colours = (codec.color_range, codec.color_primaries, codec.color_trc, codec.colorspace)
+    texts = (codec.name, codec.tag, codec.pixel_format or "")
+    return (
+        0 < codec.peak_nits < math.inf
+        and min(codec.width, codec.height) >= 0
+        and codec.width * codec.height <= limits.max_pixels
+        and 0 <= codec.reorder_depth <= MAX_REORDER_DEPTH
+        and 0 <= codec.bits_per_coded_sample <= _MAX_SAMPLE_BITS
+        and all(0 <= value <= 255 for value in colours)
+        and all(len(text) <= _MAX_NAME for text in texts)
     )
 
 

@@ -10,7 +10,7 @@ from pipeline.structure.base import MOST_PARTS, Ending, OpenFile, past_the_end
 _FIRST = frozenset({b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"sidx"})
 
 #: Where a track says how its samples are coded.
-_TO_ENTRIES = (b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_TO_ENTRIES = (b"mdia", b"minf", b"stbl", b"stsd")
 
 #: Names of sample entries of encrypted pictures.
 _ENCRYPTED = {b"encv": "Common Encryption", b"drmi": "FairPlay, as sold by iTunes"}
@@ -38,17 +38,30 @@ def ending(file: OpenFile) -> Ending | None:
     return None
 
 
-def encryption(file: OpenFile, _: int | None) -> str | None:
-    """See `structure.Kind`."""
+def encryption(file: OpenFile, track: int | None) -> str | None:
+    """See `structure.Kind`; streams have the numbers of their tracks."""
     size = file.size_bytes
     for kind, start, end in _boxes(file, 0, size):
         if kind == b"moov":
-            for entries_start, entries_end in _inside(file, start, min(end, size), _TO_ENTRIES):
-                # Version, flags and count come before the entries.
-                for entry, _, _ in _boxes(file, entries_start + 8, entries_end):
-                    if entry in _ENCRYPTED:
-                        return _ENCRYPTED[entry]
+            for trak_start, trak_end in _inside(file, start, min(end, size), (b"trak",)):
+                if track is not None and _number(file, trak_start, trak_end) not in (track, None):
+                    continue
+                for entries_start, entries_end in _inside(file, trak_start, trak_end, _TO_ENTRIES):
+                    # Version, flags and count come before the entries.
+                    for entry, _, _ in _boxes(file, entries_start + 8, entries_end):
+                        if entry in _ENCRYPTED:
+                            return _ENCRYPTED[entry]
             return None
+    return None
+
+
+def _number(file: OpenFile, start: int, end: int) -> int | None:
+    """A track's own number (ISO/IEC 14496-12, 8.3.2); None where it has none."""
+    for inner, _ in _inside(file, start, end, (b"tkhd",)):
+        head = os.pread(file.descriptor, 24, inner)
+        # Two times come before it, of 8 bytes each in version 1 and of 4 in version 0.
+        at = 20 if head[:1] == b"\1" else 12
+        return struct.unpack_from(">I", head, at)[0] if len(head) >= at + 4 else None
     return None
 
 

@@ -194,3 +194,24 @@ def test_damage_in_the_middle_keeps_the_rest(tmp_path):
     data[middle : middle + 4000] = bytes(4000)
     wanted, decoded, _ = _analysed(_write(tmp_path / "damaged.mp4", bytes(data)))
     assert decoded >= 0.8 * wanted
+
+
+def test_another_track_that_is_encrypted_costs_nothing(tmp_path):
+    path = tmp_path / "two.mp4"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for pixels in busy_frames(10):
+            for stream in streams:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    data = path.read_bytes()
+    entry = data.rindex(b"avc1", data.index(b"moov"))
+    path.write_bytes(data[:entry] + b"encv" + data[entry + 4 :])
+    assert len(LocalMedia(path).inspect().index) == 10
+    first = data.index(b"avc1", data.index(b"moov"))
+    path.write_bytes(data[:first] + b"encv" + data[first + 4 : entry] + b"encv" + data[entry + 4 :])
+    with pytest.raises(Encrypted):
+        LocalMedia(path).inspect()

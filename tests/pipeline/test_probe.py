@@ -117,3 +117,28 @@ def test_mad_time_stamps_are_refused(tmp_path):
     path = write_video(tmp_path / "mad.mkv", busy_frames(4), fps=25, times_s=times, encoding=Encoding(b_frames=0))
     with pytest.raises(CorruptVideo, match="days"):
         read_index(path)
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_sound_that_outlasts_the_picture_is_no_cut_off_picture(tmp_path, suffix, b_frames):
+    sound = np.zeros(AUDIO_RATE_HZ * 8, np.float32)
+    encoding = Encoding(b_frames=b_frames)
+    path = write_video(tmp_path / f"v.{suffix}", busy_frames(75), fps=25, encoding=encoding, audio=sound)
+    seen = LocalMedia(path).inspect()
+    assert seen.cut_off is None
+    assert seen.info.duration_s == pytest.approx(3.0, abs=0.002)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
+def test_matroska_that_does_not_say_its_rate_is_measured(tmp_path, codec):
+    options = {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx-vp9" else {}
+    path = write_video(tmp_path / "v.mkv", busy_frames(75), fps=25, encoding=Encoding(codec, options=options))
+    data = path.read_bytes()
+    told = data.index(b"\x23\xe3\x83\x84")  # DefaultDuration of four bytes
+    path.write_bytes(data[:told] + b"\xec\x86" + data[told + 2 :])
+    info = LocalMedia(path).inspect().info
+    assert info.nominal_fps is None
+    assert info.duration_s == pytest.approx(3.0, abs=0.002)
+    assert info.average_fps == pytest.approx(25.0, rel=0.001)
+    assert not info.variable_rate

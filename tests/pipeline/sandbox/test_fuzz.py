@@ -1,6 +1,6 @@
 """Damaged files by the thousand: cut off and with flipped bits, each read as an analysis would read it.
 
-The normal run reads a sample. All of it, 64 offsets and 10,000 flips, takes minutes: AUTOMATIONS_FUZZ=all.
+The normal run reads a sample. All of it, 64 offsets and 10,000 flips, takes minutes: FUZZ=all.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.pipeline.sandbox.reading import ANALYSED, read
 
 pytestmark = pytest.mark.skipif(not isolation.supported(), reason="no system call filter for this kind of machine")
 
-ALL = os.environ.get("AUTOMATIONS_FUZZ") == "all"
+ALL = os.environ.get("FUZZ") == "all"
 
 KINDS = ("mp4", "fragmented", "mkv", "webm", "ts", "avi")
 

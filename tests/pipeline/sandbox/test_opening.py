@@ -98,9 +98,9 @@ def test_a_video_that_is_another_one_by_now_is_refused(media_of, change, tmp_pat
     change(path, other)
     # Its packets are as long as those of the plan: nothing but the file itself shows that it is another.
     assert [*map(len, before[0])] == [len(p) for clip in unaware.clips(index, wanted) for p in clip.packets]
-    with pytest.raises(CorruptVideo, match=r"a.avi: the file was changed while it was read"):
+    with pytest.raises(CorruptVideo, match=r"a.avi: the file, its names or its rights were changed while it was read"):
         list(media.clips(index, wanted))
-    with pytest.raises(CorruptVideo, match=r"a.avi: the file was changed while it was read"):
+    with pytest.raises(CorruptVideo, match=r"a.avi: the file, its names or its rights were changed while it was read"):
         media.listen(start_s=0.0, duration_s=1.0)
 
     index = media.inspect().index
