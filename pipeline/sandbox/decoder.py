@@ -23,6 +23,9 @@ from pipeline.sandbox.protocol import Decode, Pictures
 #: Idle workers that are kept for the jobs they belong to; the one idle for longest goes first.
 MAX_IDLE = 8
 
+#: Those of them that have no chain to go on with. A decoding thread has use for one, and each holds a Clip's pictures.
+MAX_SPARE = 2
+
 
 class _Memory:
     """Pages that this process and one worker share."""
@@ -177,9 +180,10 @@ class SandboxedDecoder:
             else:
                 self._chains[clip.job, clip.chain] = worker
             open_chains = set(self._chains.values())
+            spare = [one for one in self._idle if one not in open_chains]
             # Those that somebody may come back to go last.
-            ranked = sorted(self._idle, key=lambda one: one in open_chains)
-            surplus = ranked[:1] if len(ranked) > MAX_IDLE else []
+            too_many = len(spare) > MAX_SPARE or len(self._idle) > MAX_IDLE
+            surplus = (spare or list(self._idle))[:1] if too_many else []
         for old in surplus:
             self._drop(old)
 
