@@ -41,6 +41,9 @@ class Clip(Record, frozen=True, kw_only=True):
 
     job: str
     """Names the request that the Clip was cut for, so that chains of two requests are never taken for one another."""
+    owner: str = ""
+    """Names whom the video belongs to where that is told apart: a process that decoded for one never does for another.
+    Without it, every request has its own."""
     chain: int
     """Clips of one job and chain share a decoder and are decoded in order of `part`."""
     part: int

@@ -69,6 +69,7 @@ def clip_of(
     packets: tuple[bytes, ...],
     *,
     job: str,
+    owner: str = "",
     pixels: bool = True,
     glimpse: bool = False,
     size: tuple[int, int] | None = None,
@@ -77,6 +78,7 @@ def clip_of(
 
     Args:
         job: a name that no other request has.
+        owner: see `Clip.owner`.
         pixels: whether pictures are wanted at full size, or at `size`.
         glimpse: whether a strip of thumbnails is; with `pixels=False` that is all.
         size: see `Clip.size`.
@@ -84,6 +86,7 @@ def clip_of(
     rows = planned.rows
     return Clip(
         job=job,
+        owner=owner,
         chain=planned.chain,
         part=planned.part,
         last=planned.last,

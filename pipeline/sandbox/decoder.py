@@ -20,10 +20,10 @@ from pipeline.sandbox import distrust
 from pipeline.sandbox.client import Sandbox, Worker, shared_memory
 from pipeline.sandbox.protocol import Decode, Pictures
 
-#: Idle workers that are kept for the jobs they belong to; the one idle for longest goes first.
+#: Idle workers that are kept for the videos they belong to; the one idle for longest goes first.
 MAX_IDLE = 8
 
-#: Those of them that have no chain to go on with. A decoding thread has use for one, and each holds a Clip's pictures.
+#: Those of one video with no chain to go on with. A decoding thread has use for one, and each holds a Clip's pictures.
 MAX_SPARE = 2
 
 
@@ -49,7 +49,7 @@ class _Memory:
 
 
 class SandboxedDecoder:
-    """PyAV's decoders, in workers. A worker decodes the Clips of one job only, and keeps the decoders of its chains.
+    """PyAV's decoders, in workers. A worker decodes the Clips of one owner only, and keeps the decoders of its chains.
 
     A worker that crashes, hangs or eats memory costs the Clip it was working on, and the chains it had open.
     """
@@ -155,7 +155,7 @@ class SandboxedDecoder:
                     raise DecoderStateLost(f"part {clip.part} of a chain came without the parts before it")
             else:
                 open_chains = set(self._chains.values())
-                mine = [w for w, job in self._idle.items() if job == clip.job and w not in open_chains]
+                mine = [w for w, owner in self._idle.items() if owner == _owner(clip) and w not in open_chains]
                 worker = mine[-1] if mine else None
             if worker is not None:
                 del self._idle[worker]
@@ -174,16 +174,18 @@ class SandboxedDecoder:
             if worker not in self._busy:
                 return
             self._busy.discard(worker)
-            self._idle[worker] = clip.job
+            self._idle[worker] = _owner(clip)
             if clip.last:
                 self._chains.pop((clip.job, clip.chain), None)
             else:
                 self._chains[clip.job, clip.chain] = worker
             open_chains = set(self._chains.values())
             spare = [one for one in self._idle if one not in open_chains]
+            own = [one for one in spare if self._idle[one] == _owner(clip)]
             # Those that somebody may come back to go last.
-            too_many = len(spare) > MAX_SPARE or len(self._idle) > MAX_IDLE
-            surplus = (spare or list(self._idle))[:1] if too_many else []
+            surplus = own[:1] if len(own) > MAX_SPARE else []
+            if not surplus and len(self._idle) > MAX_IDLE:
+                surplus = (spare or list(self._idle))[:1]
         for old in surplus:
             self._drop(old)
 
@@ -195,3 +197,7 @@ class SandboxedDecoder:
             for chain in [chain for chain, owner in self._chains.items() if owner is worker]:
                 del self._chains[chain]
                 self._held_back.pop(chain, None)
+
+
+def _owner(clip: Clip) -> str:
+    return clip.owner or clip.job

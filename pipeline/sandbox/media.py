@@ -30,6 +30,7 @@ class SandboxedMedia:
         self._video = Reopened(video)
         self._sandbox = sandbox
         self._limits = limits
+        self._owner = uuid4().hex
 
     def check(self) -> None:
         """See `Media.check`."""
@@ -76,7 +77,7 @@ class SandboxedMedia:
                 )
                 job = uuid4().hex
                 for plan, packets in zip(request.plans, cut, strict=True):
-                    yield clip_of(plan, index, packets, job=job, **how)
+                    yield clip_of(plan, index, packets, job=job, owner=self._owner, **how)
             finally:
                 worker.kill()
 

@@ -211,3 +211,23 @@ def test_pictures_of_8k_fit_into_a_worker(sandbox, decoder, tmp_path):
     assert [len(clip.wanted) for clip in clips] == [2, 2]
     levels = [int(picture[0, 0, 0]) for clip in clips for picture in decoder.decode(clip).frames.pixels]
     np.testing.assert_allclose(levels, [0, 40, 80, 120], atol=3)
+
+
+def test_a_worker_serves_one_video_however_often_it_is_read_and_no_other(video, sandbox):
+    seen: dict[int, set[str]] = {}
+
+    class Watched(SandboxedDecoder):
+        def _ask(self, worker: Worker, clip, began):
+            seen.setdefault(worker.pid, set()).add(clip.owner)
+            return super()._ask(worker, clip, began)
+
+    decoder = Watched(sandbox)
+    path = video("h264-gop12-cfr")
+    for media in (SandboxedMedia(path, sandbox), SandboxedMedia(path, sandbox)):
+        index = media.inspect().index
+        for _ in range(3):
+            for clip in media.clips(index, plan(index, index.display_order[::12])):
+                decoder.decode(clip)
+    decoder.close()
+    assert len(seen) == 2
+    assert all(len(owners) == 1 for owners in seen.values())
