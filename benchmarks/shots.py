@@ -51,7 +51,7 @@ def ours(path: Path) -> Found:
         strip = join_strips([strip for clip in clips if (strip := decoder.decode(clip).strip) is not None])
         return strip or Strip(np.empty(0), np.empty((0, *THUMB_SIZE[::-1], 3), np.uint8))
 
-    coarse = thumbs(wanted, shots.first_rows(index, wanted))
+    coarse = thumbs(wanted, shots.Hints(index).first_rows(wanted))
     found = shots.find(index, coarse, lambda rows: thumbs(nothing, rows))
     return [(shot.start_s, "cut" if shot.transition == "cut" else "gradual") for shot in found[1:]]
 

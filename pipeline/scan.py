@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import flow
+from pipeline import allocator, flow
 from pipeline import shots as find
 from pipeline.dispatch import gather, join_strips
 from pipeline.engine import Engine
@@ -70,8 +70,13 @@ async def scan(
     Raises:
         VideoError: as `gather`.
     """
-    plans = plan(index, wanted, glimpsed=await asyncio.to_thread(find.first_rows, index, wanted) if shots else None)
-    finder = _ShotFinder(media, index, plans, engine) if shots else None
+    finder = None
+    if shots:
+        hints = await asyncio.to_thread(find.Hints, index)
+        plans = plan(index, wanted, glimpsed=await asyncio.to_thread(hints.first_rows, wanted))
+        finder = _ShotFinder(media, index, plans, hints, engine)
+    else:
+        plans = plan(index, wanted)
     done = 0
 
     async def each(output: ClipOutput) -> None:
@@ -106,8 +111,10 @@ async def scan(
 class _ShotFinder:
     """Collects strips block by block, and refines one block while the next is being decoded."""
 
-    def __init__(self, media: Media, index: PacketIndex, plans: tuple[ClipPlan, ...], engine: Engine) -> None:
-        self._media, self._index, self._engine = media, index, engine
+    def __init__(
+        self, media: Media, index: PacketIndex, plans: tuple[ClipPlan, ...], hints: find.Hints, engine: Engine
+    ) -> None:
+        self._media, self._index, self._hints, self._engine = media, index, hints, engine
         self._block_of = _blocks(index, plans)
         self._waiting = np.bincount([self._block_of[planned.chain] for planned in plans])
         self._strips: dict[int, list[Strip]] = {}
@@ -130,6 +137,8 @@ class _ShotFinder:
         while self._next < len(self._waiting) and self._waiting[self._next] == 0:
             if self._task is not None:
                 await self._task
+            # In between, nothing of a block is left but what the next one needs: the pages of the rest can go.
+            await asyncio.to_thread(allocator.release_freed)
             self._task = asyncio.create_task(self._refine(self._next))
             self._next += 1
 
@@ -162,7 +171,7 @@ class _ShotFinder:
         else:
             return
         for number in range(find.ROUNDS):
-            rows = await self._timed(find.more_rows, self._index, seen, number)
+            rows = await self._timed(self._hints.more_rows, seen, number)
             if not len(rows):
                 break
             strip = join_strips(await self._glimpse(rows))

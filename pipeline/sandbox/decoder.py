@@ -141,7 +141,8 @@ class SandboxedDecoder:
             pixels = np.empty(shape, np.uint8)
         COUNTERS.add(packets=len(clip.packets), frames=count)
         return Decoded(
-            frames=FrameBatch(pixels, answer.pts_s),
+            # Times outlive the pictures: as a view they would keep the whole answer, thumbnails and all.
+            frames=FrameBatch(pixels, answer.pts_s.copy()),
             rows=answer.rows,
             strip=answer.strip,
             decode_s=time.perf_counter() - began,

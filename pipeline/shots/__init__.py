@@ -1,9 +1,10 @@
 """Shots, coarse to fine: cheap hints first, full rate only around them.
 
-    rows = first_rows(index, wanted)                  what to decode along with the sampled pictures
+    hints = Hints(index)
+    rows = hints.first_rows(wanted)                   what to decode along with the sampled pictures
     seen = Seen(...)                                  thumbnails of all that came out
     for number in range(ROUNDS):
-        rows = more_rows(index, seen, number)         what is still open; none: done
+        rows = hints.more_rows(seen, number)          what is still open; none: done
         seen = seen.joined(...)
     shots(boundaries(seen), index.duration_s)
 
@@ -17,7 +18,7 @@ import numpy as np
 from pipeline.frames import Strip
 from pipeline.packets import PacketIndex
 from pipeline.report import Shot
-from pipeline.shots.looking import ROUNDS, first_rows, more_rows, suspects
+from pipeline.shots.looking import ROUNDS, Hints, suspects
 from pipeline.shots.seen import Seen
 from pipeline.shots.timeline import SOURCE, Boundary, boundaries, shots
 
@@ -25,11 +26,10 @@ __all__ = [
     "ROUNDS",
     "SOURCE",
     "Boundary",
+    "Hints",
     "Seen",
     "boundaries",
     "find",
-    "first_rows",
-    "more_rows",
     "shots",
     "suspects",
 ]
@@ -40,9 +40,9 @@ Glimpse = Callable[[np.ndarray], Strip]
 
 def find(index: PacketIndex, coarse: Strip, glimpse: Glimpse) -> tuple[Shot, ...]:
     """The shots of a video of which `coarse` has been seen; more is had through `glimpse` where it is needed."""
-    seen = Seen(coarse)
+    seen, hints = Seen(coarse), Hints(index)
     for number in range(ROUNDS):
-        rows = more_rows(index, seen, number)
+        rows = hints.more_rows(seen, number)
         if not len(rows):
             break
         seen = seen.joined(glimpse(rows))

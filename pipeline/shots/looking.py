@@ -5,6 +5,8 @@ there anyway, the surroundings of packets that look like cuts. What came out tel
 two thumbnails that are not neighbours; only there is more asked for, until every change is placed on its frame.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.packets import PacketIndex
@@ -64,73 +66,81 @@ def _usually(values: np.ndarray) -> np.ndarray:
     return np.partition(windows, _UPPER_QUARTILE, axis=1)[:, _UPPER_QUARTILE]
 
 
-def first_rows(index: PacketIndex, wanted: np.ndarray) -> np.ndarray:
-    """int64 [R]: rows to decode together with the rows `wanted` (int64 [W]): the surroundings of suspicious packets
-    that a decoder comes past on its way."""
-    if not len(wanted):
-        return np.empty(0, np.int64)
-    order = index.display_order
-    group = np.cumsum(index.entry)
-    need = needed(index, wanted)
-    last_needed = np.zeros(int(group[-1]) + 1, np.int64)
-    np.maximum.at(last_needed, group[need], np.flatnonzero(need))
-    first = np.flatnonzero(index.entry)
-    start = np.concatenate(([0], first))
-    rows = order[_surroundings(index, suspects(index))]
-    come, behind = last_needed[group[rows]], rows - last_needed[group[rows]]
-    # Going on for some packets now is cheaper than coming back through the whole group later.
-    on_the_way = (come > 0) & (behind <= np.maximum(come - start[group[rows]], _NEAR_PACKETS))
-    return np.setdiff1d(rows[on_the_way], wanted)
+class Hints:
+    """What the packet index tells about the shots of a video; found out once, because a long video is asked often."""
+
+    def __init__(self, index: PacketIndex) -> None:
+        self._index = index
+        self._order = index.display_order
+        self._times_s = index.times_s[self._order]
+        self._heavy = np.flatnonzero(~index.disposable[self._order])
+        self.suspects = suspects(index)
+        """int64 [S], see `suspects`."""
+
+    def first_rows(self, wanted: np.ndarray) -> np.ndarray:
+        """int64 [R]: rows to decode together with the rows `wanted` (int64 [W]): the surroundings of suspicious packets
+        that a decoder comes past on its way."""
+        if not len(wanted):
+            return np.empty(0, np.int64)
+        index = self._index
+        group = np.cumsum(index.entry)
+        need = needed(index, wanted)
+        last_needed = np.zeros(int(group[-1]) + 1, np.int64)
+        np.maximum.at(last_needed, group[need], np.flatnonzero(need))
+        first = np.flatnonzero(index.entry)
+        start = np.concatenate(([0], first))
+        rows = self._order[self._surroundings(self.suspects)]
+        come, behind = last_needed[group[rows]], rows - last_needed[group[rows]]
+        # Going on for some packets now is cheaper than coming back through the whole group later.
+        on_the_way = (come > 0) & (behind <= np.maximum(come - start[group[rows]], _NEAR_PACKETS))
+        return np.setdiff1d(rows[on_the_way], wanted)
+
+    def more_rows(self, seen: Seen, round_number: int) -> np.ndarray:
+        """int64 [R]: rows to decode next, given all that was `seen` so far; none where every change is placed.
+
+        Args:
+            round_number: 0 for the first time; after `ROUNDS` there is nothing more to ask.
+        """
+        if len(seen) < 2 or round_number >= ROUNDS:
+            return np.empty(0, np.int64)
+        places = np.searchsorted(self._times_s, seen.times_s - 1e-6)
+        open_pairs = np.flatnonzero((np.diff(places) > 1) & (seen.plain >= cuts.MIN_CHANGE))
+        is_far = seen.gaps_s[open_pairs] > cuts.FAR_S
+        far, near = open_pairs[is_far], open_pairs[~is_far]
+        asked = [*self._inside_far(seen, places, far, round_number), *_inside_near(seen, places, near)]
+        if not asked:
+            return np.empty(0, np.int64)
+        return self._order[np.setdiff1d(np.concatenate(asked), places)]
+
+    def _inside_far(self, seen: Seen, places: np.ndarray, far: np.ndarray, round_number: int) -> Iterator[np.ndarray]:
+        """Places in wide gaps that may hold anything: around suspects in the first round, else a grid."""
+        far = far[seen.changes(far) >= cuts.MIN_CHANGE]
+        odd = self.suspects
+        hinted = np.searchsorted(odd, places[far + 1], side="right") > np.searchsorted(odd, places[far], side="right")
+        for pair in far[hinted | ~cuts.explained_by_motion(seen, far)].tolist():
+            first, last = int(places[pair]), int(places[pair + 1])
+            inside = odd[(odd > first) & (odd <= last)] if round_number == 0 else odd[:0]
+            if len(inside):
+                around = self._surroundings(inside)
+                yield around[(around > first) & (around < last)]
+            else:
+                grid = np.arange(self._times_s[first] + STEP_S, self._times_s[last], STEP_S)
+                yield np.clip(np.searchsorted(self._times_s, grid), first + 1, last - 1)
+
+    def _surroundings(self, places: np.ndarray) -> np.ndarray:
+        """Places in display order around suspects: from before the last picture one can refer to, to the one behind."""
+        if not len(places):
+            return np.empty(0, np.int64)
+        heavy = self._heavy
+        before = heavy[np.maximum(np.searchsorted(heavy, places) - 1, 0)]
+        runs = [np.arange(max(0, first - 1), place + 2) for first, place in zip(before, places, strict=True)]
+        out = np.unique(np.concatenate(runs))
+        return out[out < len(self._order)]
 
 
-def _surroundings(index: PacketIndex, places: np.ndarray) -> np.ndarray:
-    """Places in display order around suspects: from before the last picture one can refer to, to the one behind it."""
-    if not len(places):
-        return np.empty(0, np.int64)
-    order = index.display_order
-    heavy = np.flatnonzero(~index.disposable[order])
-    before = heavy[np.maximum(np.searchsorted(heavy, places) - 1, 0)]
-    runs = [np.arange(max(0, first - 1), place + 2) for first, place in zip(before, places, strict=True)]
-    out = np.unique(np.concatenate(runs))
-    return out[out < len(order)]
-
-
-def more_rows(index: PacketIndex, seen: Seen, round_number: int) -> np.ndarray:
-    """int64 [R]: rows to decode next, given all that was `seen` so far; none where every change is placed.
-
-    Args:
-        round_number: 0 for the first time; after `ROUNDS` there is nothing more to ask.
-    """
-    if len(seen) < 2 or round_number >= ROUNDS:
-        return np.empty(0, np.int64)
-    order = index.display_order
-    times_s = index.times_s[order]
-    places = np.searchsorted(times_s, seen.times_s - 1e-6)
-    gaps = np.diff(places)
-    asked: list[np.ndarray] = []
-
-    open_pairs = np.flatnonzero((gaps > 1) & (seen.plain >= cuts.MIN_CHANGE))
-    is_far = seen.gaps_s[open_pairs] > cuts.FAR_S
-    far, near = open_pairs[is_far], open_pairs[~is_far]
-    far = far[seen.changes(far) >= cuts.MIN_CHANGE]
-    odd = suspects(index)
-    hinted = np.searchsorted(odd, places[far + 1], side="right") > np.searchsorted(odd, places[far], side="right")
-    if round_number > 0:
-        odd = odd[:0]
-    far = far[hinted | ~cuts.explained_by_motion(seen, far)]
-    for pair in far.tolist():
-        first, last = int(places[pair]), int(places[pair + 1])
-        inside = odd[(odd > first) & (odd <= last)]
-        if len(inside):
-            around = _surroundings(index, inside)
-            asked.append(around[(around > first) & (around < last)])
-        else:
-            grid = np.arange(times_s[first] + STEP_S, times_s[last], STEP_S)
-            asked.append(np.clip(np.searchsorted(times_s, grid), first + 1, last - 1))
+def _inside_near(seen: Seen, places: np.ndarray, near: np.ndarray) -> Iterator[np.ndarray]:
+    """All places in narrow gaps across which the picture jumps."""
     if len(near):
         jumping = np.array([jump.after - 1 for jump in cuts.jumps(seen, among=near)], np.int64)
-        jumping = np.intersect1d(near, jumping).tolist()
-        asked += [np.arange(int(places[pair]) + 1, int(places[pair + 1])) for pair in jumping]
-    if not asked:
-        return np.empty(0, np.int64)
-    return order[np.setdiff1d(np.concatenate(asked), places)]
+        for pair in np.intersect1d(near, jumping).tolist():
+            yield np.arange(int(places[pair]) + 1, int(places[pair + 1]))

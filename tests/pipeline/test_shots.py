@@ -206,7 +206,7 @@ def test_what_is_known_of_a_pair_stays_known_until_something_comes_between():
 def test_nothing_more_is_asked_for_where_nothing_changed():
     index = packet_index([100] * 100, {0, 25, 50, 75})
     still = Strip(np.arange(4.0), np.stack([view(A).astype(np.uint8)] * 4))
-    assert len(shots.more_rows(index, shots.Seen(still), 0)) == 0
+    assert len(shots.Hints(index).more_rows(shots.Seen(still), 0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_real_file(tmp_path, encoding, suffix):
         return out
 
     wanted = choose(index, Sampling())
-    coarse = glimpse(np.concatenate([wanted, shots.first_rows(index, wanted)]))
+    coarse = glimpse(np.concatenate([wanted, shots.Hints(index).first_rows(wanted)]))
     _, second, third = shots.find(index, coarse, glimpse)
     assert (second.transition, third.transition) == ("cut", "dissolve")
     assert second.start_s == pytest.approx(60 / FPS, abs=1e-3)

@@ -81,6 +81,15 @@ def test_pictures_outlive_the_worker_that_made_them(video, sandbox, decoder):
     np.testing.assert_array_equal(first, kept)
 
 
+def test_times_do_not_hold_on_to_thumbnails(video, sandbox, decoder):
+    media = SandboxedMedia(video("h264-gop12-cfr"), sandbox)
+    index = media.inspect().index
+    for clip in media.clips(index, plan(index, index.display_order[:3]), glimpse=True):
+        decoded = decoder.decode(clip)
+        assert decoded.strip is not None and len(decoded.strip) >= 3
+        assert decoded.frames.pts_s.base is None
+
+
 def test_a_refusal_keeps_its_type(sandbox, tmp_path):
     text = tmp_path / "a.mp4"
     text.write_text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
