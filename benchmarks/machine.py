@@ -1,11 +1,12 @@
 """What a measurement depends on besides the code: the machine, the versions, and how busy it was meanwhile."""
 
+import contextlib
 import os
 import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -105,7 +106,7 @@ class Cost:
 
     wall_s: float
     cpu_s: float
-    """User and system time of this process and its finished children."""
+    """User and system time of this process and of all that it started, finished or not."""
     others: float
     """Share of the machine, 0 to 1, that other processes used meanwhile; NaN where the system does not tell."""
 
@@ -133,9 +134,48 @@ class Stopwatch:
 
 
 def cpu_s() -> float:
-    """User and system seconds of this process and its finished children so far."""
+    """User and system seconds so far of this process, its finished children, and the processes that it started and that
+    still run, with theirs: the pool that reads and decodes videos for us, too."""
+    before = _spent()
+    while (now := _spent()).buried != before.buried:
+        # Somebody ended in between, and was counted twice or not at all.
+        before = now
+    return now.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    seconds: float
+    buried: tuple[tuple[int, int], ...]
+    """(process, ticks of its children that have ended) of all that run."""
+
+
+def _spent() -> _Spent:
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    running = {pid: _ticks(pid) for pid in _descendants(os.getpid())}
+    ticks = sum(sum(pair) for pair in running.values()) / os.sysconf("SC_CLK_TCK")
+    ended_s = children.ru_utime + children.ru_stime
+    buried = tuple((pid, ended) for pid, (_, ended) in sorted(running.items()))
+    return _Spent(own.ru_utime + own.ru_stime + ended_s + ticks, (*buried, (0, round(ended_s * 1e6))))
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, tasks.read_text().split()):
+                yield child
+                yield from _descendants(child)
+
+
+def _ticks(pid: int) -> tuple[int, int]:
+    """Of a process, and of those of its children that it has buried; none for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    # utime, stime, cutime, cstime: fields 14 to 17 of proc_pid_stat(5); the first two stand before the bracket.
+    own, of_children = fields[11:13], fields[13:15]
+    return sum(map(int, own)), sum(map(int, of_children))
 
 
 def _machine_busy_s() -> float:

@@ -23,8 +23,9 @@ from pipeline.sandbox.protocol import Decode, Pictures
 #: Idle workers that are kept for the videos they belong to; the one idle for longest goes first.
 MAX_IDLE = 8
 
-#: Those of one video with no chain to go on with. A decoding thread has use for one, and each holds a Clip's pictures.
-MAX_SPARE = 2
+#: Those of them that have no chain to go on with: one for each thread that decodes, since each holds a Clip's pictures.
+#: What belongs to videos that are done is idle for longest, and makes room for what is under way.
+MAX_SPARE = max(2, os.cpu_count() or 1)
 
 
 class _Memory:
@@ -182,11 +183,10 @@ class SandboxedDecoder:
                 self._chains[clip.job, clip.chain] = worker
             open_chains = set(self._chains.values())
             spare = [one for one in self._idle if one not in open_chains]
-            own = [one for one in spare if self._idle[one] == _owner(clip)]
-            # Those that somebody may come back to go last.
-            surplus = own[:1] if len(own) > MAX_SPARE else []
+            # Chains are kept longer, but not for ever: their requests may have been given up.
+            surplus = spare[:1] if len(spare) > MAX_SPARE else []
             if not surplus and len(self._idle) > MAX_IDLE:
-                surplus = (spare or list(self._idle))[:1]
+                surplus = list(self._idle)[:1]
         for old in surplus:
             self._drop(old)
 

@@ -6,6 +6,7 @@ A fork costs some milliseconds, a fresh interpreter half a second. Each message 
 of a new worker. When the keeper is gone the control socket ends, this process with it, and the kernel ends its workers.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ def main() -> None:
     """Serve until the keeper hangs up."""
     control = socket.socket(fileno=int(sys.argv[1]))
     memory_bytes = int(sys.argv[2])
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries dead workers; their sockets tell their keepers
+    signal.signal(signal.SIGCHLD, _bury)  # their sockets tell the keepers of dead workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the keeper, which then hangs up
     worker.rehearse()
     no_network = isolation.leave_network()
@@ -38,6 +39,7 @@ def main() -> None:
             is_worker = False  # its keeper sees it hang up; the others' workers go on
         if is_worker:
             try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it has no children, and may not ask after any
                 isolation.die_with_parent(zygote)
                 control.close()
                 os.setsid()
@@ -48,6 +50,13 @@ def main() -> None:
                 os._exit(0)  # whatever happened: what is left of the interpreter has nothing to do in this process
         for file in files:
             os.close(file)
+
+
+def _bury(*_: object) -> None:
+    """Wait for workers that have ended. The kernel would do it, but then nobody could tell how long they computed."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _go_nowhere() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 
 import numpy as np
+import psutil
 import pytest
 
 from pipeline.decode.pyav import PyAVDecoder
@@ -21,7 +22,7 @@ from pipeline.plans import plan
 from pipeline.sampling import choose
 from pipeline.sandbox import wire
 from pipeline.sandbox.client import Sandbox, Worker
-from pipeline.sandbox.decoder import SandboxedDecoder
+from pipeline.sandbox.decoder import MAX_SPARE, SandboxedDecoder
 from pipeline.sandbox.media import SandboxedMedia
 from pipeline.sandbox.protocol import Inspect
 from pipeline.spec import Sampling
@@ -241,3 +242,30 @@ def test_a_worker_serves_one_video_however_often_it_is_read_and_no_other(video, 
     decoder.close()
     assert len(seen) == 2
     assert all(len(owners) == 1 for owners in seen.values())
+
+
+def test_workers_of_videos_that_are_done_make_room(video, sandbox, decoder):
+    path = video("h264-gop12-cfr")
+    before = len(psutil.Process().children(recursive=True))
+    for _ in range(6):
+        media = SandboxedMedia(path, sandbox)
+        index = media.inspect().index
+        for clip in media.clips(index, plan(index, index.display_order[::12])):
+            decoder.decode(clip)
+    assert len(psutil.Process().children(recursive=True)) - before <= MAX_SPARE
+
+
+def test_the_dead_are_buried_and_their_work_is_counted(video):
+    others = set(psutil.Process().children())
+    with Sandbox() as sandbox:
+        media = SandboxedMedia(video("h264-gop12-cfr"), sandbox)
+        media.inspect()
+        (zygote,) = set(psutil.Process().children()) - others
+        for _ in range(20):
+            media.inspect()
+        until_s = time.monotonic() + 20
+        while zygote.children() and time.monotonic() < until_s:
+            time.sleep(0.02)
+        assert zygote.children() == []
+        spent = zygote.cpu_times()
+        assert spent.children_user + spent.children_system > 0
