@@ -16,9 +16,10 @@ from rich.console import Console
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, Label, Sampling, SegmentSpec, check
-from serving import outputs
+from serving import outputs, server_cli
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 from serving.settings import load
+from serving.weights import parse_weights
 
 app = typer.Typer(
     name="automations",
@@ -34,6 +35,10 @@ config = typer.Typer(
     help="Settings: variables AUTOMATIONS_... of the environment, and a file that AUTOMATIONS_CONFIG names."
 )
 app.add_typer(config, name="config", no_args_is_help=True)
+app.command()(server_cli.serve)
+app.command()(server_cli.api)
+app.command()(server_cli.worker)
+app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 
 
 def main() -> None:
@@ -199,28 +204,6 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         print_shown(every, Console())
 
 
-def parse_weights(text: str | None, base: dict[str, float] = DEFAULT_WEIGHTS) -> dict[str, float]:
-    """`motion=2,audio=0` -> the weights of `base` with those changed.
-
-    Raises:
-        InvalidSpec: not of that form, or an unknown signal.
-    """
-    weights = dict(base)
-    for item in filter(None, (part.strip() for part in (text or "").split(","))):
-        name, equals, value = item.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            equals = ""
-            number = 0.0
-        if not equals:
-            raise InvalidSpec(f"--weights: {item!r} is not of the form signal=number")
-        if name.strip() not in DEFAULT_WEIGHTS:
-            raise InvalidSpec(f"--weights: unknown signal {name.strip()!r}; known: {', '.join(DEFAULT_WEIGHTS)}")
-        weights[name.strip()] = number
-    return weights
-
-
 def _sampling(policy: str, fps: float, tolerance: float, max_frames: int | None) -> Sampling:
     try:
         return msgspec.convert(
@@ -253,3 +236,7 @@ def _text_model(report: Report):
 
 def _print_json(record: msgspec.Struct) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(record), indent=1).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()

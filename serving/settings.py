@@ -1,8 +1,8 @@
 """What an operator may set: variables `AUTOMATIONS_...`, and a TOML file that AUTOMATIONS_CONFIG names.
 
 A variable goes before the file, the file before the default. Which settings there are, their defaults and their bounds
-is said where they are used (`pipeline.limits`); here they only get names. A name that is not known is refused, for a
-limit that somebody believes to have set is worse than none.
+is said elsewhere (`pipeline.limits`, `serving.options`); here they only get names. A name that is not known is refused,
+for a limit that somebody believes to have set is worse than none.
 """
 
 import difflib
@@ -20,8 +20,12 @@ import msgspec
 from pipeline.errors import InvalidSettings
 from pipeline.limits import INPUT_LIMITS, WORKER_LIMITS, InputLimits, WorkerLimits
 from pipeline.record import Record
+from serving.options import JOB_OPTIONS, SERVER_OPTIONS, UPLOAD_OPTIONS, JobOptions, ServerOptions, UploadOptions
 
 PREFIX, NESTED = "AUTOMATIONS_", "__"
+
+IN_FILE = "_FILE"
+"""What a variable ends with that names the file of a secret."""
 
 CONFIG = f"{PREFIX}CONFIG"
 """The variable that names the file."""
@@ -40,6 +44,12 @@ class Settings(Record, frozen=True, kw_only=True):
     """How much of a video is read before it is refused."""
     worker: WorkerLimits = WORKER_LIMITS
     """What a process that reads or decodes a video may use."""
+    server: ServerOptions = SERVER_OPTIONS
+    """Where the server is, and where it keeps things."""
+    upload: UploadOptions = UPLOAD_OPTIONS
+    """Bounds on uploads."""
+    jobs: JobOptions = JOB_OPTIONS
+    """How workers work."""
 
 
 DEFAULTS = Settings()
@@ -62,9 +72,20 @@ def names() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
             yield f"{section}.{field.name}", field
 
 
+def is_secret(field: msgspec.structs.FieldInfo) -> bool:
+    """Whether the value is shown to nobody, and may be in a file that `<variable>_FILE` names."""
+    meta = get_args(field.type)[1] if get_origin(field.type) is Annotated else msgspec.Meta()
+    return bool((meta.extra or {}).get("secret"))
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting: `input.max_pixels` -> AUTOMATIONS_INPUT__MAX_PIXELS."""
     return PREFIX + name.replace(".", NESTED).upper()
+
+
+def figure(value: object) -> str:
+    """A value as people read it."""
+    return str(value) if isinstance(value, str) else f"{value:,}"
 
 
 def load() -> Loaded:
@@ -96,7 +117,8 @@ def _flat(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = [CONFIG, *(variable(name) for name, _ in names())]
+    secret = [variable(name) + IN_FILE for name, field in names() if is_secret(field)]
+    known = [CONFIG, *(variable(name) for name, _ in names()), *secret]
     for name, value in os.environ.items():
         ours = name.upper().startswith(PREFIX) and not _SERVICE_LINK.search(name) and not _SERVICE_URL.match(value)
         if ours and name not in known:
@@ -132,20 +154,36 @@ def _nearest(name: str, known: list[str], prefix: str = "") -> str:
 def _environment() -> dict[str, dict[str, Any]]:
     from pydantic_settings import EnvSettingsSource
 
-    return EnvSettingsSource(_model())()
+    found = EnvSettingsSource(_model())()
+    for name, field in names():
+        file = os.environ.get(variable(name) + IN_FILE) if is_secret(field) else None
+        if file is not None:
+            section, _, own = name.partition(".")
+            found.setdefault(section, {})[own] = _secret(variable(name) + IN_FILE, Path(file))
+    return found
+
+
+def _secret(name: str, file: Path) -> str:
+    """What a file holds, without the line's end that editors leave."""
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{name}: {file} cannot be read") from error
 
 
 def _validated(values: dict[str, dict[str, Any]], where) -> Settings:
     """Settings of these values; `where` says, by name, where somebody can change one."""
     from pydantic import ValidationError
 
+    secret = [name for name, field in names() if is_secret(field)]
     try:
         model = _model()(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:2])
         what = first["msg"].removeprefix("Value error, ").removeprefix("Input ").partition(", ")[0]
-        raise InvalidSettings(f"{where(name)}: {first['input']!r:.80} {what}") from None
+        value = "its value" if name in secret else f"{first['input']!r:.80}"
+        raise InvalidSettings(f"{where(name)}: {value} {what}") from None
     return msgspec.convert(model.model_dump(), Settings)
 
 
@@ -161,7 +199,10 @@ def _model():
         fields: dict[str, Any] = {}
         for field in msgspec.structs.fields(record):
             kind, meta = get_args(field.type) if get_origin(field.type) is Annotated else (field.type, msgspec.Meta())
-            checked = Field(default=field.default, gt=meta.gt, ge=meta.ge, lt=meta.lt, le=meta.le)
+            lengths: dict[str, Any] = (
+                {"min_length": meta.min_length, "max_length": meta.max_length} if kind is str else {}
+            )
+            checked = Field(default=field.default, gt=meta.gt, ge=meta.ge, lt=meta.lt, le=meta.le, **lengths)
             fields[field.name] = (Annotated[kind, BeforeValidator(_no_truth)], checked)
         return create_model(record.__name__, __config__=strict, **fields)
 
@@ -178,7 +219,7 @@ def _model():
 
 
 def _no_truth(value: Any) -> Any:
-    """Numbers have no `true`, though Python has."""
+    """No setting is `true`, though Python takes that for a number."""
     if isinstance(value, bool):
-        raise ValueError("should be a number")
+        raise ValueError("should be a number or a text")
     return value

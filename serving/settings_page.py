@@ -7,7 +7,7 @@ import msgspec
 
 from pipeline import limits
 from pipeline.schema import field_docstrings
-from serving import settings
+from serving import options, settings
 
 _HEAD = f"""# Settings
 
@@ -23,13 +23,14 @@ max_duration_s = 7200.0
 clip_s = 60.0
 ```
 
-Written by `python -m serving.settings_page` from the records in `pipeline/limits.py`; a test fails where they differ.
+Written by `python -m serving.settings_page` from the records in `pipeline/limits.py` and `serving/options.py`; a test
+fails where they differ. For a secret, `_FILE` behind the variable names a file that holds it; no command shows it.
 """
 
 
 def page() -> str:
     """The page."""
-    texts = field_docstrings(limits)
+    texts = field_docstrings(limits) | field_docstrings(options)
     sections = field_docstrings(settings)
     lines = [_HEAD]
     for section in msgspec.structs.fields(settings.Settings):
@@ -38,14 +39,16 @@ def page() -> str:
         for field in msgspec.structs.fields(section.type):
             name = f"{section.name}.{field.name}"
             text = texts[section.type.__name__, field.name]
-            cells = f"`{name}`", f"`{settings.variable(name)}`", f"{field.default:,}", _bounds(field), text
+            cells = f"`{name}`", f"`{settings.variable(name)}`", settings.figure(field.default), _bounds(field), text
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def _bounds(field: msgspec.structs.FieldInfo) -> str:
-    meta = get_args(field.type)[1]
+    kind, meta = get_args(field.type)
+    if kind is str:
+        return f"a secret, or `{settings.IN_FILE}`" if settings.is_secret(field) else "text"
     return f"more than {meta.gt:,}" + (f", at most {meta.le:,}" if meta.le is not None else "")
 
 

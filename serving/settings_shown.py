@@ -5,7 +5,10 @@ from rich.table import Table
 
 from pipeline.record import Record
 from serving.report_console import plain
-from serving.settings import CONFIG, Loaded, Origin, names, variable
+from serving.settings import CONFIG, Loaded, Origin, figure, is_secret, names, variable
+
+HIDDEN = "(hidden)"
+"""What is shown of a secret that was set."""
 
 
 class Shown(Record, frozen=True, kw_only=True):
@@ -13,8 +16,8 @@ class Shown(Record, frozen=True, kw_only=True):
 
     name: str
     """Section and field, as in the file: `input.max_pixels`."""
-    value: int | float
-    default: int | float
+    value: int | float | str
+    default: int | float | str
     origin: Origin
     variable: str
     """What sets it in the environment."""
@@ -33,10 +36,11 @@ def shown(loaded: Loaded) -> AllShown:
     rows = []
     for name, field in names():
         section, _, own = name.partition(".")
+        value = getattr(getattr(loaded.settings, section), own)
         rows.append(
             Shown(
                 name=name,
-                value=getattr(getattr(loaded.settings, section), own),
+                value=HIDDEN if is_secret(field) and name in loaded.given else value,
                 default=field.default,
                 origin=loaded.given.get(name, "default"),
                 variable=variable(name),
@@ -54,6 +58,6 @@ def print_shown(every: AllShown, console: Console) -> None:
     table.add_column("variable", style="dim", overflow="fold")
     for one in every.settings:
         style = "" if one.origin == "default" else "bold"
-        table.add_row(one.name, plain(f"{one.value:,}", style), plain(one.origin, style), one.variable)
+        table.add_row(one.name, plain(figure(one.value), style), plain(one.origin, style), one.variable)
     console.print(table)
     console.print(plain(f"file: {every.file or f'none ({CONFIG} names one)'}", "dim"), highlight=False)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pipeline.structure import asf, boxes, ebml, mpeg, mxf, riff
 from pipeline.structure.base import Ending, OpenFile, no_encryption, no_ending
 
-__all__ = ["Ending", "Kind", "kind_of"]
+__all__ = ["HEAD_BYTES", "Ending", "Kind", "kind_of", "kind_of_head"]
 
 #: Bytes at the beginning by which a kind is known.
-_HEAD = 1024
+HEAD_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +58,9 @@ KINDS = (
 
 def kind_of(file: OpenFile) -> Kind | None:
     """What the first bytes of `file` say that it is; None where they say nothing that is known here."""
-    head = os.pread(file.descriptor, _HEAD, 0)
+    return kind_of_head(os.pread(file.descriptor, HEAD_BYTES, 0))
+
+
+def kind_of_head(head: bytes) -> Kind | None:
+    """The same, of the first `HEAD_BYTES` of a file, or all of a shorter one."""
     return next((kind for kind in KINDS if kind.is_it(head)), None)

@@ -10,6 +10,7 @@ import pytest
 from pipeline.limits import InputLimits, WorkerLimits
 from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
 from serving import settings, settings_page
+from serving.options import JobOptions, ServerOptions, UploadOptions
 from tests.formats.chart import moments
 from tests.formats.unwelcome import many_streams
 from tests.serving.test_cli import ROOT, automations
@@ -31,7 +32,8 @@ def _shown(**variables: object) -> dict[str, dict]:
 def test_defaults_are_those_of_the_records():
     shown = _shown()
     assert {one["origin"] for one in shown.values()} == {"default"}
-    for section, record in (("input", InputLimits()), ("worker", WorkerLimits())):
+    records = ("input", InputLimits()), ("worker", WorkerLimits()), ("server", ServerOptions())
+    for section, record in (*records, ("upload", UploadOptions()), ("jobs", JobOptions())):
         for name, value in msgspec.structs.asdict(record).items():
             assert shown.pop(f"{section}.{name}")["value"] == value
     assert not shown

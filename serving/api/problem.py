@@ -1,0 +1,111 @@
+"""Errors as RFC 9457 tells them: one shape for all of them, on every operation."""
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from pipeline.errors import VideoError
+from pipeline.record import Record
+from serving.errors import InvalidRequest, RateLimited, ServerError
+from serving.ids import new_id
+from serving.problems import kind_of
+
+_LOG = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+#: Codes of what the framework itself refuses.
+_BY_STATUS = {
+    400: "invalid_request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+
+
+class Pointer(Record, frozen=True, kw_only=True):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """JSON pointer into the body, or `?name` of a parameter."""
+    detail: str
+
+
+class Problem(Record, frozen=True, kw_only=True):
+    """What went wrong, for a program and for a person."""
+
+    type: str
+    """A page about this kind of problem, relative to the server."""
+    title: str
+    status: int
+    code: str
+    """The same kind, as one word for programs."""
+    detail: str
+    errors: tuple[Pointer, ...] = ()
+    retryable: bool = False
+    """Whether the same request may succeed later."""
+    request_id: str = ""
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The answer to an error that a handler raised."""
+    # Paths that lead nowhere are answered before anybody gave the request an id.
+    request_id = str(request.scope.get("request_id") or new_id("req"))
+    problem = problem_of(error, request_id)
+    if problem.status >= 500:
+        _LOG.error("%s %s: %s [%s]", request.method, request.url.path, problem.code, request_id, exc_info=error)
+    headers = {}
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    elif problem.status == 503:
+        headers["Retry-After"] = "5"
+    elif problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, HTTPException):
+        headers |= {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    return Response(problem, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
+
+
+def problem_of(error: Exception, request_id: str = "") -> Problem:
+    """An error as a problem. Of a fault of ours, nothing but that it was one is told."""
+    errors: tuple[Pointer, ...] = ()
+    retryable = False
+    if isinstance(error, VideoError | ServerError):
+        code, detail, retryable = error.code, str(error), error.retryable
+        if isinstance(error, InvalidRequest):
+            errors = tuple(Pointer(pointer=pointer, detail=what) for pointer, what in error.errors)
+    elif isinstance(error, ValidationException):
+        code, detail = "invalid_request", "the request is not valid"
+        errors = _pointers(error)
+    elif isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
+        code, detail = _BY_STATUS[error.status_code], str(error.detail)
+    elif isinstance(error, HTTPException) and error.status_code < 500:
+        code, detail = "invalid_request", str(error.detail)
+    else:
+        code, detail = "internal_error", "a fault of the server; its log has more under this request id"
+    kind = kind_of(code)
+    return Problem(
+        type=f"/problems/{code}",
+        title=kind.title,
+        status=kind.status,
+        code=code,
+        detail=detail,
+        errors=errors,
+        retryable=retryable,
+        request_id=request_id,
+    )
+
+
+def _pointers(error: ValidationException) -> tuple[Pointer, ...]:
+    found = []
+    for one in error.extra or () if isinstance(error.extra, list) else ():
+        key, source = str(one.get("key", "")), str(one.get("source", "body"))
+        pointer = "/" + key.replace(".", "/") if source == "body" else f"?{key}"
+        found.append(Pointer(pointer=pointer if key else "", detail=str(one.get("message", ""))))
+    return tuple(found)

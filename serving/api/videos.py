@@ -1,0 +1,255 @@
+"""Videos: what is known of them, and what their latest report found."""
+
+import asyncio
+import zlib
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Response, delete, get, patch
+from litestar.params import Parameter
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from pipeline.record import Record
+from pipeline.report import Report, Segment, Shot, Tag
+from serving.api.access import Principal, needs
+from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, after, decode_cursor, page_of
+from serving.db.database import Database
+from serving.db.media import StoredReport, Video, VideoTag
+from serving.errors import InvalidRequest, NotFound
+from serving.storage.store import Store
+from serving.weights import segment_spec
+
+VideoId = Annotated[str, Parameter(pattern=r"^vid_[0-9A-Z]{26}$", description="Id of a video")]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Labels = Annotated[tuple[Label, ...], msgspec.Meta(max_length=100)]
+
+#: Bytes of a caller's own data with a video.
+MAX_METADATA_BYTES = 16 << 10
+
+
+class VideoView(Record, frozen=True, kw_only=True):
+    """A video, as callers see it."""
+
+    id: str
+    title: str
+    labels: tuple[str, ...]
+    user_metadata: dict[str, Any]
+    status: str
+    """`uploaded`, `analyzing`, `analyzed` or `failed`."""
+    filename: str | None
+    size_bytes: int
+    sha256: str
+    duration_s: float | None
+    """Known, as what follows, once it was analysed."""
+    width: int | None
+    height: int | None
+    codec: str | None
+    container: str | None
+    created_at: datetime
+    updated_at: datetime
+    links: dict[str, str]
+
+
+class VideoPatch(Record, frozen=True, kw_only=True):
+    """What is to be changed; what is left out stays."""
+
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    labels: Labels | msgspec.UnsetType = msgspec.UNSET
+    user_metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Signals(Record, frozen=True, kw_only=True):
+    """The curves that segments are chosen by."""
+
+    times_s: tuple[float, ...]
+    signals: dict[str, tuple[float, ...]]
+    """Name -> its value at each time, 0 to 1."""
+
+
+def view(video: Video) -> VideoView:
+    """A row as callers see it."""
+    here = f"/v1/videos/{video.id}"
+    parts = ("report", "segments", "shots", "tags", "signals")
+    return VideoView(
+        id=video.id,
+        title=video.title,
+        labels=tuple(video.labels),
+        user_metadata=video.user_metadata,
+        status=video.status,
+        filename=video.filename,
+        size_bytes=video.size_bytes,
+        sha256=video.sha256,
+        duration_s=video.duration_s,
+        width=video.width,
+        height=video.height,
+        codec=video.codec,
+        container=video.container,
+        created_at=video.created_at,
+        updated_at=video.updated_at,
+        links={"self": here} | {part: f"{here}/{part}" for part in parts},
+    )
+
+
+class Videos(Controller):
+    """`/v1/videos`"""
+
+    path = "/v1/videos"
+    tags = ("videos",)
+
+    @get(operation_id="list_videos", **needs("videos:read"), summary="Videos, latest first")
+    async def many(
+        self,
+        principal: Principal,
+        database: Database,
+        status: Annotated[str | None, Parameter(max_length=16, required=False)] = None,
+        tag: Annotated[str | None, Parameter(max_length=200, required=False, description="Found in its report")] = None,
+        label: Annotated[str | None, Parameter(max_length=100, required=False, description="Given by a caller")] = None,
+        q: Annotated[str | None, Parameter(max_length=200, required=False, description="In title or file name")] = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,
+    ) -> Page[VideoView]:
+        """Videos, latest first; those that meet all that is asked for."""
+        tenant = principal.tenant_id
+        query = select(Video).where(Video.tenant_id == tenant)
+        if status is not None:
+            query = query.where(Video.status == status)
+        if label is not None:
+            query = query.where(col(Video.labels).contains([label]))
+        if q is not None:
+            query = query.where(col(Video.title).icontains(q, autoescape=True) | _in_name(q))
+        if tag is not None:
+            tagged = select(VideoTag.video_id).where(VideoTag.tenant_id == tenant, VideoTag.label == tag)
+            query = query.where(col(Video.id).in_(tagged))
+        if created_after is not None:
+            query = query.where(Video.created_at > _zoned(created_after, "created_after"))
+        if created_before is not None:
+            query = query.where(Video.created_at < _zoned(created_before, "created_before"))
+        if cursor is not None:
+            query = query.where(after((Video.created_at, Video.id), decode_cursor(cursor, tuple[datetime, str])))
+        query = query.order_by(col(Video.created_at).desc(), col(Video.id).desc()).limit(limit + 1)
+        async with database.read(tenant) as session:
+            found = (await session.exec(query)).all()
+        return page_of(found, limit, view, lambda video: (video.created_at, video.id))
+
+    @get("/{video_id:str}", operation_id="get_video", **needs("videos:read"), summary="A video")
+    async def one(self, principal: Principal, database: Database, video_id: VideoId) -> VideoView:
+        """A video."""
+        async with database.read(principal.tenant_id) as session:
+            return view(await find(session, principal.tenant_id, video_id))
+
+    @patch("/{video_id:str}", operation_id="change_video", **needs("videos:write"), summary="Change a video")
+    async def change(self, principal: Principal, database: Database, video_id: VideoId, data: VideoPatch) -> VideoView:
+        """Change a video's title, labels or metadata."""
+        metadata = data.user_metadata
+        if metadata is not msgspec.UNSET and len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+            raise InvalidRequest("too much metadata", (("/user_metadata", f"more than {MAX_METADATA_BYTES} bytes"),))
+        async with database.write("video.write", principal.tenant_id) as session:
+            video = await find(session, principal.tenant_id, video_id)
+            for name in ("title", "labels", "user_metadata"):
+                value = getattr(data, name)
+                if value is not msgspec.UNSET:
+                    setattr(video, name, list(value) if name == "labels" else value)
+            video.updated_at = text("now()")  # type: ignore[assignment]
+            session.add(video)
+            await session.flush()
+            await session.refresh(video)
+            return view(video)
+
+    @delete("/{video_id:str}", operation_id="delete_video", **needs("videos:write"), summary="Delete a video")
+    async def remove(self, principal: Principal, database: Database, store: Store, video_id: VideoId) -> None:
+        """Delete a video with its jobs and reports."""
+        async with database.write("video.delete", principal.tenant_id) as session:
+            video = await find(session, principal.tenant_id, video_id)
+            await session.delete(video)
+        await store.delete(video.object_key)
+
+    @get("/{video_id:str}/report", operation_id="get_report", **needs("videos:read"), summary="Its latest report")
+    async def report(self, principal: Principal, database: Database, video_id: VideoId) -> Response[Report]:
+        """All that its latest analysis found."""
+        body = await _stored(database, principal.tenant_id, video_id)
+        return Response(zlib.decompress(body), media_type="application/json")  # type: ignore[return-value]
+
+    @get("/{video_id:str}/segments", operation_id="list_segments", **needs("videos:read"), summary="Its key segments")
+    async def segments(
+        self,
+        principal: Principal,
+        database: Database,
+        video_id: VideoId,
+        weights: Annotated[
+            str | None, Parameter(max_length=500, required=False, description="`motion=2,audio=0`: others keep theirs")
+        ] = None,
+        most: Annotated[int | None, Parameter(query="max", ge=0, le=1000, required=False)] = None,
+        target_s: Annotated[float | None, Parameter(gt=0, required=False)] = None,
+    ) -> tuple[Segment, ...]:
+        """Its key segments; with weights, a number or a length, chosen anew from stored signals. Decodes nothing."""
+        report = await _report(database, principal.tenant_id, video_id)
+        if weights is None and most is None and target_s is None:
+            return report.segments
+        return await asyncio.to_thread(_again, report, weights, most, target_s)
+
+    @get("/{video_id:str}/shots", operation_id="list_shots", **needs("videos:read"), summary="Its shots")
+    async def shots(self, principal: Principal, database: Database, video_id: VideoId) -> tuple[Shot, ...]:
+        """Its shots, in order."""
+        return (await _report(database, principal.tenant_id, video_id)).shots
+
+    @get("/{video_id:str}/tags", operation_id="list_tags", **needs("videos:read"), summary="Its tags")
+    async def tagged(self, principal: Principal, database: Database, video_id: VideoId) -> tuple[Tag, ...]:
+        """Its tags, and when they hold."""
+        return (await _report(database, principal.tenant_id, video_id)).tags
+
+    @get("/{video_id:str}/signals", operation_id="get_signals", **needs("videos:read"), summary="Its signal curves")
+    async def signals(self, principal: Principal, database: Database, video_id: VideoId) -> Signals:
+        """The curves that its segments were chosen by."""
+        features = (await _report(database, principal.tenant_id, video_id)).features
+        return Signals(times_s=features.pts_s, signals=features.signals)
+
+
+async def find(session: AsyncSession, tenant: str, video_id: str) -> Video:
+    """A video. Raises NotFound."""
+    video = (await session.exec(select(Video).where(Video.tenant_id == tenant, Video.id == video_id))).one_or_none()
+    if video is None:
+        raise NotFound("there is no such video")
+    return video
+
+
+async def _stored(database: Database, tenant: str, video_id: str) -> bytes:
+    async with database.read(tenant) as session:
+        await find(session, tenant, video_id)
+        latest = (
+            select(StoredReport.body)
+            .where(StoredReport.tenant_id == tenant, StoredReport.video_id == video_id)
+            .order_by(col(StoredReport.created_at).desc())
+            .limit(1)
+        )
+        body = (await session.exec(latest)).one_or_none()
+    if body is None:
+        raise NotFound("the video has no report yet; submit a job for it, or wait for the one that runs")
+    return body
+
+
+async def _report(database: Database, tenant: str, video_id: str) -> Report:
+    body = await _stored(database, tenant, video_id)
+    return await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
+
+
+def _again(report: Report, weights: str | None, most: int | None, target_s: float | None) -> tuple[Segment, ...]:
+    # Numpy is loaded by who asks for this first, not by every process at its start.
+    from pipeline.rescore import rescore
+
+    return rescore(report, segment_spec(report.spec.segments, weights, most, target_s)).segments
+
+
+def _in_name(q: str):
+    return col(Video.filename).icontains(q, autoescape=True)
+
+
+def _zoned(moment: datetime, name: str) -> datetime:
+    if moment.tzinfo is None:
+        raise InvalidRequest("a time without its zone", ((f"?{name}", "add Z or an offset, for example +02:00"),))
+    return moment

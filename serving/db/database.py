@@ -1,0 +1,123 @@
+"""Transactions: each on behalf of somebody, each write with a name.
+
+Row-level security (see the migrations) lets a transaction see the rows of the tenant that it was begun for, and no
+others, whatever its queries say. Names of writes are where tests of crashes stop the process.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Literal
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from serving.db import (
+    failpoints,
+    tables,  # noqa: F401 - a table can only be used once those that it refers to are known
+)
+from serving.db.failpoints import Write
+from serving.db.statements import execute
+from serving.errors import DatabaseMisconfigured, DatabaseUnavailable
+
+#: Stands for the server itself, which sees every tenant: workers, deliveries, clean-up.
+SYSTEM: Final = "*"
+
+#: SQLSTATE classes that say "not now": connections, resources, operators, and serialisation failures.
+_UNAVAILABLE = ("08", "53", "57", "40", "25006")
+
+_WHO = text("SELECT rolname, rolsuper OR rolbypassrls AS bypasses FROM pg_roles WHERE rolname = current_user")
+
+_BEGIN_FOR = text("SELECT set_config('app.tenant', :tenant, true)")
+
+
+class Database:
+    """A pool of connections to PostgreSQL."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        """`url`: `postgresql://...`, as `automations` is given it; the driver is asyncpg."""
+        self.url = url
+        self._engine = create_async_engine(
+            sqlalchemy_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={"timeout": 10, "command_timeout": 30, "server_settings": {"application_name": "automations"}},
+        )
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """For migrations and tests; others begin transactions."""
+        return self._engine
+
+    @asynccontextmanager
+    async def read(self, tenant: str) -> AsyncIterator[AsyncSession]:
+        """A transaction that changes nothing.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now; the same may work later.
+        """
+        async with self._begun(tenant) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self, name: Write, tenant: str) -> AsyncIterator[AsyncSession]:
+        """A transaction that is committed at the end of the block, and undone where that raises.
+
+        Raises:
+            DatabaseUnavailable: as `read`. Where the connection breaks while it is committed, nobody knows whether it
+                was: whatever is done again has to come out the same.
+        """
+        async with self._begun(tenant) as session:
+            yield session
+            failpoints.reach(name, "before")
+            await session.commit()
+            failpoints.reach(name, "after")
+
+    async def check(self) -> None:
+        """Whether row-level security holds for whom we are connected as.
+
+        Raises:
+            DatabaseMisconfigured: it does not.
+            DatabaseUnavailable: as `read`.
+        """
+        async with self.read(SYSTEM) as session:
+            who = (await execute(session, _WHO)).one()
+        if who.bypasses:
+            raise DatabaseMisconfigured(
+                f"the database user {who.rolname} bypasses row-level security, which keeps tenants apart; connect as one "
+                "that is neither a superuser nor has BYPASSRLS"
+            )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _begun(self, tenant: str) -> AsyncIterator[AsyncSession]:
+        try:
+            async with AsyncSession(self._engine, expire_on_commit=False) as session:
+                await execute(session, _BEGIN_FOR, tenant=tenant)
+                yield session
+        except (OSError, TimeoutError, InterfaceError, OperationalError) as error:
+            raise DatabaseUnavailable(f"the database cannot be reached ({_first_line(error)})") from error
+        except DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None) or ""
+            if error.connection_invalidated or state.startswith(_UNAVAILABLE):
+                raise DatabaseUnavailable(f"the database cannot answer now ({_first_line(error)})") from error
+            raise
+
+
+def sqlalchemy_url(url: str, driver: Literal["asyncpg"] = "asyncpg") -> str:
+    """The URL with its driver."""
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise DatabaseMisconfigured("the database has to be PostgreSQL: postgresql://user:password@host/name")
+    return f"postgresql+{driver}://{rest}"
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]

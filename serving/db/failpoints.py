@@ -1,0 +1,66 @@
+"""Where a process can be made to die, to prove that nothing is lost there: before and after every durable write.
+
+    FAILPOINT=job.claim:after:2 automations worker
+
+ends the process hard when it has claimed a job for the second time.
+"""
+
+import os
+from collections import Counter
+from typing import Literal, get_args
+
+Write = Literal[
+    # what was asked for
+    "tenant.create",
+    "key.create",
+    "key.revoke",
+    "upload.complete",
+    "video.write",
+    "video.delete",
+    "job.submit",
+    "job.cancel",
+    "job.retry",
+    # what a worker does
+    "job.claim",
+    "job.renew",
+    "job.progress",
+    "job.checkpoint",
+    "job.succeed",
+    "job.fail",
+    "job.canceled",
+    "job.release",
+    "job.reap",
+    # what is written down besides
+    "clean.expired",
+]
+"""Every transaction that writes, by name."""
+
+#: Objects in the store are durable, too.
+Stored = Literal["object.put", "object.delete"]
+
+Moment = Literal["before", "after"]
+
+#: What a process that was ended here exits with.
+EXIT = 77
+
+VARIABLE = "FAILPOINT"
+
+
+def points() -> list[str]:
+    """All of them, as the variable names them."""
+    names = (*get_args(Write), *get_args(Stored))
+    return [f"{name}:{moment}" for name in names for moment in get_args(Moment)]
+
+
+def reach(name: Write | Stored, moment: Moment) -> None:
+    """End the process here if that was asked for: nothing is flushed, closed or rolled back by us."""
+    wanted = os.environ.get(VARIABLE)
+    if not wanted or not wanted.startswith(f"{name}:{moment}"):
+        return
+    _reached[wanted] += 1
+    nth = wanted.removeprefix(f"{name}:{moment}").lstrip(":")
+    if _reached[wanted] >= int(nth or 1):
+        os._exit(EXIT)
+
+
+_reached: Counter[str] = Counter()

@@ -1,0 +1,98 @@
+"""What can go wrong around a video rather than in it. `pipeline.errors` has what can go wrong in it."""
+
+
+class ServerError(Exception):
+    """Base of what follows. The message says what was wrong and what to do."""
+
+    code = "internal_error"
+    retryable = False
+
+
+class DatabaseUnavailable(ServerError):
+    """PostgreSQL does not answer just now."""
+
+    code = "database_unavailable"
+    retryable = True
+
+
+class DatabaseMisconfigured(ServerError):
+    """It answers, but must not be used like this."""
+
+    code = "database_misconfigured"
+
+
+class LeaseLost(ServerError):
+    """Somebody else has the job by now, or it was canceled; nothing more may be written for it."""
+
+    code = "lease_lost"
+
+
+class NotFound(ServerError):
+    """There is no such thing, or it belongs to somebody else: the answer is the same."""
+
+    code = "not_found"
+
+
+class Conflict(ServerError):
+    """It cannot be done in the state that things are in."""
+
+    code = "conflict"
+
+
+class KeyReused(ServerError):
+    """An idempotency key came with another request than the first time."""
+
+    code = "idempotency_key_reused"
+
+
+class Unauthenticated(ServerError):
+    """Nobody knows who asks."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(ServerError):
+    """Whoever asks is known, and may not."""
+
+    code = "forbidden"
+
+
+class InvalidRequest(ServerError):
+    """A value that cannot be; `errors` point at what is wrong."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+        """(JSON pointer into the request, what is wrong there)."""
+
+
+class TooLarge(ServerError):
+    """More bytes than are taken."""
+
+    code = "too_large"
+
+
+class RateLimited(ServerError):
+    """Too many requests; `retry_after_s` says when more are taken."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class AddressRefused(ServerError):
+    """A URL that leads to where this server does not go on somebody's behalf."""
+
+    code = "address_refused"
+
+
+class FetchFailed(ServerError):
+    """A URL that could not be read."""
+
+    code = "fetch_failed"
+    retryable = True

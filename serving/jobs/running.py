@@ -1,0 +1,152 @@
+"""One job from its claim to its end."""
+
+import asyncio
+import contextlib
+import time
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import msgspec
+from sqlmodel import col, select
+
+from pipeline.analyze import analyze
+from pipeline.errors import VideoError
+from pipeline.report import Report
+from pipeline.rescore import rescore
+from pipeline.spec import AnalysisSpec
+from pipeline.toolkit import Toolkit
+from serving.db.database import SYSTEM, Database
+from serving.db.media import StoredReport, Video
+from serving.errors import DatabaseUnavailable, LeaseLost
+from serving.jobs import outcomes
+from serving.jobs.checkpointing import CheckpointedEngine
+from serving.jobs.lease import Lease, Problem
+from serving.jobs.progress import Progress
+from serving.jobs.queue import Queue
+from serving.storage.store import Store
+
+
+class Toolkits(Protocol):
+    """Loaded models."""
+
+    async def get(self, model: str) -> Toolkit:
+        """What runs the model of this name. Raises ModelUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a job is run with."""
+
+    queue: Queue
+    store: Store
+    toolkits: Toolkits
+
+
+async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
+    """Work on a job until it ends, is taken away, or `stop` is set: then it is given back.
+
+    Whatever happens is written down: nothing is raised but what says that the database is gone, which leaves the job to
+    its lease.
+    """
+    work = asyncio.create_task(_report(lease, tools))
+    ending = asyncio.create_task(stop.wait())
+    watching = asyncio.create_task(_watch(lease, tools.queue))
+    try:
+        await asyncio.wait({work, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await _conclude(lease, tools.queue, work)
+        elif watching.done():
+            await _stopped(work)
+            if watching.result():
+                await outcomes.canceled(tools.queue.database, lease)
+        else:
+            await _stopped(work)
+            await tools.queue.release(lease)
+    except LeaseLost:
+        # Somebody else goes on with it, or nobody wants it any more: either way it is not ours to write about.
+        return
+    finally:
+        for task in (work, ending, watching):
+            task.cancel()
+        await asyncio.gather(work, ending, watching, return_exceptions=True)
+
+
+async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report, dict[str, Any]]]") -> None:
+    try:
+        report, metrics = work.result()
+    except VideoError as error:
+        await outcomes.fail(
+            queue.database, lease, Problem(code=error.code, detail=str(error), retryable=error.retryable)
+        )
+    except (LeaseLost, DatabaseUnavailable):
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours costs this job an attempt, and no other job anything
+        detail = f"a fault of the server: {type(error).__name__}"
+        await outcomes.fail(queue.database, lease, Problem(code="internal_error", detail=detail, retryable=True))
+    else:
+        await outcomes.succeed(queue.database, lease, report, metrics)
+
+
+async def _watch(lease: Lease, queue: Queue) -> bool:
+    """Renew the lease; ends with True when the job is to be canceled, with False when it is lost."""
+    silent_since = time.monotonic()
+    while True:
+        try:
+            if await queue.renew(lease):
+                return True
+            silent_since = time.monotonic()
+        except LeaseLost:
+            return False
+        except DatabaseUnavailable:
+            # The database may come back before the lease runs out; after that it is no longer ours for certain.
+            if time.monotonic() - silent_since > queue.lease_s:
+                return False
+        await asyncio.sleep(min(queue.lease_s / 6, 1.0))
+
+
+async def _stopped(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+async def _report(lease: Lease, tools: Tools) -> tuple[Report, dict[str, Any]]:
+    """The report, and how it came about."""
+    began = time.monotonic()
+    spec = msgspec.convert(lease.spec, AnalysisSpec)
+    toolkit = await tools.toolkits.get(spec.model)
+    video, known = await _known(lease, tools.queue.database, toolkit)
+    if known is not None:
+        report = await asyncio.to_thread(rescore, known, spec.segments, toolkit.encoder)
+        return report, {"run_s": round(time.monotonic() - began, 3), "features": "shared", "clips_reused": 0}
+    known_clips = await tools.queue.checkpoints(lease)
+    engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.encoder.info.space)
+    async with Progress(lease, tools.queue, engine) as progress, tools.store.opened(video.object_key) as file:
+        report = await analyze(file, spec, replace(toolkit, engine=engine), progress.tell)
+    info = msgspec.structs.replace(report.video, path=video.filename or video.title)
+    return msgspec.structs.replace(report, video=info), {
+        "run_s": round(time.monotonic() - began, 3),
+        "features": "computed",
+        "clips_reused": engine.reused,
+    }
+
+
+async def _known(lease: Lease, database: Database, toolkit: Toolkit) -> tuple[Video, Report | None]:
+    """The video, and a report of it with the same features by the same model, where there is one."""
+    async with database.read(SYSTEM) as session:
+        video = await session.get_one(Video, lease.video_id)
+        body = (
+            await session.exec(
+                select(StoredReport.body)
+                .where(StoredReport.tenant_id == lease.tenant_id, StoredReport.feature_key == lease.feature_key)
+                .order_by(col(StoredReport.created_at).desc())
+                .limit(1)
+            )
+        ).one_or_none()
+    if body is None:
+        return video, None
+    report = msgspec.json.decode(zlib.decompress(body), type=Report)
+    same = [model.space for model in report.models] == [toolkit.encoder.info.space]
+    return video, report if same else None

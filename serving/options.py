@@ -1,0 +1,42 @@
+"""What an operator may set about the server itself; what is set about videos is in `pipeline.limits`.
+
+Names, defaults, bounds and the texts under the fields are said here only, as there.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pipeline.record import Record
+
+
+class ServerOptions(Record, frozen=True, kw_only=True):
+    """Where the server is, and where it keeps things."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address that it listens on. From `0.0.0.0` on, put a proxy in front that speaks TLS."""
+    port: Annotated[int, Meta(gt=0, le=65_535)] = 8000
+    """Port that it listens on."""
+    data_dir: Annotated[str, Meta(min_length=1, max_length=4096)] = "data"
+    """Folder of what is kept: videos, the embedded database, secrets."""
+    database_url: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder."""
+
+
+class UploadOptions(Record, frozen=True, kw_only=True):
+    """Bounds on uploads."""
+
+    max_bytes: Annotated[int, Meta(gt=0, le=1 << 50)] = 64 << 30
+    """Bytes of one video."""
+
+
+class JobOptions(Record, frozen=True, kw_only=True):
+    """How workers work."""
+
+    slots: Annotated[int, Meta(gt=0, le=256)] = 2
+    """Jobs that one worker runs at once."""
+    lease_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """How long a worker may be silent before its jobs are given to another."""
+
+
+SERVER_OPTIONS, UPLOAD_OPTIONS, JOB_OPTIONS = ServerOptions(), UploadOptions(), JobOptions()

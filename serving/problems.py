@@ -1,0 +1,61 @@
+"""Every problem the server tells: its code, HTTP status, title, and what can be done. One table.
+
+`pipeline.errors` gives the codes of videos, `serving.errors` those of the server.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+_VIDEO: Final = 422
+
+KINDS: Final[dict[str, Kind]] = {
+    # the request
+    "invalid_request": Kind(400, "The request is not valid", "Mend what `errors` points at and send it again."),
+    "invalid_spec": Kind(400, "The analysis cannot be done as asked", "Mend the field that `detail` names."),
+    "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
+    "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
+    "not_found": Kind(404, "There is no such thing", "Look up the id; what belongs to others looks like this, too."),
+    "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
+    "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
+    "gone": Kind(410, "It is no longer there", "Start anew."),
+    "too_large": Kind(413, "That is too large", "Send less, or have the operator raise the limit."),
+    "unsupported_media_type": Kind(
+        415, "The body is of a type that is not read", "See the documentation for which are."
+    ),
+    "idempotency_key_reused": Kind(422, "The idempotency key was used before", "Use a new key for another request."),
+    "address_refused": Kind(422, "The address is not one this server goes to", "Use a public http or https address."),
+    "fetch_failed": Kind(422, "The address could not be read", "Check that it can be read from elsewhere; try again."),
+    "rate_limited": Kind(429, "Too many requests", "Wait as long as `Retry-After` says."),
+    # the server
+    "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
+    "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
+    "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
+    "lease_lost": Kind(409, "The job was given to another worker", "Nothing: it goes on there."),
+    "quarantined": Kind(_VIDEO, "Workers died over this job", "Retry it once the cause is known."),
+    "model_unavailable": Kind(_VIDEO, "The model cannot be had", "Choose another, or see why in `detail`."),
+    # the video
+    "unsupported_container": Kind(_VIDEO, "This is no video that is read here", "Send MP4, MOV, MKV, WebM, AVI or TS."),
+    "unsupported_codec": Kind(_VIDEO, "The codec is not read here", "Re-encode it, for example as H.264."),
+    "no_video_stream": Kind(_VIDEO, "There is no moving picture in it", "Send a file with a video stream."),
+    "encrypted": Kind(_VIDEO, "The video is encrypted", "Decrypt it first; no keys are kept here."),
+    "truncated": Kind(_VIDEO, "The file ends too early", "Send it again, whole."),
+    "corrupt": Kind(_VIDEO, "The video is damaged", "Export or record it anew."),
+    "limit_exceeded": Kind(_VIDEO, "The video goes beyond a limit", "Make it smaller, or have the limit raised."),
+    "decode_timeout": Kind(_VIDEO, "Decoding took too long", "Re-encode it; try again."),
+    "decoder_crashed": Kind(_VIDEO, "A decoder crashed over it", "Re-encode it; try again."),
+}
+
+
+def kind_of(code: str) -> Kind:
+    """Of a code; unknown ones are faults of the server."""
+    return KINDS.get(code, KINDS["internal_error"])

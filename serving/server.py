@@ -1,0 +1,185 @@
+"""`automations serve`: database, store, API and worker, each in the process that suits it, from one command."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.db import embedded, migrate
+from serving.db.accounts import ApiKey, Tenant
+from serving.db.database import SYSTEM, Database
+from serving.ids import new_id
+from serving.settings import Settings
+from serving.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything is."""
+
+    folder: Path
+    database_url: str
+    secret: bytes
+    """What keys are recognised by."""
+
+    @property
+    def store(self) -> Store:
+        """The object store."""
+        return Store(self.folder / "objects")
+
+
+@contextlib.contextmanager
+def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
+    """Everything that is needed, made where it is missing; an embedded database runs as long as the block lasts.
+    `migrated`: whether to bring its schema up to date."""
+    folder = Path(settings.server.data_dir).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        url = settings.server.database_url or stack.enter_context(embedded.embedded(folder / "postgres"))
+        if migrated:
+            migrate.upgrade(url)
+        yield Places(folder, url, _secret(folder / "secret"))
+
+
+def _secret(file: Path) -> bytes:
+    """Read from a file that only its owner may read; made once."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(secrets.token_bytes(32))
+    return file.read_bytes()
+
+
+def made_first_key(place: Places) -> str | None:
+    """A key that may do everything, made with the first tenant; None where there is a tenant already."""
+    return asyncio.run(_first_key(place))
+
+
+def greeting(place: Places, settings: Settings, key: str | None) -> Iterator[str]:
+    """What is printed when everything starts: where it is, and a line to try."""
+    address = f"http://{settings.server.host}:{settings.server.port}"
+    yield f"API       {address}/v1"
+    yield f"docs      {address}/docs"
+    yield f"data      {place.folder}"
+    yield f"database  {'of your own' if settings.server.database_url else 'embedded PostgreSQL in the data folder'}"
+    if key is not None:
+        yield f"key       {key}  (shown only now; it may do everything)"
+    shown = key or "$AUTOMATIONS_KEY"
+    yield f"\ntry       curl -H 'Authorization: Bearer {shown}' {address}/v1/videos\n"
+
+
+async def _first_key(place: Places) -> str | None:
+    from sqlmodel import select
+
+    from serving.api.access import SCOPES
+    from serving.api.keys import Keys, new_key
+
+    database = Database(place.database_url)
+    try:
+        async with database.write("tenant.create", SYSTEM) as session:
+            if (await session.exec(select(Tenant.id).limit(1))).first() is not None:
+                return None
+            tenant = Tenant(id=new_id("ten"), name="default")
+            session.add(tenant)
+            await session.flush()
+            key = new_key()
+            session.add(
+                ApiKey(
+                    id=new_id("key"),
+                    tenant_id=tenant.id,
+                    name="first",
+                    hint=key[:8],
+                    digest=Keys(database, place.secret).digest(key),
+                    scopes=sorted(SCOPES),
+                )
+            )
+        return key
+    finally:
+        await database.close()
+
+
+def serve_api(place: Places, settings: Settings) -> None:
+    """Answer requests until the process is told to end."""
+    import uvicorn
+
+    from serving.api.app import create_app
+
+    app = create_app(Database(place.database_url), place.store, settings, place.secret)
+    uvicorn.run(
+        app,
+        host=settings.server.host,
+        port=settings.server.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+
+
+def serve_worker(place: Places, settings: Settings) -> None:
+    """Work on jobs until the process is told to end."""
+    asyncio.run(_work(place, settings))
+
+
+async def _work(place: Places, settings: Settings) -> None:
+    from pipeline.sandbox.client import Sandbox
+    from serving.jobs.events import WORK_CHANNEL
+    from serving.jobs.listening import Listener
+    from serving.jobs.queue import Queue
+    from serving.jobs.running import Tools
+    from serving.worker import LocalToolkits, Worker
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database = Database(place.database_url)
+    with Sandbox(settings.worker) as sandbox:
+        toolkits = LocalToolkits(settings, sandbox)
+        try:
+            async with Listener(place.database_url, (WORK_CHANNEL,)) as listener:
+                queue = Queue(database, lease_s=settings.jobs.lease_s)
+                tools = Tools(queue, place.store, toolkits)
+                await Worker(tools, slots=settings.jobs.slots, listener=listener).serve(stop)
+        finally:
+            toolkits.close()
+            await database.close()
+
+
+def run_all(place: Places, settings: Settings) -> int:
+    """API and worker as children; both end with this process, and this one with either of them."""
+    import subprocess
+
+    environment = os.environ | {
+        "AUTOMATIONS_SERVER__DATABASE_URL": place.database_url,
+        "AUTOMATIONS_SERVER__DATA_DIR": str(place.folder),
+    }
+    children = [
+        subprocess.Popen([sys.executable, "-m", "serving.cli", part], env=environment) for part in ("api", "worker")
+    ]
+    ended = {"code": 0}
+
+    def stop(*_: object) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        while all(child.poll() is None for child in children):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                children[0].wait(timeout=0.5)
+        ended["code"] = max(abs(child.returncode or 0) for child in children)
+    finally:
+        stop()
+        for child in children:
+            try:
+                child.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+    return ended["code"]

@@ -1,0 +1,73 @@
+"""Objects under keys, in a directory. Written whole or not at all: an object that can be read is complete."""
+
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+from obstore.store import LocalStore
+
+from serving.db import failpoints
+
+#: Bytes that are handed on at once.
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was put."""
+
+    size_bytes: int
+    sha256: str
+
+
+class Store:
+    """An object store. Keys are made by us, never by a caller: `videos/vid_...`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._store = LocalStore(root, mkdir=True, automatic_cleanup=True)
+
+    async def put(self, key: str, chunks: AsyncIterable[bytes]) -> Written:
+        """Write an object from a stream; holds one part of it at a time. What the stream raises is raised, and the
+        object is not there then."""
+        digest = hashlib.sha256()
+        size = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+            failpoints.reach("object.put", "before")
+
+        await obstore.put_async(self._store, key, counted(), chunk_size=4 * CHUNK_BYTES)
+        failpoints.reach("object.put", "after")
+        return Written(size, digest.hexdigest())
+
+    async def get(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes of an object. Raises FileNotFoundError."""
+        found = await obstore.get_async(self._store, key)
+        async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        failpoints.reach("object.delete", "before")
+        try:
+            await obstore.delete_async(self._store, key)
+        except FileNotFoundError:
+            return
+        failpoints.reach("object.delete", "after")
+
+    @asynccontextmanager
+    async def opened(self, key: str) -> AsyncIterator[Path]:
+        """A file that holds an object, for as long as the block lasts."""
+        yield self._root / key
+
+    async def ready(self) -> None:
+        """Raises OSError where nothing can be read from it."""
+        await obstore.list(self._store, prefix="ready").collect_async()

@@ -1,0 +1,50 @@
+"""Weights of signals, as people write them."""
+
+import msgspec
+
+from pipeline.errors import InvalidSpec
+from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, SegmentSpec, check
+
+
+def parse_weights(
+    text: str | None, base: dict[str, float] = DEFAULT_WEIGHTS, name: str = "--weights"
+) -> dict[str, float]:
+    """`motion=2,audio=0` -> the weights of `base` with those changed; `name`: what errors call them.
+
+    Raises:
+        InvalidSpec: not of that form, or an unknown signal.
+    """
+    weights = dict(base)
+    for item in filter(None, (part.strip() for part in (text or "").split(","))):
+        signal, equals, value = item.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            equals = ""
+            number = 0.0
+        if not equals:
+            raise InvalidSpec(f"{name}: {item!r} is not of the form signal=number")
+        if signal.strip() not in DEFAULT_WEIGHTS:
+            raise InvalidSpec(f"{name}: unknown signal {signal.strip()!r}; known: {', '.join(DEFAULT_WEIGHTS)}")
+        weights[signal.strip()] = number
+    return weights
+
+
+def segment_spec(
+    spec: SegmentSpec, weights: str | None, max_segments: int | None, target_s: float | None
+) -> SegmentSpec:
+    """`spec` with what was given changed.
+
+    Raises:
+        InvalidSpec: a value that cannot be; says which.
+    """
+    changes: dict[str, object] = {}
+    if weights is not None:
+        changes["weights"] = parse_weights(weights, spec.weights, "weights")
+    if max_segments is not None:
+        changes["max_segments"] = max_segments
+    if target_s is not None:
+        changes["target_s"] = target_s
+    changed = msgspec.structs.replace(spec, **changes)
+    check(AnalysisSpec(segments=changed))
+    return changed

@@ -1,0 +1,113 @@
+"""A worker: claims jobs and runs them, several at once, until it is told to stop."""
+
+import asyncio
+import contextlib
+from contextlib import ExitStack
+from typing import Any
+
+from pipeline.sandbox.client import Sandbox
+from pipeline.toolkit import Toolkit
+from serving.errors import DatabaseUnavailable
+from serving.ids import new_id
+from serving.jobs.events import WORK_CHANNEL
+from serving.jobs.listening import Listener
+from serving.jobs.running import Tools, run
+from serving.local import local_toolkit
+from serving.settings import Settings
+
+#: How long an idle worker waits before it looks for work again, seconds. A notice of new work only makes it sooner.
+POLL_S = 1.0
+
+#: How often dead workers are looked for, seconds.
+REAP_S = 1.0
+
+#: How long a job may go on after the worker was told to stop, seconds; then it is given back.
+GRACE_S = 5.0
+
+#: Models that are kept loaded.
+MAX_MODELS = 2
+
+
+class LocalToolkits:
+    """Loads models in this process as jobs ask for them, and forgets the one that was used longest ago."""
+
+    def __init__(self, settings: Settings, sandbox: Sandbox) -> None:
+        self._settings, self._sandbox = settings, sandbox
+        self._lock = asyncio.Lock()
+        self._loaded: dict[str, tuple[Toolkit, ExitStack]] = {}
+
+    async def get(self, model: str) -> Toolkit:
+        """See `Toolkits.get`."""
+        async with self._lock:
+            found = self._loaded.pop(model, None) or await asyncio.to_thread(self._load, model)
+            self._loaded[model] = found
+            # One that is still used is let go by the job that uses it: nothing here ends its engine.
+            while len(self._loaded) > MAX_MODELS:
+                self._loaded.pop(next(iter(self._loaded)))
+            return found[0]
+
+    def _load(self, model: str) -> tuple[Toolkit, ExitStack]:
+        with ExitStack() as stack:
+            toolkit = stack.enter_context(local_toolkit(model, self._sandbox, settings=self._settings))
+            return toolkit, stack.pop_all()
+
+    def close(self) -> None:
+        """End all engines."""
+        for _, stack in self._loaded.values():
+            stack.close()
+
+
+class Worker:
+    """Runs up to `slots` jobs at once."""
+
+    def __init__(self, tools: Tools, *, slots: int = 2, listener: Listener | None = None) -> None:
+        self.name = new_id("wrk")
+        self._tools = tools
+        self._slots = slots
+        self._listener = listener
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; then finish or give back what is under way, within ten seconds."""
+        halt = asyncio.Event()
+        loops = [asyncio.create_task(self._slot(stop, halt)) for _ in range(self._slots)]
+        reaper = asyncio.create_task(self._reap())
+        try:
+            await stop.wait()
+            _, unfinished = await asyncio.wait(loops, timeout=GRACE_S)
+            halt.set()
+            if unfinished:
+                await asyncio.wait(unfinished, timeout=GRACE_S)
+        finally:
+            reaper.cancel()
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(reaper, *loops, return_exceptions=True)
+
+    async def _slot(self, stop: asyncio.Event, halt: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                lease = await self._tools.queue.claim(self.name)
+                if lease is not None:
+                    await run(lease, self._tools, halt)
+                    continue
+            except DatabaseUnavailable:
+                # Jobs that were running are somebody's again once their leases have run out.
+                pass
+            await self._wait(stop)
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until there may be work, or none is wanted."""
+        waits: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+        if self._listener is not None:
+            waits.append(asyncio.create_task(self._listener.wait(WORK_CHANNEL)))
+        try:
+            await asyncio.wait(waits, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _reap(self) -> None:
+        while True:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._tools.queue.reap()
+            await asyncio.sleep(REAP_S)

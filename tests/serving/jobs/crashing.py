@@ -1,0 +1,106 @@
+"""A client and a worker in one process that can be made to die at any durable write.
+
+    python -m tests.serving.jobs.crashing URL FOLDER
+
+Reads lines `DATABASE POINT` from stdin, forks for each, and prints how the fork ended. What takes long to import is
+imported once; nothing is run before the fork, so that no threads are lost in it.
+"""
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from models import catalog
+from models.frame_stats import FrameStats
+from pipeline.decode.choice import choose
+from pipeline.engine import EngineOptions, LocalEngine
+from pipeline.spec import AnalysisSpec, Sampling
+from pipeline.toolkit import EMBEDDING, STATS, Toolkit
+from serving.db import failpoints
+from serving.db.database import Database
+from serving.db.embedded import named
+from serving.jobs import progress, submission
+from serving.jobs.queue import Queue
+from serving.jobs.running import Tools
+from serving.jobs.submission import JobRequest
+from serving.storage.store import Store
+from serving.uploads import receive
+from serving.worker import Worker
+
+#: So short that a dead worker's job is another's within a test.
+LEASE_S = 1.0
+
+SPEC = AnalysisSpec(model="bundled", sampling=Sampling(fps=4.0))
+
+
+class OneToolkit:
+    """The bundled model, decoding in this process: what is tested here is what is written, not who reads."""
+
+    def __init__(self) -> None:
+        decoding = choose("pyav")
+        encoder = catalog.load("bundled").model
+        options = EngineOptions(decode_threads=1, torch_threads=1, batch_size=2)
+        self.engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, decoding.decoder, options)
+        self._toolkit = Toolkit(engine=self.engine, encoder=encoder, decoding=decoding)
+
+    async def get(self, model: str) -> Toolkit:
+        """See `Toolkits.get`."""
+        return self._toolkit
+
+
+async def story(url: str, store: Store, video: Path) -> None:
+    """All that a client wants, tried until it is there: as often as it is told, it comes to the same."""
+    database = Database(url, pool_size=4)
+    toolkits = OneToolkit()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield video.read_bytes()
+
+    try:
+        received = await receive.whole(database, store, "a", chunks(), filename="film.mp4")
+        request = JobRequest(video_id=received.video.id, spec=SPEC)
+        ((made),) = await submission.submit(database, "a", [request], key="once")
+        stop = asyncio.Event()
+        worker = Worker(Tools(Queue(database, lease_s=LEASE_S), store, toolkits), slots=1)
+        working = asyncio.create_task(worker.serve(stop))
+        while True:
+            async with database.read("a") as session:
+                job = await submission.find(session, "a", made.job.id)
+            if job.state not in ("queued", "running"):
+                break
+            await asyncio.sleep(0.05)
+        stop.set()
+        await working
+    finally:
+        toolkits.engine.close()
+        await database.close()
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    server, folder = sys.argv[1], Path(sys.argv[2])
+    for line in sys.stdin:
+        name, _, point = line.strip().partition(" ")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                # Every Clip is kept at once, so that there is something to lose.
+                progress.EVERY_S = 0.02
+                if point:
+                    os.environ[failpoints.VARIABLE] = point
+                asyncio.run(story(named(server, name), Store(folder / name), folder / "film.mp4"))
+                code = 0
+            except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
