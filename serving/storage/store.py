@@ -28,7 +28,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._store = LocalStore(root, mkdir=True, automatic_cleanup=True)
+        self._store = LocalStore(root, mkdir=True)
 
     async def put(self, key: str, chunks: AsyncIterable[bytes]) -> Written:
         """Write an object from a stream; holds one part of it at a time. What the stream raises is raised, and the

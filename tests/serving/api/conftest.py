@@ -1,0 +1,113 @@
+"""The API as its callers reach it: HTTP, a real database, keys of two tenants."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from serving.api.access import ROLES
+from serving.api.app import create_app
+from serving.api.keys import Keys, new_key
+from serving.db.accounts import ApiKey
+from serving.db.database import Database
+from serving.ids import new_id
+from serving.settings import DEFAULTS
+from serving.storage.store import Store
+from tests.serving.jobs.conftest import World, server, url
+
+__all__ = ["server", "url"]
+
+SECRET = b"s" * 32
+
+
+@dataclass
+class Api:
+    """Clients of tenants `a` and `b`, who may do everything, and what is behind them."""
+
+    world: World
+    address: str
+    a: httpx.AsyncClient
+    b: httpx.AsyncClient
+    nobody: httpx.AsyncClient
+    store: Store
+    client: Callable
+    """key -> a client that sends it."""
+    with_key: Callable
+    """(tenant, scopes, fields of the key) -> a client with a new key."""
+
+
+@pytest.fixture
+def call(url, tmp_path) -> Callable:
+    """Runs `async def test(api)` against the API."""
+
+    def run(body: Callable) -> None:
+        asyncio.run(_with_api(url, tmp_path, body))
+
+    return run
+
+
+@asynccontextmanager
+async def served(url: str, store: Store) -> AsyncIterator[str]:
+    """The API on a port of its own; its address."""
+    app = create_app(Database(url), store, DEFAULTS, SECRET)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def made_key(database: Database, tenant: str, scopes: frozenset[str] = ROLES["admin"], **more) -> str:
+    """A key of a tenant."""
+    key = new_key()
+    async with database.write("key.create", tenant) as session:
+        session.add(
+            ApiKey(
+                id=new_id("key"),
+                tenant_id=tenant,
+                name="test",
+                hint=key[:8],
+                digest=Keys(database, SECRET).digest(key),
+                scopes=sorted(scopes),
+                **more,
+            )
+        )
+    return key
+
+
+async def _with_api(url: str, folder: Path, body: Callable) -> None:
+    database = Database(url)
+    world = await World.made(database)
+    store = Store(folder / "objects")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        address = await stack.enter_async_context(served(url, store))
+
+        async def client(key: str | None) -> httpx.AsyncClient:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            return await stack.enter_async_context(httpx.AsyncClient(base_url=address, headers=headers, timeout=30))
+
+        async def with_key(tenant: str, scopes: frozenset[str] = ROLES["admin"], **more) -> httpx.AsyncClient:
+            return await client(await made_key(database, tenant, scopes, **more))
+
+        api = Api(
+            world=world,
+            address=address,
+            a=await with_key("a"),
+            b=await with_key("b"),
+            nobody=await client(None),
+            store=store,
+            client=client,
+            with_key=with_key,
+        )
+        await body(api)

@@ -1,0 +1,272 @@
+"""What a frontend does, over HTTP."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from pipeline.synthesis import Encoding, write_video
+from serving.api.access import ROLES
+from serving.api.keys import TRUSTED_S
+from serving.jobs import outcomes
+from serving.jobs.lease import Problem
+from tests.formats.chart import moments
+from tests.serving.api.conftest import served
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> bytes:
+    """A second of video."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    return write_video(path, moments(12), fps=12, encoding=Encoding(gop=6)).read_bytes()
+
+
+def _problem(answer: httpx.Response, status: int, code: str) -> dict:
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem = answer.json()
+    assert (problem["status"], problem["code"], problem["type"]) == (status, code, f"/problems/{code}")
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"].startswith("req_")
+    return problem
+
+
+async def _uploaded(client, film: bytes, **query) -> str:
+    answer = await client.post("/v1/videos", content=film, params=query)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def test_a_video_is_uploaded_once_however_often_it_is_sent(call, film):
+    async def body(api):
+        first = await api.a.post("/v1/videos", content=film, params={"filename": "film.mp4", "title": "A film"})
+        again = await api.a.post("/v1/videos", content=film)
+        theirs = await api.b.post("/v1/videos", content=film)
+        assert (first.status_code, again.status_code, theirs.status_code) == (201, 200, 201)
+        assert first.json()["id"] == again.json()["id"] != theirs.json()["id"]
+        assert first.headers["location"] == f"/v1/videos/{first.json()['id']}"
+        assert first.json()["size_bytes"] == len(film)
+        kept = [path.read_bytes() for path in (api.store._root / "videos").iterdir()]
+        assert kept == [film, film]
+
+    call(body)
+
+
+@pytest.mark.parametrize(("content", "code", "status"), [(b"", "invalid_request", 400), (b"#EXTM3U\n", None, 422)])
+def test_what_is_no_video_is_refused_and_not_kept(call, content, code, status):
+    async def body(api):
+        _problem(await api.a.post("/v1/videos", content=content), status, code or "unsupported_container")
+        folder = api.store._root / "videos"
+        assert not folder.exists() or list(folder.iterdir()) == []
+
+    call(body)
+
+
+def test_titles_labels_and_metadata(call, film):
+    async def body(api):
+        video = await _uploaded(api.a, film, title="One")
+        patch = {"labels": ["x", "y"], "user_metadata": {"project": 7}}
+        changed = (await api.a.patch(f"/v1/videos/{video}", json=patch)).json()
+        assert (changed["title"], changed["labels"], changed["user_metadata"]) == ("One", ["x", "y"], {"project": 7})
+        for query, found in [({"label": "y"}, 1), ({"label": "z"}, 0), ({"q": "ONE"}, 1), ({"q": "%"}, 0)]:
+            assert len((await api.a.get("/v1/videos", params=query)).json()["data"]) == found, query
+        problem = _problem(await api.a.patch(f"/v1/videos/{video}", json={"titel": "x"}), 400, "invalid_request")
+        assert "titel" in str(problem["errors"])
+        large = {"user_metadata": {"x": "y" * 20_000}}
+        _problem(await api.a.patch(f"/v1/videos/{video}", json=large), 400, "invalid_request")
+        assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
+        _problem(await api.a.get(f"/v1/videos/{video}"), 404, "not_found")
+        assert list((api.store._root / "videos").iterdir()) == []
+
+    call(body)
+
+
+def test_pages_hold_everything_once_while_more_comes_in(call):
+    async def body(api):
+        rows = "SELECT 'vid_' || lpad(n::text, 26, '0'), 'a', 'n' || n, 1, 'h' || n, 'k', now() - n * interval '1 s'"
+        await api.world.change(
+            "INSERT INTO video (id, tenant_id, title, size_bytes, sha256, object_key, created_at, labels,"
+            f" user_metadata, status) {rows}, '{{}}', '{{}}', 'uploaded' FROM generate_series(1, 53) n"
+        )
+        seen, cursor = [], None
+        while True:
+            params = {"limit": 10} | ({"cursor": cursor} if cursor else {})
+            page = (await api.a.get("/v1/videos", params=params)).json()
+            seen += [video["id"] for video in page["data"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+            await api.world.change("UPDATE video SET created_at = now() WHERE id = 'vid_a'")
+        assert len(seen) == len(set(seen))
+        assert len(set(seen) - {"vid_a"}) == 53
+        _problem(await api.a.get("/v1/videos", params={"cursor": "nonsense"}), 400, "invalid_request")
+        _problem(await api.a.get("/v1/videos", params={"limit": 0}), 400, "invalid_request")
+
+    call(body)
+
+
+def test_a_key_makes_one_job_of_many_requests(call):
+    async def body(api):
+        request = {"video_id": "vid_a", "spec": {"sampling": {"fps": 2}}}
+        answers = await asyncio.gather(
+            *(api.a.post("/v1/jobs", json=request, headers={"Idempotency-Key": "k"}) for _ in range(100))
+        )
+        assert {answer.status_code for answer in answers} == {202}
+        (job,) = {answer.json()["id"] for answer in answers}
+        assert answers[0].headers["location"] == f"/v1/jobs/{job}"
+        assert len((await api.a.get("/v1/jobs")).json()["data"]) == 1
+        other = await api.a.post("/v1/jobs", json=request | {"priority": 1}, headers={"Idempotency-Key": "k"})
+        _problem(other, 422, "idempotency_key_reused")
+        mine = [await api.a.put("/v1/jobs/mine", json=request) for _ in range(2)]
+        assert [answer.json()["id"] for answer in mine] == ["mine", "mine"]
+
+    call(body)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"sampling": {"fps": 0}}, "sampling.fps"),
+        ({"segments": {"weights": {"smell": 1}}}, "smell"),
+        ({"labels": [{"name": "a"}, {"name": "a"}]}, "twice"),
+    ],
+)
+def test_a_spec_that_cannot_be_is_refused_by_its_field(call, spec, says):
+    async def body(api):
+        answer = await api.a.post("/v1/jobs", json={"video_id": "vid_a", "spec": spec})
+        assert says in _problem(answer, 400, "invalid_spec")["detail"]
+
+    call(body)
+
+
+def test_waiting_for_a_job(call):
+    async def body(api):
+        request = {"video_id": "vid_a"}
+        began = time.monotonic()
+        early = await api.a.post("/v1/jobs", json=request, headers={"Prefer": "wait=1"})
+        assert (early.status_code, early.headers["preference-applied"]) == (202, "wait=1")
+        assert 0.9 < time.monotonic() - began < 5
+
+        async def work() -> None:
+            await asyncio.sleep(0.3)
+            lease = await api.world.queue.claim("w")
+            await outcomes.fail(api.world.database, lease, Problem(code="corrupt", detail="broken"))
+
+        working = asyncio.create_task(work())
+        late = await api.a.put(f"/v1/jobs/{early.json()['id']}x", json=request, headers={"Prefer": "wait=20"})
+        await working
+        # One of the two was claimed: the older. Waiting for it ends with it.
+        again = await api.a.get(f"/v1/jobs/{early.json()['id']}")
+        assert (again.json()["state"], again.json()["error"]["code"]) == ("failed", "corrupt")
+        assert late.status_code == 202
+
+    call(body)
+
+
+def test_events_have_no_gap_and_no_repeat_over_disconnects_and_processes(call, url):
+    async def body(api):
+        job = (await api.a.post("/v1/jobs", json={"video_id": "vid_a"})).json()["id"]
+        lease = await api.world.queue.claim("w")
+        many = 120
+
+        async def work() -> None:
+            for done in range(many):
+                await api.world.queue.progress(lease, {"done": done})
+            await outcomes.fail(api.world.database, lease, Problem(code="corrupt", detail="x"))
+
+        working = asyncio.create_task(work())
+        key = api.a.headers["Authorization"].partition(" ")[2]
+        seen: list[int] = []
+        kinds: list[str] = []
+        async with served(url, api.store) as second:
+            addresses = [api.address, second]
+            while "failed" not in kinds:
+                address = addresses[len(seen) % 2]
+                headers = {"Authorization": f"Bearer {key}"} | ({"Last-Event-ID": str(seen[-1])} if seen else {})
+                budget = 1 + len(seen) % 7
+                async with (
+                    httpx.AsyncClient(timeout=20) as client,
+                    client.stream("GET", f"{address}/v1/jobs/{job}/events", headers=headers) as stream,
+                ):
+                    assert stream.status_code == 200
+                    async for line in stream.aiter_lines():
+                        if line.startswith("id: "):
+                            seen.append(int(line[4:]))
+                        if line.startswith("event: "):
+                            kinds.append(line[7:])
+                            budget -= 1
+                        if line == "" and budget <= 0:
+                            break
+        await working
+        assert seen == list(range(1, many + 4))
+        assert kinds == ["queued", "running", *["progress"] * many, "failed"]
+
+    call(body)
+
+
+def test_who_may_do_what(call):
+    async def body(api):
+        viewer = await api.with_key("a", ROLES["viewer"])
+        assert (await viewer.get("/v1/jobs")).status_code == 200
+        _problem(await viewer.post("/v1/jobs", json={"video_id": "vid_a"}), 403, "forbidden")
+        expired = await api.with_key("a", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        for client in (api.nobody, expired, await api.client("aut_wrong"), await api.client("eyJ")):
+            answer = await client.get("/v1/jobs")
+            _problem(answer, 401, "unauthenticated")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+    call(body)
+
+
+def test_keys_are_shown_once_and_revoked_at_once(call):
+    async def body(api):
+        made = (await api.a.post("/v1/keys", json={"name": "ci", "scopes": ["jobs:read"]})).json()
+        client = await api.client(made["key"])
+        assert (await client.get("/v1/jobs")).status_code == 200
+        listed = (await api.a.get("/v1/keys")).json()
+        assert made["key"] not in str(listed)
+        assert {key["hint"] for key in listed if key["id"] == made["about"]["id"]} == {made["key"][:8]}
+        _problem(await api.b.delete(f"/v1/keys/{made['about']['id']}"), 404, "not_found")
+        assert (await api.a.delete(f"/v1/keys/{made['about']['id']}")).status_code == 204
+        await asyncio.sleep(TRUSTED_S)
+        _problem(await client.get("/v1/jobs"), 401, "unauthenticated")
+        limited = await api.with_key("a", frozenset({"keys:manage"}))
+        more = await limited.post("/v1/keys", json={"name": "more", "scopes": ["jobs:read"]})
+        assert "jobs:read" in _problem(more, 403, "forbidden")["detail"]
+        rows = await api.world.sql("SELECT api_key::text FROM api_key")
+        assert made["key"] not in str(rows)
+
+    call(body)
+
+
+def test_what_is_anothers_is_answered_like_what_is_not_there(call):
+    async def body(api):
+        job = (await api.b.post("/v1/jobs", json={"video_id": "vid_b"})).json()["id"]
+        pairs = [
+            ("GET", f"/v1/jobs/{job}", "/v1/jobs/job_00000000000000000000000000"),
+            ("GET", f"/v1/jobs/{job}/events", "/v1/jobs/job_00000000000000000000000000/events"),
+            ("POST", f"/v1/jobs/{job}/cancel", "/v1/jobs/job_00000000000000000000000000/cancel"),
+            ("POST", f"/v1/jobs/{job}/retry", "/v1/jobs/job_00000000000000000000000000/retry"),
+        ]
+        for method, theirs, missing in pairs:
+            answers = [await api.a.request(method, path) for path in (theirs, missing)]
+            told = [{k: v for k, v in answer.json().items() if k != "request_id"} for answer in answers]
+            assert told[0] == told[1]
+            assert told[0]["status"] == 404
+        assert (await api.a.get("/v1/jobs")).json()["data"] == []
+
+    call(body)
+
+
+def test_health_and_problems_need_no_key(call):
+    async def body(api):
+        assert (await api.nobody.get("/livez")).json() == {"checks": {"api": "ok"}}
+        ready = await api.nobody.get("/readyz")
+        assert (ready.status_code, set(ready.json()["checks"].values())) == (200, {"ok"})
+        page = await api.nobody.get("/problems/not_found")
+        assert "What to do" in page.text
+        _problem(await api.nobody.get("/nowhere"), 404, "not_found")
+
+    call(body)
