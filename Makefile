@@ -6,13 +6,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo serve test chaos lint bench lock clean
 
 demo: $(READY)
 	$(BIN)/automations demo --out demo
 
+# A server with everything it needs, in ./data.
+serve: $(READY)
+	$(BIN)/automations serve
+
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+# A thousand jobs while workers are killed and stopped and the database is restarted: half an hour.
+chaos: $(READY)
+	$(BIN)/python -m tests.serving.jobs.chaos
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ BENCHMARKS = {
     "segments": "whether key segments hit what was planted, and what scoring again costs",
     "tags": "whether tags name what is to be seen",
     "sandbox": "what it costs that videos are read and decoded by locked-in processes",
+    "api": "how fast the API answers, against a bare handler and a bare query",
     "encode": "how fast models encode, against eager open_clip, with the same vectors",
     "bundled_model": "what the bundled model knows",
 }

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
-from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec, Label, Sampling, SegmentSpec, check
-from serving import outputs, server_cli
+from serving import client_cli, outputs, server_cli, spec_options
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
+from serving.requests import spec_of
 from serving.settings import load
 from serving.weights import parse_weights
 
@@ -39,6 +39,11 @@ app.command()(server_cli.serve)
 app.command()(server_cli.api)
 app.command()(server_cli.worker)
 app.add_typer(server_cli.db, name="db", no_args_is_help=True)
+app.command()(client_cli.submit)
+app.command()(client_cli.status)
+app.command()(client_cli.watch)
+app.command()(client_cli.results)
+app.command()(client_cli.cancel)
 
 
 def main() -> None:
@@ -55,34 +60,17 @@ def main() -> None:
 @app.command()
 def analyze(
     videos: Annotated[list[Path], typer.Argument(help="One or more video files; they share the loaded model.")],
-    model: Annotated[
-        str,
-        typer.Option(
-            help="`auto` (a pretrained CLIP if it can be had, else the bundled one), `bundled`, or an open_clip name: "
-            "`ViT-B-32/laion2b_s34b_b79k`, `hf-hub:org/repo`, `local-dir:/path`."
-        ),
-    ] = "auto",
-    fps: Annotated[float, typer.Option(help="Frames per second of video that the model sees.")] = 1.0,
-    sampling: Annotated[
-        str, typer.Option(help="`uniform`, `keyframes`, or `snap` (uniform, but a cheaper keyframe nearby will do).")
-    ] = "uniform",
-    tolerance: Annotated[float, typer.Option(help="How far `snap` may move a frame, seconds.")] = 0.5,
-    max_frames: Annotated[int | None, typer.Option(help="Upper bound on the frames that the model sees.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Tags to look for, for example `dog,beach,sunset`.")] = None,
-    vocabulary: Annotated[
-        str | None, typer.Option(help="A vocabulary file (TOML) or a built-in name, in place of --labels.")
-    ] = None,
-    prompt: Annotated[
-        list[str] | None, typer.Option(help="What a good moment shows, in words. May be given several times.")
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Weights of the signals, for example `motion=2,audio=0`; known: {', '.join(DEFAULT_WEIGHTS)}."
-        ),
-    ] = None,
-    max_segments: Annotated[int, typer.Option(help="Most key segments.")] = 5,
-    target_seconds: Annotated[float | None, typer.Option(help="Budget for all key segments together.")] = None,
+    model: spec_options.Model = "auto",
+    fps: spec_options.Fps = 1.0,
+    sampling: spec_options.Policy = "uniform",
+    tolerance: spec_options.Tolerance = 0.5,
+    max_frames: spec_options.MaxFrames = None,
+    labels: spec_options.Labels = None,
+    vocabulary: spec_options.Vocabulary = None,
+    prompt: spec_options.Prompt = None,
+    weights: spec_options.Weights = None,
+    max_segments: spec_options.MaxSegments = 5,
+    target_seconds: spec_options.TargetSeconds = None,
     decoder: Annotated[
         str, typer.Option(help="`auto` (by a table of measurements), `pyav`, `torchcodec`, `dali` or `decord`.")
     ] = "auto",
@@ -102,18 +90,18 @@ def analyze(
     if decoder not in DECODERS:
         raise InvalidSpec(f"--decoder: {decoder!r} is not one of {', '.join(DECODERS)}")
     wishes = Wishes(decoder=decoder, require_gpu=require_gpu, require_isolation=require_isolation)
-    spec = check(
-        AnalysisSpec(
-            sampling=_sampling(sampling, fps, tolerance, max_frames),
-            model=model,
-            labels=_labels(labels, vocabulary),
-            segments=SegmentSpec(
-                weights=parse_weights(weights),
-                max_segments=max_segments,
-                target_s=target_seconds,
-                prompts=tuple(prompt or ()),
-            ),
-        )
+    spec = spec_of(
+        model=model,
+        sampling=sampling,
+        fps=fps,
+        tolerance=tolerance,
+        max_frames=max_frames,
+        labels=labels,
+        vocabulary=vocabulary,
+        prompt=prompt,
+        weights=weights,
+        max_segments=max_segments,
+        target_seconds=target_seconds,
     )
     raise SystemExit(asyncio.run(analyze_all(videos, spec, wishes, load().settings, json_file, html_file)))
 
@@ -202,25 +190,6 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         _print_json(every)
     else:
         print_shown(every, Console())
-
-
-def _sampling(policy: str, fps: float, tolerance: float, max_frames: int | None) -> Sampling:
-    try:
-        return msgspec.convert(
-            {"policy": policy, "fps": fps, "tolerance_s": tolerance, "max_frames": max_frames}, Sampling
-        )
-    except msgspec.ValidationError as error:
-        raise InvalidSpec(f"--sampling: {policy!r} is not one of uniform, keyframes, snap") from error
-
-
-def _labels(labels: str | None, vocabulary: str | None) -> tuple[Label, ...] | None:
-    from pipeline.vocabulary import named, read
-
-    if labels is not None and vocabulary is not None:
-        raise InvalidSpec("--labels and --vocabulary exclude each other")
-    if labels is not None:
-        return named(labels)
-    return read(vocabulary) if vocabulary is not None else None
 
 
 def _text_model(report: Report):

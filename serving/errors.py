@@ -68,6 +68,39 @@ class InvalidRequest(ServerError):
         """(JSON pointer into the request, what is wrong there)."""
 
 
+class Gone(ServerError):
+    """It was there once, and is not any more."""
+
+    code = "gone"
+
+
+class UnsupportedMediaType(ServerError):
+    """A body of a type that is not read there."""
+
+    code = "unsupported_media_type"
+
+
+class ProtocolVersion(ServerError):
+    """A version of a protocol that is not spoken here."""
+
+    code = "protocol_version"
+
+
+class ChecksumMismatch(ServerError):
+    """Bytes that are not those that were meant to come."""
+
+    code = "checksum_mismatch"
+    retryable = True
+
+
+class UploadErrored(ServerError):
+    """An upload that came to an end for what was in it; `code` is that of the problem it had."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class TooLarge(ServerError):
     """More bytes than are taken."""
 

@@ -28,6 +28,10 @@ class UploadOptions(Record, frozen=True, kw_only=True):
 
     max_bytes: Annotated[int, Meta(gt=0, le=1 << 50)] = 64 << 30
     """Bytes of one video."""
+    expires_s: Annotated[int, Meta(gt=0, le=31_536_000)] = 86_400
+    """Seconds after its latest bytes at which an unfinished upload is given up: a day."""
+    part_bytes: Annotated[int, Meta(gt=0, le=1 << 40)] = 64 << 20
+    """Bytes of a resumable upload after which those that came are kept, even if this server dies then."""
 
 
 class JobOptions(Record, frozen=True, kw_only=True):
@@ -39,4 +43,14 @@ class JobOptions(Record, frozen=True, kw_only=True):
     """How long a worker may be silent before its jobs are given to another."""
 
 
+class ClientOptions(Record, frozen=True, kw_only=True):
+    """Whom `submit`, `status`, `watch`, `results` and `cancel` speak to."""
+
+    server: Annotated[str, Meta(min_length=1, max_length=4096)] = "http://127.0.0.1:8000"
+    """Address of the server; `--server` goes before it."""
+    key: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    """API key; `--key` goes before it."""
+
+
 SERVER_OPTIONS, UPLOAD_OPTIONS, JOB_OPTIONS = ServerOptions(), UploadOptions(), JobOptions()
+CLIENT_OPTIONS = ClientOptions()

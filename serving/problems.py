@@ -28,6 +28,7 @@ KINDS: Final[dict[str, Kind]] = {
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
     "gone": Kind(410, "It is no longer there", "Start anew."),
+    "protocol_version": Kind(412, "The protocol's version is not spoken here", "Use one that `Tus-Version` names."),
     "too_large": Kind(413, "That is too large", "Send less, or have the operator raise the limit."),
     "unsupported_media_type": Kind(
         415, "The body is of a type that is not read", "See the documentation for which are."
@@ -36,6 +37,7 @@ KINDS: Final[dict[str, Kind]] = {
     "address_refused": Kind(422, "The address is not one this server goes to", "Use a public http or https address."),
     "fetch_failed": Kind(422, "The address could not be read", "Check that it can be read from elsewhere; try again."),
     "rate_limited": Kind(429, "Too many requests", "Wait as long as `Retry-After` says."),
+    "checksum_mismatch": Kind(460, "The bytes are not those of the checksum", "Send them again from the same offset."),
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),

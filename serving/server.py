@@ -41,9 +41,18 @@ def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         url = settings.server.database_url or stack.enter_context(embedded.embedded(folder / "postgres"))
+        asyncio.run(_checked(url))
         if migrated:
             migrate.upgrade(url)
         yield Places(folder, url, _secret(folder / "secret"))
+
+
+async def _checked(url: str) -> None:
+    database = Database(url, pool_size=1)
+    try:
+        await database.check()
+    finally:
+        await database.close()
 
 
 def _secret(file: Path) -> bytes:
@@ -69,7 +78,7 @@ def greeting(place: Places, settings: Settings, key: str | None) -> Iterator[str
     yield f"database  {'of your own' if settings.server.database_url else 'embedded PostgreSQL in the data folder'}"
     if key is not None:
         yield f"key       {key}  (shown only now; it may do everything)"
-    shown = key or "$AUTOMATIONS_KEY"
+    shown = key or "$KEY"
     yield f"\ntry       curl -H 'Authorization: Bearer {shown}' {address}/v1/videos\n"
 
 
@@ -130,8 +139,11 @@ async def _work(place: Places, settings: Settings) -> None:
     from pipeline.sandbox.client import Sandbox
     from serving.jobs.events import WORK_CHANNEL
     from serving.jobs.listening import Listener
+    from serving.jobs.outbox import DELIVERY_CHANNEL
     from serving.jobs.queue import Queue
     from serving.jobs.running import Tools
+    from serving.uploads import cleaning
+    from serving.webhooks.delivery import Deliverer
     from serving.worker import LocalToolkits, Worker
 
     stop = asyncio.Event()
@@ -140,12 +152,17 @@ async def _work(place: Places, settings: Settings) -> None:
     database = Database(place.database_url)
     with Sandbox(settings.worker) as sandbox:
         toolkits = LocalToolkits(settings, sandbox)
+        cleaner = asyncio.create_task(cleaning.run(database, place.store, settings.upload))
         try:
-            async with Listener(place.database_url, (WORK_CHANNEL,)) as listener:
+            async with Listener(place.database_url, (WORK_CHANNEL, DELIVERY_CHANNEL)) as listener:
                 queue = Queue(database, lease_s=settings.jobs.lease_s)
                 tools = Tools(queue, place.store, toolkits)
-                await Worker(tools, slots=settings.jobs.slots, listener=listener).serve(stop)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(Worker(tools, slots=settings.jobs.slots, listener=listener).serve(stop))
+                    group.create_task(Deliverer(database, listener=listener).serve(stop))
         finally:
+            cleaner.cancel()
+            await asyncio.gather(cleaner, return_exceptions=True)
             toolkits.close()
             await database.close()
 

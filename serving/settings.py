@@ -20,7 +20,16 @@ import msgspec
 from pipeline.errors import InvalidSettings
 from pipeline.limits import INPUT_LIMITS, WORKER_LIMITS, InputLimits, WorkerLimits
 from pipeline.record import Record
-from serving.options import JOB_OPTIONS, SERVER_OPTIONS, UPLOAD_OPTIONS, JobOptions, ServerOptions, UploadOptions
+from serving.options import (
+    CLIENT_OPTIONS,
+    JOB_OPTIONS,
+    SERVER_OPTIONS,
+    UPLOAD_OPTIONS,
+    ClientOptions,
+    JobOptions,
+    ServerOptions,
+    UploadOptions,
+)
 
 PREFIX, NESTED = "AUTOMATIONS_", "__"
 
@@ -50,6 +59,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Bounds on uploads."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
+    client: ClientOptions = CLIENT_OPTIONS
+    """Whom the commands that use a server speak to."""
 
 
 DEFAULTS = Settings()

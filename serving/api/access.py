@@ -66,6 +66,12 @@ def guard(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
         Unauthenticated: no key or token, or none that is good.
         Forbidden: a good one, without the scope.
     """
+    if "scope" not in handler.opt:
+        # The framework's own answers to OPTIONS, which say what methods there are. Nothing else comes without a scope
+        # (`app`); if it did, nobody would be let in.
+        if connection.scope["method"] != "OPTIONS":  # type: ignore[typeddict-item]
+            raise Forbidden("nobody said who may do this")
+        return
     scope = handler.opt["scope"]
     if scope is None:
         return

@@ -19,13 +19,18 @@ from serving.api.jobs import Jobs
 from serving.api.keys import Keys
 from serving.api.problem import handle
 from serving.api.schema import RecordSchema
+from serving.api.tus import ResumableUploads
+from serving.api.tus_views import UploadRecords
 from serving.api.uploads import upload
 from serving.api.videos import Videos
+from serving.api.webhooks import Webhooks
 from serving.db.database import Database
+from serving.db.quick import QuickReads
 from serving.jobs.events import CHANNEL
 from serving.jobs.listening import Listener
 from serving.settings import Settings
 from serving.storage.store import Store
+from serving.uploads.tus import Uploads
 
 #: Bodies that are no videos.
 _MAX_BODY_BYTES = 4 << 20
@@ -39,26 +44,33 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     """
     keys = Keys(database, secret)
     listener = Listener(database.url, (CHANNEL,))
+    quick = QuickReads(database.url)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(listener)
             stack.push_async_callback(database.close)
+            stack.push_async_callback(quick.close)
             yield
 
     def given(value: object) -> Provide:
         return Provide(lambda: value, sync_to_thread=False)
 
-    v1 = Router(path="/", route_handlers=[Jobs, Videos, upload, watch, keys_resource.ApiKeys])
+    v1 = Router(
+        path="/",
+        route_handlers=[Jobs, Videos, upload, ResumableUploads, UploadRecords, watch, keys_resource.ApiKeys, Webhooks],
+    )
     app = Litestar(
         route_handlers=[v1, health.live, health.ready, pages.problem],
         dependencies={
             "database": given(database),
+            "quick": given(quick),
             "store": given(store),
             "settings": given(settings),
             "listener": given(listener),
             "keys": given(keys),
+            "uploads": given(Uploads(database, store, settings.upload)),
             "principal": Provide(_principal, sync_to_thread=False),
         },
         middleware=[Identification(keys)],

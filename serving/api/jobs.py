@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +16,9 @@ from serving.api.access import Principal, needs
 from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, after, decode_cursor, page_of
 from serving.api.prefer import wait_s
 from serving.db.database import Database
+from serving.db.quick import QuickReads
 from serving.db.work import Job
+from serving.errors import NotFound
 from serving.ids import new_id
 from serving.jobs import submission
 from serving.jobs.events import CHANNEL
@@ -69,7 +72,7 @@ class Batch(Record, frozen=True, kw_only=True):
     """State -> jobs that are in it."""
 
 
-def view(job: Job) -> JobView:
+def view(job: Job | SimpleNamespace) -> JobView:
     """A row as callers see it."""
     return JobView(
         id=job.id,
@@ -150,10 +153,12 @@ class Jobs(Controller):
         return Batch(id=batch_id, counts=await submission.counts(database, principal.tenant_id, batch_id))
 
     @get("/{job_id:str}", operation_id="get_job", **needs("jobs:read"), summary="A job as it is now")
-    async def one(self, principal: Principal, database: Database, job_id: JobId) -> JobView:
+    async def one(self, principal: Principal, quick: QuickReads, job_id: JobId) -> JobView:
         """A job as it is now."""
-        async with database.read(principal.tenant_id) as session:
-            return view(await submission.find(session, principal.tenant_id, job_id))
+        job = await quick.row("tenant_job", principal.tenant_id, job_id)
+        if job is None:
+            raise NotFound("there is no such job")
+        return view(job)
 
     @get(operation_id="list_jobs", **needs("jobs:read"), summary="Jobs, latest first")
     async def many(

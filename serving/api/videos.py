@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +19,7 @@ from serving.api.access import Principal, needs
 from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, after, decode_cursor, page_of
 from serving.db.database import Database
 from serving.db.media import StoredReport, Video, VideoTag
+from serving.db.quick import QuickReads
 from serving.errors import InvalidRequest, NotFound
 from serving.storage.store import Store
 from serving.weights import segment_spec
@@ -70,7 +72,7 @@ class Signals(Record, frozen=True, kw_only=True):
     """Name -> its value at each time, 0 to 1."""
 
 
-def view(video: Video) -> VideoView:
+def view(video: Video | SimpleNamespace) -> VideoView:
     """A row as callers see it."""
     here = f"/v1/videos/{video.id}"
     parts = ("report", "segments", "shots", "tags", "signals")
@@ -138,10 +140,12 @@ class Videos(Controller):
         return page_of(found, limit, view, lambda video: (video.created_at, video.id))
 
     @get("/{video_id:str}", operation_id="get_video", **needs("videos:read"), summary="A video")
-    async def one(self, principal: Principal, database: Database, video_id: VideoId) -> VideoView:
+    async def one(self, principal: Principal, quick: QuickReads, video_id: VideoId) -> VideoView:
         """A video."""
-        async with database.read(principal.tenant_id) as session:
-            return view(await find(session, principal.tenant_id, video_id))
+        video = await quick.row("tenant_video", principal.tenant_id, video_id)
+        if video is None:
+            raise NotFound("there is no such video")
+        return view(video)
 
     @patch("/{video_id:str}", operation_id="change_video", **needs("videos:write"), summary="Change a video")
     async def change(self, principal: Principal, database: Database, video_id: VideoId, data: VideoPatch) -> VideoView:

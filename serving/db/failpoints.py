@@ -14,7 +14,10 @@ Write = Literal[
     "tenant.create",
     "key.create",
     "key.revoke",
+    "upload.create",
+    "upload.append",
     "upload.complete",
+    "upload.end",
     "video.write",
     "video.delete",
     "job.submit",
@@ -30,6 +33,10 @@ Write = Literal[
     "job.canceled",
     "job.release",
     "job.reap",
+    # what tenants are told
+    "webhook.write",
+    "delivery.claim",
+    "delivery.done",
     # what is written down besides
     "clean.expired",
 ]

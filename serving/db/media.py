@@ -14,6 +14,8 @@ class Video(SQLModel, table=True):
     __table_args__ = (
         Index("ix_video_tenant_created", "tenant_id", "created_at", "id"),
         Index("ix_video_tenant_sha256", "tenant_id", "sha256"),
+        # For the sweep, which asks whether anything names an object.
+        Index("ix_video_object_key", "object_key"),
         Index("ix_video_labels", "labels", postgresql_using="gin"),
         Index("ix_video_metadata", "user_metadata", postgresql_using="gin"),
     )

@@ -2,8 +2,8 @@
 
 from sqlmodel import SQLModel
 
-from serving.db import accounts, media, work
+from serving.db import accounts, media, uploads, work
 
-__all__ = ["METADATA", "accounts", "media", "work"]
+__all__ = ["METADATA", "accounts", "media", "uploads", "work"]
 
 METADATA = SQLModel.metadata

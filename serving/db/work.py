@@ -139,6 +139,7 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         Index("ix_webhook_delivery_due", "next_at", postgresql_where="state = 'pending'"),
         Index("ix_webhook_delivery_endpoint", "tenant_id", "endpoint_id", "id"),
+        Index("ix_webhook_delivery_waiting", "endpoint_id", "next_at", postgresql_where="state = 'pending'"),
     )
 
     id: str = Field(primary_key=True)
@@ -148,8 +149,27 @@ class Delivery(SQLModel, table=True):
     state: str = "pending"
     """`pending`, `delivered` or `given_up`."""
     attempts: int = 0
+    """Since it was last asked for; resending starts anew."""
     next_at: Moment = moment(now=True)
+    """When it is due. Whoever takes it on moves this on, and knows by it whether it is still theirs."""
     last_status: int | None = None
     last_error: str | None = None
     delivered_at: Moment | None = moment(nullable=True)
     created_at: Moment = moment(now=True)
+
+
+class Attempt(SQLModel, table=True):
+    """One try to deliver, and what came of it."""
+
+    __tablename__ = "webhook_attempt"  # type: ignore[assignment]
+
+    delivery_id: str = Field(primary_key=True, foreign_key="webhook_delivery.id", ondelete="CASCADE")
+    number: int = Field(primary_key=True)
+    """Counts from 1, over all times that it was sent again."""
+    tenant_id: str = Field(foreign_key="tenant.id")
+    at: Moment = moment(now=True)
+    """When it was over."""
+    status: int | None = None
+    """HTTP status; none where no answer came."""
+    error: str | None = None
+    duration_ms: int

@@ -40,7 +40,8 @@ async def tell(
     wanted = select(Endpoint.id).where(
         Endpoint.tenant_id == tenant_id, col(Endpoint.disabled_at).is_(None), _ALL_OR_THIS.bindparams(type=type_)
     )
-    for endpoint_id in (await session.exec(wanted)).all():
+    # They stay until this is committed: an endpoint that is deleted meanwhile must not undo what is told here.
+    for endpoint_id in (await session.exec(wanted.with_for_update(read=True, key_share=True))).all():
         session.add(Delivery(id=new_id("dlv"), tenant_id=tenant_id, endpoint_id=endpoint_id, message_id=message_id))
     await notify(session, DELIVERY_CHANNEL)
     return message_id

@@ -10,8 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.record import Record
-from pipeline.spec import AnalysisSpec, check
+from pipeline.spec import check
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
@@ -21,15 +20,7 @@ from serving.ids import new_id
 from serving.jobs import outbox
 from serving.jobs.events import WORK_CHANNEL, append, notify
 from serving.jobs.features import feature_key
-
-
-class JobRequest(Record, frozen=True, kw_only=True):
-    """What a job is to do. `spec` is the structure that the command line and reports have, too."""
-
-    video_id: str
-    spec: AnalysisSpec = AnalysisSpec()
-    priority: int = 0
-    """Higher goes first among the jobs of a tenant; -10 to 10."""
+from serving.requests import JobRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """Objects under keys, in a directory. Written whole or not at all: an object that can be read is complete."""
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import obstore
@@ -13,6 +15,9 @@ from serving.db import failpoints
 
 #: Bytes that are handed on at once.
 CHUNK_BYTES = 1 << 20
+
+#: Objects that are listed at once.
+_LISTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,22 @@ class Store:
         except FileNotFoundError:
             return
         failpoints.reach("object.delete", "after")
+
+    async def older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
+        """Keys of all objects under a prefix that were written before a moment, some hundreds at a time."""
+        async for found in obstore.list(self._store, prefix=prefix, chunk_size=_LISTED):
+            yield [entry["path"] for entry in found if entry["last_modified"] < before]
+
+    def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """Remove what processes that died have left of objects that they were writing, where nothing was added since a
+        moment; how many there were. No listing shows these files, and nobody ever finishes them."""
+        removed = 0
+        for file in (self._root / prefix).glob("*#*"):
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_mtime < before.timestamp():
+                    file.unlink()
+                    removed += 1
+        return removed
 
     @asynccontextmanager
     async def opened(self, key: str) -> AsyncIterator[Path]:

@@ -3,14 +3,29 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from sqlalchemy import text
 from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import UnsupportedContainer
 from pipeline.structure import HEAD_BYTES, kind_of_head
 from serving.db.database import Database
 from serving.db.media import Video
+from serving.db.statements import execute
 from serving.ids import new_id
-from serving.storage.store import Store
+from serving.storage.store import Store, Written
+
+#: Of two transactions that are about to keep the same bytes, one waits for the other.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('video ' || :tenant || ' ' || :sha256, 0))")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that is to be a video."""
+
+    video_id: str
+    object_key: str
+    written: Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +53,47 @@ async def whole(
     Raises:
         UnsupportedContainer: it does not begin as any video does.
     """
+    stored = await put(store, chunks, filename)
+    async with database.write("upload.complete", tenant) as session:
+        received = await keep(session, tenant, stored, title=title, filename=filename)
+    if not received.created:
+        await store.delete(stored.object_key)
+    return received
+
+
+async def put(store: Store, chunks: AsyncIterator[bytes], filename: str | None) -> Stored:
+    """Write the object. Raises as `whole`; there is no object then."""
     video_id = new_id("vid")
     key = f"videos/{video_id}"
-    written = await store.put(key, _sniffed(chunks, filename or "the upload"))
-    async with database.write("upload.complete", tenant) as session:
-        same = (
-            await session.exec(
-                select(Video).where(Video.tenant_id == tenant, Video.sha256 == written.sha256).with_for_update()
-            )
-        ).first()
-        if same is None:
-            video = Video(
-                id=video_id,
-                tenant_id=tenant,
-                title=title or filename or "untitled",
-                filename=filename,
-                size_bytes=written.size_bytes,
-                sha256=written.sha256,
-                object_key=key,
-            )
-            session.add(video)
-            await session.flush()
-            await session.refresh(video)
-            received = Received(video, created=True)
-        else:
-            received = Received(same, created=False)
-    if not received.created:
-        await store.delete(key)
-    return received
+    return Stored(video_id, key, await store.put(key, _sniffed(chunks, filename or "the upload")))
+
+
+async def keep(
+    session: AsyncSession, tenant: str, stored: Stored, *, title: str | None, filename: str | None
+) -> Received:
+    """The row that names the object, in the session's transaction; or that of the video which has the same bytes
+    already: the object is then the caller's to delete, once the transaction is committed."""
+    await execute(session, _ALONE, tenant=tenant, sha256=stored.written.sha256)
+    same = (
+        await session.exec(
+            select(Video).where(Video.tenant_id == tenant, Video.sha256 == stored.written.sha256).with_for_update()
+        )
+    ).first()
+    if same is not None:
+        return Received(same, created=False)
+    video = Video(
+        id=stored.video_id,
+        tenant_id=tenant,
+        title=title or filename or "untitled",
+        filename=filename,
+        size_bytes=stored.written.size_bytes,
+        sha256=stored.written.sha256,
+        object_key=stored.object_key,
+    )
+    session.add(video)
+    await session.flush()
+    await session.refresh(video)
+    return Received(video, created=True)
 
 
 async def _sniffed(chunks: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:

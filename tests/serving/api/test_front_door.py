@@ -268,5 +268,8 @@ def test_health_and_problems_need_no_key(call):
         page = await api.nobody.get("/problems/not_found")
         assert "What to do" in page.text
         _problem(await api.nobody.get("/nowhere"), 404, "not_found")
+        _problem(await api.a.put("/v1/videos"), 405, "method_not_allowed")
+        allowed = await api.nobody.options("/v1/videos")
+        assert (allowed.status_code, "GET" in allowed.headers["allow"]) == (204, True)
 
     call(body)

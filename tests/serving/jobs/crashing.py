@@ -3,7 +3,7 @@
     python -m tests.serving.jobs.crashing URL FOLDER
 
 Reads lines `DATABASE POINT` from stdin, forks for each, and prints how the fork ended. What takes long to import is
-imported once; nothing is run before the fork, so that no threads are lost in it.
+imported and loaded once; nothing before the fork makes threads, which would be lost in it.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ import sys
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
+
+import torch
 
 from models import catalog
 from models.frame_stats import FrameStats
@@ -39,9 +41,8 @@ SPEC = AnalysisSpec(model="bundled", sampling=Sampling(fps=4.0))
 class OneToolkit:
     """The bundled model, decoding in this process: what is tested here is what is written, not who reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, encoder) -> None:
         decoding = choose("pyav")
-        encoder = catalog.load("bundled").model
         options = EngineOptions(decode_threads=1, torch_threads=1, batch_size=2)
         self.engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, decoding.decoder, options)
         self._toolkit = Toolkit(engine=self.engine, encoder=encoder, decoding=decoding)
@@ -51,10 +52,16 @@ class OneToolkit:
         return self._toolkit
 
 
-async def story(url: str, store: Store, video: Path) -> None:
+def loaded():
+    """The bundled model, loaded without making any threads."""
+    torch.set_num_threads(1)
+    return catalog.load("bundled").model
+
+
+async def story(url: str, store: Store, video: Path, encoder) -> None:
     """All that a client wants, tried until it is there: as often as it is told, it comes to the same."""
     database = Database(url, pool_size=4)
-    toolkits = OneToolkit()
+    toolkits = OneToolkit(encoder)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield video.read_bytes()
@@ -82,6 +89,7 @@ async def story(url: str, store: Store, video: Path) -> None:
 def main() -> None:
     """Serve until stdin ends."""
     server, folder = sys.argv[1], Path(sys.argv[2])
+    encoder = loaded()
     for line in sys.stdin:
         name, _, point = line.strip().partition(" ")
         child = os.fork()
@@ -92,7 +100,7 @@ def main() -> None:
                 progress.EVERY_S = 0.02
                 if point:
                     os.environ[failpoints.VARIABLE] = point
-                asyncio.run(story(named(server, name), Store(folder / name), folder / "film.mp4"))
+                asyncio.run(story(named(server, name), Store(folder / name), folder / "film.mp4", encoder))
                 code = 0
             except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
                 traceback.print_exc()

@@ -1,0 +1,102 @@
+"""Resumable uploads as JSON, for frontends that want more than tus tells."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import Controller, get
+from litestar.params import Parameter
+from sqlmodel import col, select
+
+from pipeline.record import Record
+from serving.api.access import Principal, needs
+from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, after, decode_cursor, page_of
+from serving.api.problem import Problem, problem_of
+from serving.db.database import Database
+from serving.db.uploads import Upload
+from serving.errors import UploadErrored
+from serving.uploads.tus import Uploads
+
+UploadId = Annotated[str, Parameter(pattern=r"^upl_[0-9A-Z]{26}$", description="Id of an upload")]
+
+
+class UploadView(Record, frozen=True, kw_only=True):
+    """An upload, as callers see it."""
+
+    id: str
+    status: str
+    """`waiting`, `completed`, `errored`, `canceled` or `expired`."""
+    method: str
+    """`tus`."""
+    filename: str | None
+    title: str | None
+    size_bytes: int | None
+    """None while the client has not said it."""
+    received_bytes: int
+    sha256: str | None
+    """Of the whole, in hex, once it is completed."""
+    video_id: str | None
+    """What it became. The same bytes as those of a video that was there are that video."""
+    error: Problem | None
+    """Why it is `errored`."""
+    created_at: datetime
+    expires_at: datetime
+    """When it is given up, if it still waits then; later with every piece that comes."""
+    links: dict[str, str]
+
+
+def view(upload: Upload) -> UploadView:
+    """A row as callers see it."""
+    error = None
+    if upload.error is not None:
+        error = problem_of(UploadErrored(str(upload.error["code"]), str(upload.error["detail"])))
+    links = {"self": f"/v1/uploads/{upload.id}"}
+    if upload.video_id is not None:
+        links["video"] = f"/v1/videos/{upload.video_id}"
+    return UploadView(
+        id=upload.id,
+        status=upload.status,
+        method=upload.method,
+        filename=upload.filename,
+        title=upload.title,
+        size_bytes=upload.size_bytes,
+        received_bytes=upload.received_bytes,
+        sha256=upload.sha256,
+        video_id=upload.video_id,
+        error=error,
+        created_at=upload.created_at,
+        expires_at=upload.expires_at,
+        links=links,
+    )
+
+
+class UploadRecords(Controller):
+    """`/v1/uploads`, as JSON."""
+
+    path = "/v1/uploads"
+    tags = ("uploads",)
+
+    @get(operation_id="list_uploads", **needs("videos:write"), summary="Resumable uploads, latest first")
+    async def many(
+        self,
+        principal: Principal,
+        database: Database,
+        status: Annotated[str | None, Parameter(max_length=16, required=False)] = None,
+        limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,
+    ) -> Page[UploadView]:
+        """Resumable uploads, latest first; those that are over, too."""
+        query = select(Upload).where(Upload.tenant_id == principal.tenant_id)
+        if status is not None:
+            query = query.where(Upload.status == status)
+        if cursor is not None:
+            # Their ids sort by when they were made.
+            query = query.where(after((Upload.id,), decode_cursor(cursor, tuple[str])))
+        query = query.order_by(col(Upload.id).desc()).limit(limit + 1)
+        async with database.read(principal.tenant_id) as session:
+            found = (await session.exec(query)).all()
+        return page_of(found, limit, view, lambda upload: (upload.id,))
+
+    @get("/{upload_id:str}", operation_id="get_upload", **needs("videos:write"), summary="A resumable upload")
+    async def one(self, principal: Principal, uploads: Uploads, upload_id: UploadId) -> UploadView:
+        """How far an upload is, what it became, or why it came to nothing."""
+        return view(await uploads.find(principal.tenant_id, upload_id))

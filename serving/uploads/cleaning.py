@@ -1,0 +1,129 @@
+"""Tidies up after uploads: what nobody goes on with is given up, what a crash left undone is done, and objects that
+nothing names are deleted. Several processes may do it at once."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import select
+
+from pipeline.errors import VideoError
+from serving.db.database import SYSTEM, Database
+from serving.db.statements import execute
+from serving.db.uploads import Upload
+from serving.errors import ServerError
+from serving.options import UploadOptions
+from serving.storage.store import Store
+from serving.uploads.rows import parts_forgotten
+from serving.uploads.tus import Uploads
+
+_LOG = logging.getLogger(__name__)
+
+#: How often uploads are looked at, and how often all objects are, seconds.
+EVERY_S: Final = 30.0
+SWEEP_EVERY_S: Final = 3600.0
+
+#: Age from which an object that no row names is an orphan, seconds. A row is written right after its object.
+ORPHANED_S: Final = 86_400.0
+
+#: How long a full upload may be without being a video before somebody else sees to it: seconds, and bytes per second
+#: besides, at which the slowest disk that is reckoned with copies it.
+_GRACE_S, _GRACE_BYTES_PER_S = 30.0, 20e6
+
+#: Uploads that are seen to in one transaction.
+_AT_ONCE = 100
+
+#: Where objects are that belong to rows of `_NAMED`.
+_PREFIXES = ("uploads", "videos")
+
+_LATE = text(
+    """
+    UPDATE upload SET status = 'expired' WHERE id IN (
+        SELECT id FROM upload
+        WHERE status = 'waiting' AND expires_at <= now() AND received_bytes IS DISTINCT FROM size_bytes
+        LIMIT :most FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+    """
+)
+
+_LEFT = text(
+    """
+    status = 'waiting' AND received_bytes = size_bytes
+    AND updated_at < now() - make_interval(secs => :grace_s + size_bytes / :bytes_per_s)
+    """
+)
+
+_NAMED = text(
+    """
+    SELECT object_key FROM video WHERE object_key = ANY(:keys)
+    UNION ALL SELECT object_key FROM upload_part WHERE object_key = ANY(:keys)
+    """
+)
+
+
+async def run(database: Database, store: Store, options: UploadOptions) -> None:
+    """Tidy up again and again, until canceled; which may happen at any time."""
+    loop = asyncio.get_running_loop()
+    uploads = Uploads(database, store, options)
+    swept_at = -SWEEP_EVERY_S
+    while True:
+        try:
+            await expire(database, store)
+            await finish_left(database, uploads)
+            if loop.time() - swept_at >= SWEEP_EVERY_S:
+                await sweep(database, store)
+                swept_at = loop.time()
+        except Exception:  # noqa: BLE001 - a full disk or a lost database ends neither this nor the worker beside it
+            _LOG.exception("uploads could not be tidied up; again in %s s", EVERY_S)
+        await asyncio.sleep(EVERY_S)
+
+
+async def expire(database: Database, store: Store) -> int:
+    """Give up uploads that nobody goes on with, and delete what came of them; how many there were."""
+    expired = 0
+    while True:
+        async with database.write("clean.expired", SYSTEM) as session:
+            ids = list((await execute(session, _LATE, most=_AT_ONCE)).scalars())
+            keys = await parts_forgotten(session, ids) if ids else []
+        for key in keys:
+            await store.delete(key)
+        expired += len(ids)
+        if len(ids) < _AT_ONCE:
+            return expired
+
+
+async def finish_left(database: Database, uploads: Uploads) -> int:
+    """Make videos of uploads whose bytes are all there, and whose process died over the rest; how many there were."""
+    left = select(Upload).where(_LEFT).limit(_AT_ONCE)
+    async with database.read(SYSTEM) as session:
+        found = (await session.exec(left, params={"grace_s": _GRACE_S, "bytes_per_s": _GRACE_BYTES_PER_S})).all()
+    for upload in found:
+        try:
+            await uploads.finish(upload)
+        except (VideoError, ServerError) as error:
+            # Where it is for good, it is in the upload's row by now.
+            _LOG.info("%s: %s", upload.id, error)
+        except Exception:  # noqa: BLE001 - the trouble of one upload is not that of those behind it
+            _LOG.exception("%s cannot be finished; tried again later", upload.id)
+    return len(found)
+
+
+async def sweep(database: Database, store: Store, *, older_than_s: float = ORPHANED_S) -> int:
+    """Delete objects that no row names, and what was left of those that never became whole; how many there were."""
+    before = datetime.now(UTC) - timedelta(seconds=older_than_s)
+    removed = 0
+    for prefix in _PREFIXES:
+        async for keys in store.older(prefix, before):
+            async with database.read(SYSTEM) as session:
+                named = set((await execute(session, _NAMED, keys=keys)).scalars()) if keys else set()
+            for key in keys:
+                if key not in named:
+                    await store.delete(key)
+                    removed += 1
+        removed += await asyncio.to_thread(store.sweep_unfinished, prefix, before)
+    if removed:
+        _LOG.info("%d objects that nothing named were deleted", removed)
+    return removed

@@ -1,0 +1,98 @@
+"""From the parts of an upload to a video."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from sqlmodel import col, select
+
+from pipeline.errors import VideoError
+from serving.db.database import Database
+from serving.db.uploads import Upload, UploadPart
+from serving.storage.store import Store
+from serving.uploads import receive
+from serving.uploads.rows import looked_up, parts_forgotten, require_going, written
+
+
+class Completion:
+    """Makes videos of uploads whose bytes are all there. Done again after a crash, or by two at once, it comes to the
+    same: the row of the upload says who was first."""
+
+    def __init__(self, database: Database, store: Store) -> None:
+        self._database, self._store = database, store
+        self._finishing: dict[str, asyncio.Task[Upload]] = {}
+
+    async def finish(self, upload: Upload) -> Upload:
+        """The upload as it is when it is a video; of one that is a video already, nothing is done. It goes on even if
+        who asked for it does not wait.
+
+        Raises:
+            UploadErrored: its bytes are no video.
+            Gone: it was canceled meanwhile.
+        """
+        if upload.status != "waiting":
+            require_going(upload)
+            return upload
+        task = self._finishing.get(upload.id)
+        if task is None:
+            task = self._finishing[upload.id] = asyncio.create_task(self._finish(upload))
+            task.add_done_callback(lambda _: self._finishing.pop(upload.id, None))
+        return await asyncio.shield(task)
+
+    async def _finish(self, upload: Upload) -> Upload:
+        async with self._database.read(upload.tenant_id) as session:
+            row, _ = await looked_up(session, upload.tenant_id, upload.id)
+            of_it = select(UploadPart).where(UploadPart.upload_id == row.id).order_by(col(UploadPart.offset_bytes))
+            parts = (await session.exec(of_it)).all()
+        if row.status != "waiting":
+            require_going(row)
+            return row
+        try:
+            stored = await receive.put(self._store, self._joined(parts), upload.filename)
+        except VideoError as error:
+            return await self._refused(upload, error)
+        except FileNotFoundError:
+            # Another process was quicker, and has cleared up; or else something is wrong that must not be hidden.
+            async with self._database.read(upload.tenant_id) as session:
+                row, _ = await looked_up(session, upload.tenant_id, upload.id)
+            if row.status == "waiting":
+                raise
+            require_going(row)
+            return row
+        received = None
+        async with self._database.write("upload.complete", upload.tenant_id) as session:
+            row, _ = await looked_up(session, upload.tenant_id, upload.id, lock=True)
+            keys: list[str] = []
+            if row.status == "waiting":
+                if stored.written.size_bytes != row.size_bytes:
+                    raise AssertionError(f"{row.id}: parts of {stored.written.size_bytes} bytes, not {row.size_bytes}")
+                received = await receive.keep(session, row.tenant_id, stored, title=row.title, filename=row.filename)
+                row.status, row.sha256, row.video_id = "completed", stored.written.sha256, received.video.id
+                keys = await parts_forgotten(session, [row.id])
+                row = await written(session, row)
+        if received is None or not received.created:
+            keys.append(stored.object_key)
+        await self._delete(keys)
+        require_going(row)
+        return row
+
+    async def _refused(self, upload: Upload, error: VideoError) -> Upload:
+        """Its bytes are no video: end it, and say so; or nothing, where somebody else ended it first."""
+        async with self._database.write("upload.end", upload.tenant_id) as session:
+            row, _ = await looked_up(session, upload.tenant_id, upload.id, lock=True)
+            keys: list[str] = []
+            if row.status == "waiting":
+                row.status, row.error = "errored", {"code": error.code, "detail": str(error)}
+                session.add(row)
+                keys = await parts_forgotten(session, [row.id])
+        await self._delete(keys)
+        require_going(row)
+        return row
+
+    async def _joined(self, parts: Sequence[UploadPart]) -> AsyncIterator[bytes]:
+        for part in parts:
+            async for chunk in self._store.get(part.object_key):
+                yield chunk
+
+    async def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            await self._store.delete(key)

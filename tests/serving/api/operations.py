@@ -1,0 +1,106 @@
+"""Every operation of the API: what it takes, who may do it, and what it answers.
+
+One row each; one that is missing fails the matrix.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.api.access import Scope
+
+#: Ids that are well formed and nobody's.
+MISSING = {
+    "video": "vid_" + "0" * 26,
+    "job": "job_" + "0" * 26,
+    "batch": "bat_" + "0" * 26,
+    "key": "key_" + "0" * 26,
+    "webhook": "whk_" + "0" * 26,
+    "upload": "upl_" + "0" * 26,
+    "delivery": "dlv_" + "0" * 26,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An operation."""
+
+    method: str
+    path: str
+    """With `{kind}` where the id of a thing goes."""
+    scope: Scope | None
+    """None: nobody has to say who they are."""
+    ok: int
+    json: Any = None
+    """May have `{kind}` in its texts, too."""
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str | None:
+        """The kind of thing that it is about."""
+        return next((kind for kind in MISSING if f"{{{kind}}}" in self.path + str(self.json)), None)
+
+
+OPERATIONS: dict[str, Row] = {
+    "live": Row("GET", "/livez", None, 200),
+    "ready": Row("GET", "/readyz", None, 200),
+    "explain_problem": Row("GET", "/problems/not_found", None, 200),
+    # jobs
+    "submit_job": Row("POST", "/v1/jobs", "jobs:write", 202, json={"video_id": "{video}"}),
+    "put_job": Row("PUT", "/v1/jobs/mine-{video}", "jobs:write", 202, json={"video_id": "{video}"}),
+    "submit_jobs": Row("POST", "/v1/jobs/batch", "jobs:write", 202, json={"jobs": [{"video_id": "{video}"}]}),
+    "get_batch": Row("GET", "/v1/jobs/batch/{batch}", "jobs:read", 200),
+    "get_job": Row("GET", "/v1/jobs/{job}", "jobs:read", 200),
+    "list_jobs": Row("GET", "/v1/jobs", "jobs:read", 200),
+    "cancel_job": Row("POST", "/v1/jobs/{job}/cancel", "jobs:write", 202),
+    "retry_job": Row("POST", "/v1/jobs/{job}/retry", "jobs:write", 202),
+    "watch_job": Row("GET", "/v1/jobs/{job}/events", "jobs:read", 200),
+    # videos
+    "upload_video": Row("POST", "/v1/videos", "videos:write", 201, content=b"\x1aE\xdf\xa3" + bytes(2000)),
+    "list_videos": Row("GET", "/v1/videos", "videos:read", 200),
+    "get_video": Row("GET", "/v1/videos/{video}", "videos:read", 200),
+    "change_video": Row("PATCH", "/v1/videos/{video}", "videos:write", 200, json={"title": "new"}),
+    "delete_video": Row("DELETE", "/v1/videos/{video}", "videos:write", 204),
+    "get_report": Row("GET", "/v1/videos/{video}/report", "videos:read", 200),
+    "list_segments": Row("GET", "/v1/videos/{video}/segments", "videos:read", 200),
+    "list_shots": Row("GET", "/v1/videos/{video}/shots", "videos:read", 200),
+    "list_tags": Row("GET", "/v1/videos/{video}/tags", "videos:read", 200),
+    "get_signals": Row("GET", "/v1/videos/{video}/signals", "videos:read", 200),
+    # uploads
+    "list_uploads": Row("GET", "/v1/uploads", "videos:write", 200),
+    "create_upload": Row(
+        "POST", "/v1/uploads", "videos:write", 201, headers={"Tus-Resumable": "1.0.0", "Upload-Length": "100"}
+    ),
+    "get_upload": Row("GET", "/v1/uploads/{upload}", "videos:write", 200),
+    "get_upload_offset": Row("HEAD", "/v1/uploads/{upload}", "videos:write", 200, headers={"Tus-Resumable": "1.0.0"}),
+    "append_to_upload": Row(
+        "PATCH",
+        "/v1/uploads/{upload}",
+        "videos:write",
+        204,
+        content=b"x",
+        headers={
+            "Tus-Resumable": "1.0.0",
+            "Upload-Offset": "0",
+            "Content-Type": "application/offset+octet-stream",
+        },
+    ),
+    "cancel_upload": Row("DELETE", "/v1/uploads/{upload}", "videos:write", 204, headers={"Tus-Resumable": "1.0.0"}),
+    # webhooks
+    "list_webhooks": Row("GET", "/v1/webhooks", "webhooks:manage", 200),
+    "create_webhook": Row("POST", "/v1/webhooks", "webhooks:manage", 201, json={"url": "https://example.com/hook"}),
+    "get_webhook": Row("GET", "/v1/webhooks/{webhook}", "webhooks:manage", 200),
+    "patch_webhook": Row("PATCH", "/v1/webhooks/{webhook}", "webhooks:manage", 200, json={"description": "new"}),
+    "delete_webhook": Row("DELETE", "/v1/webhooks/{webhook}", "webhooks:manage", 204),
+    "rotate_webhook_secret": Row("POST", "/v1/webhooks/{webhook}/rotate", "webhooks:manage", 200),
+    "test_webhook": Row("POST", "/v1/webhooks/{webhook}/test", "webhooks:manage", 202),
+    "list_webhook_deliveries": Row("GET", "/v1/webhooks/{webhook}/deliveries", "webhooks:manage", 200),
+    "resend_webhook_delivery": Row(
+        "POST", "/v1/webhooks/{webhook}/deliveries/{delivery}/resend", "webhooks:manage", 202
+    ),
+    # keys
+    "create_key": Row("POST", "/v1/keys", "keys:manage", 201, json={"name": "k", "scopes": ["jobs:read"]}),
+    "list_keys": Row("GET", "/v1/keys", "keys:manage", 200),
+    "revoke_key": Row("DELETE", "/v1/keys/{key}", "keys:manage", 204),
+}

@@ -1,0 +1,80 @@
+"""Servers as their operators start them, and commands for them as their callers run them."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from serving.db import embedded
+from serving.server import made_first_key, places
+from serving.settings import DEFAULTS
+from tests.serving.cutting import free_port
+from tests.serving.test_cli import ROOT, automations, environment
+
+
+@dataclass
+class Serving:
+    """A server that runs."""
+
+    address: str
+    key: str
+    database_url: str
+
+    def run(self, *args: object, **settings: object) -> subprocess.CompletedProcess[str]:
+        """A command for it; `settings` go before where it is and who asks."""
+        return automations(*args, **(self.settings() | settings))
+
+    def start(self, *args: object, **settings: object) -> "subprocess.Popen[str]":
+        """As `run`, without waiting for its end."""
+        command = [sys.executable, "-c", "from serving.cli import main; main()", *map(str, args)]
+        env = environment(self.settings() | settings)
+        return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def settings(self) -> dict[str, object]:
+        """Where it is and who asks, as variables."""
+        return {"AUTOMATIONS_CLIENT__SERVER": self.address, "AUTOMATIONS_CLIENT__KEY": self.key}
+
+    def get(self, path: str) -> dict:
+        """What the API itself answers."""
+        answer = httpx.get(self.address + path, headers={"Authorization": f"Bearer {self.key}"}, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextlib.contextmanager
+def started(command: str, server: str, folder: Path) -> Iterator[Serving]:
+    """`automations serve` or `api`, with a database of its own in `server`, and a key that may do everything."""
+    url = embedded.named(server, f"client_{command}")
+    embedded.copied(server, f"client_{command}")
+    options = msgspec.structs.replace(DEFAULTS.server, data_dir=str(folder), database_url=url)
+    with places(msgspec.structs.replace(DEFAULTS, server=options), migrated=False) as place:
+        key = made_first_key(place)
+    assert key is not None
+    port = free_port()
+    settings = {"DATABASE_URL": url, "DATA_DIR": folder, "PORT": port}
+    env = environment({f"AUTOMATIONS_SERVER__{name}": value for name, value in settings.items()})
+    log = folder / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving.cli", command], cwd=ROOT, env=env, stdout=out, stderr=out
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+                    break
+            time.sleep(0.1)
+        yield Serving(address, key, url)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

@@ -1,0 +1,54 @@
+"""An API that can be made to die at any durable write.
+
+    python -m tests.serving.uploads.crashing URL FOLDER
+
+Reads lines from stdin: `DATABASE POINT` forks an API that dies there, and prints its port; `end` ends it if it has not
+ended, and prints how it did. What takes long to import is imported once.
+"""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+import uvicorn
+
+from serving.api.app import create_app
+from serving.db import failpoints
+from serving.db.database import Database
+from serving.db.embedded import named
+from serving.storage.store import Store
+from tests.serving.uploads.conftest import OPTIONS, SECRET, settings_with
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    server, folder = sys.argv[1], Path(sys.argv[2])
+    child = 0
+    for line in sys.stdin:
+        name, _, point = line.strip().partition(" ")
+        if name == "end":
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        line_in = socket.create_server(("127.0.0.1", 0))
+        child = os.fork()
+        if child == 0:
+            try:
+                if point:
+                    os.environ[failpoints.VARIABLE] = point
+                app = create_app(Database(named(server, name)), Store(folder / name), settings_with(OPTIONS), SECRET)
+                uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[line_in])
+            except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        print(line_in.getsockname()[1], flush=True)
+        line_in.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""A real PostgreSQL, the real API, and receivers on this machine."""
+
+from tests.serving.api.conftest import call
+from tests.serving.jobs.conftest import run, server, url
+
+__all__ = ["call", "run", "server", "url"]
