@@ -95,7 +95,7 @@ async def analyze(
         flow=seen.flow,
         **await asyncio.to_thread(_text_vectors, spec, toolkit),
     )
-    chosen = segments.choose(curve, shots, spec.segments, opened.info.duration_s)
+    chosen = await asyncio.to_thread(segments.choose, curve, shots, spec.segments, opened.info.duration_s)
     finished = time.perf_counter()
     total_s = finished - began
     # What other analyses did meanwhile with the same decoders is in it, too.

@@ -17,6 +17,9 @@ DEFAULT_WEIGHTS: dict[str, float] = {
     "audio": 0.5,
 }
 
+#: Most that is taken of what a caller may ask for: beyond it lies no use, but hours of somebody's machine.
+MAX_SEGMENTS, MAX_LABELS, MAX_PROMPTS, MAX_TEXT = 1000, 5000, 100, 1000
+
 
 class Sampling(Record, frozen=True, kw_only=True):
     """Which frames the models see."""
@@ -90,12 +93,20 @@ def check(spec: AnalysisSpec) -> AnalysisSpec:
     for name, weight in g.weights.items():
         _require(math.isfinite(weight) and weight >= 0, f"segments.weights.{name} must be 0 or more, not {weight}")
     _require(any(w > 0 for w in g.weights.values()), "segments.weights: at least one weight must be above 0")
-    _require(g.max_segments >= 0, f"segments.max_segments must be 0 or more, not {g.max_segments}")
+    _require(
+        0 <= g.max_segments <= MAX_SEGMENTS, f"segments.max_segments must be 0 to {MAX_SEGMENTS}, not {g.max_segments}"
+    )
     _require(g.target_s is None or g.target_s > 0, f"segments.target_s must be above 0, not {g.target_s}")
     _require(0 < g.min_s <= g.max_s, f"segments.min_s ({g.min_s}) must be above 0 and at most max_s ({g.max_s})")
     for label in spec.labels or ():
         _require(any(map(str.isalnum, label.name)), f"labels: {label.name!r} holds no letter or digit")
         _require(0 <= label.threshold <= 1, f"labels.{label.name}.threshold must be in [0, 1], not {label.threshold}")
+    _require(len(spec.labels or ()) <= MAX_LABELS, f"labels: {len(spec.labels or ())}, at most {MAX_LABELS} are taken")
+    _require(len(spec.model) <= MAX_TEXT, f"model: longer than {MAX_TEXT} characters")
+    for prompts, whose in ((g.prompts, "segments"), *((label.prompts, label.name[:50]) for label in spec.labels or ())):
+        _require(len(prompts) <= MAX_PROMPTS, f"{whose}: {len(prompts)} prompts, at most {MAX_PROMPTS} are taken")
+        _require(all(len(text) <= MAX_TEXT for text in prompts), f"{whose}: a prompt longer than {MAX_TEXT} characters")
+    _require(all(len(label.name) <= MAX_TEXT for label in spec.labels or ()), f"labels: over {MAX_TEXT} characters")
     names = [label.name for label in spec.labels or ()]
     _require(len(names) == len(set(names)), "labels: a name occurs twice")
     return spec

@@ -39,6 +39,8 @@ class JobOptions(Record, frozen=True, kw_only=True):
 
     slots: Annotated[int, Meta(gt=0, le=256)] = 2
     """Jobs that one worker runs at once."""
+    models: Annotated[str, Meta(min_length=1, max_length=10_000)] = "auto,bundled"
+    """Models that jobs may ask for, separated by commas: names as `automations analyze --model` takes them."""
     lease_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """How long a worker may be silent before its jobs are given to another."""
 

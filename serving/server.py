@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,10 @@ def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
     `migrated`: whether to bring its schema up to date."""
     folder = Path(settings.server.data_dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    # Other users of the machine have no business in other people's videos.
+    objects = folder / "objects"
+    objects.mkdir(exist_ok=True)
+    objects.chmod(0o700)
     with contextlib.ExitStack() as stack:
         url = settings.server.database_url or stack.enter_context(embedded.embedded(folder / "postgres"))
         asyncio.run(_checked(url))
@@ -178,9 +183,10 @@ def run_all(place: Places, settings: Settings) -> int:
     children = [
         subprocess.Popen([sys.executable, "-m", "serving.cli", part], env=environment) for part in ("api", "worker")
     ]
-    ended = {"code": 0}
+    told = threading.Event()
 
     def stop(*_: object) -> None:
+        told.set()
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGTERM)
@@ -191,7 +197,8 @@ def run_all(place: Places, settings: Settings) -> int:
         while all(child.poll() is None for child in children):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 children[0].wait(timeout=0.5)
-        ended["code"] = max(abs(child.returncode or 0) for child in children)
+        # One that was told to end may say so by the signal; one that ends unasked takes the other with it.
+        code = 0 if told.is_set() else max(abs(child.returncode or 0) for child in children)
     finally:
         stop()
         for child in children:
@@ -199,4 +206,4 @@ def run_all(place: Places, settings: Settings) -> int:
                 child.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 child.kill()
-    return ended["code"]
+    return code

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 from contextlib import ExitStack
 from typing import Any
 
+from pipeline.errors import ModelUnavailable
 from pipeline.sandbox.client import Sandbox
 from pipeline.toolkit import Toolkit
 from serving.errors import DatabaseUnavailable
@@ -15,6 +17,8 @@ from serving.jobs.running import Tools, run
 from serving.local import local_toolkit
 from serving.settings import Settings
 
+_LOG = logging.getLogger(__name__)
+
 #: How long an idle worker waits before it looks for work again, seconds. A notice of new work only makes it sooner.
 POLL_S = 1.0
 
@@ -24,12 +28,9 @@ REAP_S = 1.0
 #: How long a job may go on after the worker was told to stop, seconds; then it is given back.
 GRACE_S = 5.0
 
-#: Models that are kept loaded.
-MAX_MODELS = 2
-
 
 class LocalToolkits:
-    """Loads models in this process as jobs ask for them, and forgets the one that was used longest ago."""
+    """Loads models in this process as jobs ask for them, and keeps them: there are no more than the operator allows."""
 
     def __init__(self, settings: Settings, sandbox: Sandbox) -> None:
         self._settings, self._sandbox = settings, sandbox
@@ -37,13 +38,14 @@ class LocalToolkits:
         self._loaded: dict[str, tuple[Toolkit, ExitStack]] = {}
 
     async def get(self, model: str) -> Toolkit:
-        """See `Toolkits.get`."""
+        """See `Toolkits.get`. What is loaded is code and memory of this process: callers choose among what the operator
+        allows, and no file or address of their own."""
+        allowed = self._settings.jobs.models.split(",")
+        if model not in allowed:
+            raise ModelUnavailable(f"this server runs {', '.join(allowed)}, not {model:.100} (jobs.models)")
         async with self._lock:
-            found = self._loaded.pop(model, None) or await asyncio.to_thread(self._load, model)
+            found = self._loaded.get(model) or await asyncio.to_thread(self._load, model)
             self._loaded[model] = found
-            # One that is still used is let go by the job that uses it: nothing here ends its engine.
-            while len(self._loaded) > MAX_MODELS:
-                self._loaded.pop(next(iter(self._loaded)))
             return found[0]
 
     def _load(self, model: str) -> tuple[Toolkit, ExitStack]:
@@ -93,6 +95,9 @@ class Worker:
             except DatabaseUnavailable:
                 # Jobs that were running are somebody's again once their leases have run out.
                 pass
+            except Exception:  # noqa: BLE001 - see below
+                # Whatever it was costs this job its lease; the slot goes on, or all would stand still in the end.
+                _LOG.exception("a job ended in a fault of the server")
             await self._wait(stop)
 
     async def _wait(self, stop: asyncio.Event) -> None:

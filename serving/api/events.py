@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import get
+from litestar import Response, get
 from litestar.params import Parameter
 from litestar.response import Stream
 from sqlmodel import col, select
@@ -47,12 +47,15 @@ async def watch(
     listener: Listener,
     job_id: JobId,
     last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID", max_length=20, required=False)] = None,
-) -> Stream:
+) -> Stream | Response[None]:
     """Server-Sent Events: all that happened to the job so far, or since `Last-Event-ID`, and then what happens. The
     stream ends with the job. `id` counts the job's events from 1, without gaps; `event` is their kind."""
     seen = _number(last_event_id)
     async with database.read(principal.tenant_id) as session:
-        await submission.find(session, principal.tenant_id, job_id)
+        job = await submission.find(session, principal.tenant_id, job_id)
+    if job.state in FINAL and seen >= job.event_number:
+        # What makes an EventSource come no more.
+        return Response(None, status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     lines = _lines(database, listener, principal.tenant_id, job_id, seen)
     return Stream(lines, media_type="text/event-stream", headers=headers)

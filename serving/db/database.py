@@ -19,13 +19,16 @@ from serving.db import (
 )
 from serving.db.failpoints import Write
 from serving.db.statements import execute
-from serving.errors import DatabaseMisconfigured, DatabaseUnavailable
+from serving.errors import DatabaseMisconfigured, DatabaseUnavailable, InvalidRequest
 
 #: Stands for the server itself, which sees every tenant: workers, deliveries, clean-up.
 SYSTEM: Final = "*"
 
 #: SQLSTATE classes that say "not now": connections, resources, operators, and serialisation failures.
 _UNAVAILABLE = ("08", "53", "57", "40", "25006")
+
+#: "Data exceptions": values that no column takes.
+_UNSTORABLE = "22"
 
 _WHO = text("SELECT rolname, rolsuper OR rolbypassrls AS bypasses FROM pg_roles WHERE rolname = current_user")
 
@@ -107,6 +110,10 @@ class Database:
             state = getattr(error.orig, "sqlstate", None) or ""
             if error.connection_invalidated or state.startswith(_UNAVAILABLE):
                 raise DatabaseUnavailable(f"the database cannot answer now ({_first_line(error)})") from error
+            if state.startswith(_UNSTORABLE):
+                raise InvalidRequest(
+                    "a value cannot be kept: a text holds a zero character, or a number is too large"
+                ) from error
             raise
 
 

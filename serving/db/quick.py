@@ -17,7 +17,14 @@ Function = Literal["tenant_job", "tenant_video"]
 """Functions (tenant, id) -> the row, of all its columns."""
 
 #: What says that the database is away.
-_AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
 
 
 class QuickReads:

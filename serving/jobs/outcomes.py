@@ -1,5 +1,6 @@
 """How a job ends: each in one transaction with its results, its last event and what is told about it."""
 
+import asyncio
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,7 @@ async def succeed(database: Database, lease: Lease, report: Report, metrics: Map
     Raises:
         LeaseLost: the job is no longer this worker's; nothing was written.
     """
+    body = await asyncio.to_thread(lambda: zlib.compress(msgspec.json.encode(report), 3))
     async with database.write("job.succeed", SYSTEM) as session:
         await hold(session, lease)
         session.add(
@@ -51,7 +53,7 @@ async def succeed(database: Database, lease: Lease, report: Report, metrics: Map
                 tenant_id=lease.tenant_id,
                 video_id=lease.video_id,
                 feature_key=lease.feature_key,
-                body=zlib.compress(msgspec.json.encode(report), 3),
+                body=body,
             )
         )
         await _describe(session, lease, report)

@@ -31,5 +31,6 @@ def test_what_processes_share_counts_once_and_all_else_of_each():
     assert found["said"] == 1
     assert found["processes_at_peak"] == 3
     assert found["looks_per_s"] >= 10
-    # 64 shared, 100 in each of two; three interpreters have some more, and copies of what was there at the fork.
-    assert 264 <= found["peak_with_workers_mib"] <= 264 + 80, found
+    # 64 shared, 100 in each of two; three interpreters have some more, and copies of what
+    # was there at the fork. Shared pages that counted for each would be 128 more.
+    assert 264 <= found["peak_with_workers_mib"] <= 264 + 110, found
