@@ -22,8 +22,8 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks import machine
-from serving.api.access import SCOPES
-from serving.api.keys import Keys, new_key
+from serving.auth import opaque
+from serving.auth.principals import SCOPES
 from serving.db import embedded, migrate
 from serving.db.accounts import ApiKey, Tenant
 from serving.db.database import SYSTEM, Database
@@ -102,11 +102,11 @@ async def _filled(url: str, counts: Sequence[int]) -> dict[str, str]:
     database = Database(url)
     keys = {}
     for tenant, count in zip(("a", "b"), counts, strict=True):
-        key = keys[tenant] = new_key()
+        key = keys[tenant] = opaque.new_key()
         async with database.write("tenant.create", SYSTEM) as session:
             session.add(Tenant(id=tenant, name=tenant))
             await session.flush()
-            digest = Keys(database, _SECRET).digest(key)
+            digest = opaque.digest(_SECRET, key)
             session.add(
                 ApiKey(id=f"key_{tenant}", tenant_id=tenant, name="k", hint="h", digest=digest, scopes=sorted(SCOPES))
             )

@@ -56,6 +56,14 @@ class FrameModel(Protocol):
         """What `preprocess` gave, of one or several calls joined along the first axis -> float32 [N, info.dim]."""
         return self.run(frames)
 
+    def example(self) -> Pixels:
+        """A few small frames that the model has to have an answer to: what it is checked with while it serves."""
+        ramp = np.arange(64, dtype=np.uint8) * 4
+        frames = np.zeros((2, 64, 64, 3), np.uint8)
+        frames[0, ..., 0], frames[0, ..., 1] = ramp, ramp[:, None]
+        frames[1] = 255 - frames[0]
+        return frames
+
 
 @runtime_checkable
 class TextModel(Protocol):

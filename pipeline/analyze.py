@@ -1,6 +1,7 @@
 """From a video to its report: the only place where the stages meet."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import curves, segments, signals, tags, vocabulary
+from pipeline.candidates import Candidates, Told
 from pipeline.container import Video
 from pipeline.decode import fallback
 from pipeline.errors import CorruptVideo, Truncated
@@ -36,7 +38,7 @@ from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 MAX_LOST_SHARE = 0.9
 
 Progress = Callable[[str, int, int], None]
-"""(stage, done, total), called from the event loop."""
+"""(stage, done, total), called from the event loop: `indexing`, `frames`, `analysing`, each from 0 on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,12 @@ async def analyze(
     spec: AnalysisSpec,
     toolkit: Toolkit,
     progress: Progress = lambda stage, done, total: None,
+    told: Told | None = None,
 ) -> Report:
     """Everything that `spec` asks for. Memory does not grow with the length of the video, but for the report's own.
+
+    Args:
+        told: of key segments of what has been seen so far, see `pipeline.candidates`.
 
     Raises:
         VideoError: the video or the request cannot be processed; see `pipeline.errors`.
@@ -65,10 +71,17 @@ async def analyze(
     began = time.perf_counter()
     counted = toolkit.decoding.decoder.tally.read()
     media = toolkit.open(path)
+    progress("indexing", 0, 1)
     opened = await asyncio.to_thread(_open, media, spec)
+    progress("indexing", 1, 1)
+    text_vectors = functools.cache(lambda: _text_vectors(spec, toolkit))
     sound = asyncio.create_task(
         asyncio.to_thread(media.listen, start_s=opened.info.start_s, duration_s=opened.info.duration_s)
     )
+    progress("frames", 0, len(opened.wanted))
+    candidates = None
+    if told is not None:
+        candidates = Candidates(opened.index, spec.segments, text_vectors, sound, told)
     try:
         seen = await scan(
             media,
@@ -77,10 +90,14 @@ async def analyze(
             toolkit.engine,
             shots=spec.shots,
             progress=lambda done, total: progress("frames", done, total),
+            candidates=candidates,
         )
         loudness, audio_notice = await sound
     finally:
         sound.cancel()
+        if candidates is not None:
+            await candidates.close()
+    progress("analysing", 0, 1)
     _require_enough(opened, seen)
 
     analysed = time.perf_counter()
@@ -93,9 +110,10 @@ async def analyze(
         loudness,
         cuts_s=tuple(shot.start_s for shot in shots[1:]),
         flow=seen.flow,
-        **await asyncio.to_thread(_text_vectors, spec, toolkit),
+        **await asyncio.to_thread(text_vectors),
     )
     chosen = await asyncio.to_thread(segments.choose, curve, shots, spec.segments, opened.info.duration_s)
+    progress("analysing", 1, 1)
     finished = time.perf_counter()
     total_s = finished - began
     # What other analyses did meanwhile with the same decoders is in it, too.

@@ -13,6 +13,7 @@ import numpy as np
 
 from models.base import FrameModel
 from pipeline.batching import Batcher, Encoded
+from pipeline.checking import failed_by, require_rows
 from pipeline.clips import Clip
 from pipeline.decode.base import Decoded, Decoder
 from pipeline.frames import ClipOutput
@@ -23,6 +24,10 @@ class Engine(Protocol):
 
     async def run(self, clip: Clip) -> ClipOutput:
         """Decode the Clip and run every model of this engine on its wanted frames."""
+        ...
+
+    async def check(self) -> None:
+        """Have every model compute something. Raises CheckFailed where one does not."""
         ...
 
 
@@ -74,6 +79,18 @@ class LocalEngine:
             preprocess_s=preprocess_s,
             infer_s=sum(answer.infer_s for answer in encoded.values()),
         )
+
+    async def check(self) -> None:
+        """Run every model on its own example, on the way of all frames and behind those that wait.
+
+        Raises:
+            CheckFailed: one gave no answer of the right shape, or none at all; says which.
+        """
+        for name, model in self.models.items():
+            with failed_by(name):
+                frames = await asyncio.to_thread(model.preprocess, pixels := model.example())
+                answer = await asyncio.wrap_future(self._batchers[name].submit(frames, len(pixels)))
+                require_rows(answer.array, len(pixels), model.info)
 
     def close(self) -> None:
         """End the threads; what is under way is finished first."""

@@ -98,11 +98,23 @@ class InvalidSpec(VideoError):
 
     code = "invalid_spec"
 
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
+        """JSON pointer to what is wrong, into the spec or vocabulary; empty where no one place is."""
+
 
 class ModelUnavailable(VideoError):
     """The model that was asked for by name cannot be loaded."""
 
     code = "model_unavailable"
+
+
+class CheckFailed(ModelUnavailable):
+    """A model that is loaded does not compute what it should, or nothing at all."""
+
+    code = "check_failed"
+    retryable = True
 
 
 class DecodeFailed(VideoError):

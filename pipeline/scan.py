@@ -7,12 +7,13 @@ While one block's shots are refined, the next block is already being decoded.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline import allocator, flow
 from pipeline import shots as find
+from pipeline.candidates import Candidates
 from pipeline.dispatch import gather, join_strips
 from pipeline.engine import Engine
 from pipeline.frames import ClipOutput, Strip
@@ -61,11 +62,13 @@ async def scan(
     *,
     shots: bool,
     progress: Callable[[int, int], None],
+    candidates: Candidates | None = None,
 ) -> Scan:
     """Run the wanted rows (int64 [W], in time order) through the engine, and find shots if `shots`.
 
     Args:
         progress: called with (frames done, frames wanted) from the event loop.
+        candidates: is given everything as it comes.
 
     Raises:
         VideoError: as `gather`.
@@ -77,6 +80,8 @@ async def scan(
         finder = _ShotFinder(media, index, plans, hints, engine)
     else:
         plans = plan(index, wanted)
+    if candidates is not None:
+        candidates.planned(plans)
     done = 0
 
     async def each(output: ClipOutput) -> None:
@@ -85,6 +90,8 @@ async def scan(
         progress(done, len(wanted))
         if finder is not None:
             await finder.add(output)
+        if candidates is not None:
+            candidates.add(replace(output, strip=None), finder.found if finder is not None else ())
 
     try:
         seen = await gather(media, index, plans, engine, each=each, glimpse=shots)
@@ -122,7 +129,7 @@ class _ShotFinder:
         self._task: asyncio.Task[None] | None = None
         self._tail: find.Seen | None = None
         self._owned_to_s = 0.0
-        self._found: list[find.Boundary] = []
+        self.found: list[find.Boundary] = []
         self._flows: list[flow.Flow] = []
         self.packets = 0
         self.decode_s = 0.0
@@ -146,7 +153,7 @@ class _ShotFinder:
         """The shots, once every Clip was added."""
         if self._task is not None:
             await self._task
-        return find.shots(tuple(self._found), self._index.duration_s)
+        return find.shots(tuple(self.found), self._index.duration_s)
 
     @property
     def flow(self) -> flow.Flow:
@@ -181,7 +188,7 @@ class _ShotFinder:
         last = block == len(self._waiting) - 1
         # What lies near the border is judged by the next block, which sees both sides of it.
         owned_to_s = self._index.duration_s if last else float(seen.times_s[-1]) - OVERLAP_S / 2
-        self._found += [b for b in found if self._owned_to_s <= b.time_s < owned_to_s]
+        self.found += [b for b in found if self._owned_to_s <= b.time_s < owned_to_s]
         moved = await self._timed(_flow, seen, found)
         own = (moved.times_s >= self._owned_to_s) & (moved.times_s < owned_to_s)
         self._flows.append(flow.Flow(moved.times_s[own], moved.speed[own]))

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.errors import InvalidSpec
+from pipeline.hierarchy import ancestors
 from pipeline.record import Record
 
 #: Signals that a segment's score is made of, with their default weights.
@@ -44,7 +45,7 @@ class Label(Record, frozen=True, kw_only=True):
     threshold: float = 0.5
     """Probability from which a frame counts as showing it."""
     parent: str | None = None
-    """The category it belongs to."""
+    """The category it belongs to. Where that is a label too, what it belongs to holds as well, and so on."""
 
 
 class SegmentSpec(Record, frozen=True, kw_only=True):
@@ -73,9 +74,9 @@ class AnalysisSpec(Record, frozen=True, kw_only=True):
     """Whether shots are sought."""
 
 
-def _require(ok: bool, message: str) -> None:
+def _require(ok: bool, message: str, pointer: str = "") -> None:
     if not ok:
-        raise InvalidSpec(message)
+        raise InvalidSpec(message, pointer)
 
 
 def check(spec: AnalysisSpec) -> AnalysisSpec:
@@ -84,29 +85,68 @@ def check(spec: AnalysisSpec) -> AnalysisSpec:
     Raises:
         InvalidSpec: names the field, the value and what would be right.
     """
-    s, g = spec.sampling, spec.segments
-    _require(math.isfinite(s.fps) and 0 < s.fps <= 1000, f"sampling.fps must be above 0 and at most 1000, not {s.fps}")
-    _require(s.tolerance_s >= 0, f"sampling.tolerance_s must not be negative, not {s.tolerance_s}")
-    _require(s.max_frames is None or s.max_frames > 0, f"sampling.max_frames must be at least 1, not {s.max_frames}")
-    unknown = sorted(set(g.weights) - set(DEFAULT_WEIGHTS))
-    _require(not unknown, f"segments.weights: unknown signal {', '.join(unknown)}; known: {', '.join(DEFAULT_WEIGHTS)}")
-    for name, weight in g.weights.items():
-        _require(math.isfinite(weight) and weight >= 0, f"segments.weights.{name} must be 0 or more, not {weight}")
-    _require(any(w > 0 for w in g.weights.values()), "segments.weights: at least one weight must be above 0")
-    _require(
-        0 <= g.max_segments <= MAX_SEGMENTS, f"segments.max_segments must be 0 to {MAX_SEGMENTS}, not {g.max_segments}"
-    )
-    _require(g.target_s is None or g.target_s > 0, f"segments.target_s must be above 0, not {g.target_s}")
-    _require(0 < g.min_s <= g.max_s, f"segments.min_s ({g.min_s}) must be above 0 and at most max_s ({g.max_s})")
-    for label in spec.labels or ():
-        _require(any(map(str.isalnum, label.name)), f"labels: {label.name!r} holds no letter or digit")
-        _require(0 <= label.threshold <= 1, f"labels.{label.name}.threshold must be in [0, 1], not {label.threshold}")
-    _require(len(spec.labels or ()) <= MAX_LABELS, f"labels: {len(spec.labels or ())}, at most {MAX_LABELS} are taken")
-    _require(len(spec.model) <= MAX_TEXT, f"model: longer than {MAX_TEXT} characters")
-    for prompts, whose in ((g.prompts, "segments"), *((label.prompts, label.name[:50]) for label in spec.labels or ())):
-        _require(len(prompts) <= MAX_PROMPTS, f"{whose}: {len(prompts)} prompts, at most {MAX_PROMPTS} are taken")
-        _require(all(len(text) <= MAX_TEXT for text in prompts), f"{whose}: a prompt longer than {MAX_TEXT} characters")
-    _require(all(len(label.name) <= MAX_TEXT for label in spec.labels or ()), f"labels: over {MAX_TEXT} characters")
-    names = [label.name for label in spec.labels or ()]
-    _require(len(names) == len(set(names)), "labels: a name occurs twice")
+    _require(len(spec.model) <= MAX_TEXT, f"model: longer than {MAX_TEXT} characters", "/model")
+    _check_sampling(spec.sampling)
+    _check_segments(spec.segments)
+    check_labels(spec.labels or ())
     return spec
+
+
+def _check_sampling(s: Sampling) -> None:
+    fps = math.isfinite(s.fps) and 0 < s.fps <= 1000
+    _require(fps, f"sampling.fps must be above 0 and at most 1000, not {s.fps}", "/sampling/fps")
+    tolerance = f"sampling.tolerance_s must not be negative, not {s.tolerance_s}"
+    _require(s.tolerance_s >= 0, tolerance, "/sampling/tolerance_s")
+    few = f"sampling.max_frames must be at least 1, not {s.max_frames}"
+    _require(s.max_frames is None or s.max_frames > 0, few, "/sampling/max_frames")
+
+
+def _check_segments(g: SegmentSpec) -> None:
+    here = "/segments/weights"
+    unknown = ", ".join(sorted(set(g.weights) - set(DEFAULT_WEIGHTS)))
+    _require(not unknown, f"segments.weights: unknown signal {unknown}; known: {', '.join(DEFAULT_WEIGHTS)}", here)
+    for name, weight in g.weights.items():
+        positive = math.isfinite(weight) and weight >= 0
+        _require(positive, f"segments.weights.{name} must be 0 or more, not {weight}", f"{here}/{name}")
+    _require(any(w > 0 for w in g.weights.values()), "segments.weights: at least one weight must be above 0", here)
+    count = f"segments.max_segments must be 0 to {MAX_SEGMENTS}, not {g.max_segments}"
+    _require(0 <= g.max_segments <= MAX_SEGMENTS, count, "/segments/max_segments")
+    budget = f"segments.target_s must be above 0, not {g.target_s}"
+    _require(g.target_s is None or g.target_s > 0, budget, "/segments/target_s")
+    lengths = f"segments.min_s ({g.min_s}) must be above 0 and at most max_s ({g.max_s})"
+    _require(0 < g.min_s <= g.max_s, lengths, "/segments/min_s")
+    _check_prompts(g.prompts, "segments", "/segments/prompts")
+
+
+def check_labels(labels: tuple[Label, ...]) -> None:
+    """Whether labels make sense, each and together. Raises InvalidSpec as `check`."""
+    _require(len(labels) <= MAX_LABELS, f"labels: {len(labels)}, at most {MAX_LABELS} are taken", "/labels")
+    seen: set[str] = set()
+    for number, label in enumerate(labels):
+        here, shown = f"/labels/{number}", label.name[:50]
+        _require(_named(label.name), f"labels: {shown!r} holds no letter or digit", f"{here}/name")
+        _require(len(label.name) <= MAX_TEXT, f"labels: over {MAX_TEXT} characters", f"{here}/name")
+        _require(label.name not in seen, f"labels: a name occurs twice: {shown!r}", f"{here}/name")
+        seen.add(label.name)
+        threshold = f"labels.{shown}.threshold must be in [0, 1], not {label.threshold}"
+        _require(0 <= label.threshold <= 1, threshold, f"{here}/threshold")
+        _check_prompts(label.prompts, shown, f"{here}/prompts")
+        if label.parent is not None:
+            fits = _named(label.parent) and len(label.parent) <= MAX_TEXT
+            _require(fits, f"labels.{shown}.parent: {label.parent[:50]!r} cannot be a name", f"{here}/parent")
+    parents = {label.name: label.parent for label in labels}
+    for number, label in enumerate(labels):
+        try:
+            ancestors(label.name, parents)
+        except ValueError as error:
+            raise InvalidSpec(f"labels.{label.name[:50]}.parent: {error}", f"/labels/{number}/parent") from error
+
+
+def _named(name: str) -> bool:
+    return any(map(str.isalnum, name))
+
+
+def _check_prompts(prompts: tuple[str, ...], whose: str, pointer: str) -> None:
+    _require(len(prompts) <= MAX_PROMPTS, f"{whose}: {len(prompts)} prompts, at most {MAX_PROMPTS} are taken", pointer)
+    for number, text in enumerate(prompts):
+        _require(len(text) <= MAX_TEXT, f"{whose}: a prompt longer than {MAX_TEXT} characters", f"{pointer}/{number}")

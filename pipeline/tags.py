@@ -4,7 +4,7 @@ Ranking labels by cosine always has a winner, present or not. Instead a probabil
 models with a bias give it themselves; for the others the label has to beat a bank of everyday phrases.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from models.base import Likelihood, TextModel
 from pipeline import vocabulary
+from pipeline.hierarchy import ancestors
 from pipeline.report import Source, Tag, TagRange
 from pipeline.spec import Label
 
@@ -164,7 +165,8 @@ def find(
         ranges = ranges_of(curve, label.threshold, starts_s, ends_s)
         if ranges:
             tags.append(_tag("tag", label.name, label.parent, ranges, duration_s, source))
-    return (*_ordered(tags), *_ordered(_categories(tags, duration_s, source)))
+    parents = {label.name: label.parent for label in labels.labels}
+    return (*_ordered(tags), *_ordered(_categories(tags, parents, duration_s, source)))
 
 
 def smooth(curves: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
@@ -218,14 +220,18 @@ def _tag(kind, label: str, parent: str | None, ranges: tuple[TagRange, ...], dur
     )
 
 
-def _categories(tags: list[Tag], duration_s: float, source: Source) -> list[Tag]:
-    """One category per parent, holding wherever one of its labels does."""
-    parents = dict.fromkeys(tag.parent for tag in tags if tag.parent is not None)
-    out = []
-    for parent in parents:
-        spans = [span for tag in tags if tag.parent == parent for span in tag.ranges]
-        out.append(_tag("category", parent, None, union(spans), duration_s, source))
-    return out
+def _categories(tags: list[Tag], parents: Mapping[str, str | None], duration_s: float, source: Source) -> list[Tag]:
+    """One category per name that has labels below it, holding wherever one of them does, however far below; and where
+    it is a label itself, wherever that does."""
+    spans: dict[str, list[TagRange]] = {}
+    for tag in tags:
+        for name in ancestors(tag.label, parents):
+            spans.setdefault(name, []).extend(tag.ranges)
+    own = {tag.label: tag.ranges for tag in tags}
+    return [
+        _tag("category", name, parents.get(name), union([*below, *own.get(name, ())]), duration_s, source)
+        for name, below in spans.items()
+    ]
 
 
 def union(spans: Sequence[TagRange]) -> tuple[TagRange, ...]:

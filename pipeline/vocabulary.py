@@ -12,16 +12,20 @@ The format is shown in `configs/vocabularies/example.toml`:
     prompts = ["football players hugging after a goal"]
     threshold = 0.6
     parent = "sport"
+
+A parent may itself be a label that has one: `dog` in `animal` in `nature`.
 """
 
+import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from pipeline.errors import InvalidSpec
 from pipeline.record import Record
-from pipeline.spec import AnalysisSpec, Label, check
+from pipeline.spec import Label, check_labels
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "vocabularies"
 
@@ -76,7 +80,7 @@ def named(value: str) -> tuple[Label, ...]:
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     if not names:
         raise InvalidSpec(f"labels: {value!r} names nothing; write a,b,c or a path that ends in .toml")
-    return _checked(tuple(Label(name=name) for name in dict.fromkeys(names)), "labels")
+    return checked(tuple(Label(name=name) for name in dict.fromkeys(names)), "labels")
 
 
 def built_in() -> tuple[str, ...]:
@@ -99,13 +103,15 @@ def parse(text: str, place: str) -> tuple[Label, ...]:
         content = msgspec.convert(tomllib.loads(text), VocabularyFile)
     except tomllib.TOMLDecodeError as error:
         raise InvalidSpec(f"{place}: not TOML ({error})") from error
+    except RecursionError as error:
+        raise InvalidSpec(f"{place}: nested too deeply") from error
     except msgspec.ValidationError as error:
         raise InvalidSpec(f"{place}: {error}") from error
     for template in content.templates:
         if "{}" not in template:
             raise InvalidSpec(f"{place}: templates: {template!r} lacks the {{}} that stands for the word")
     plain = [LabelEntry(name=name, parent=parent) for parent, names in content.categories.items() for name in names]
-    return _checked(tuple(_label(entry, content) for entry in (*plain, *content.label)), place)
+    return checked(tuple(_label(entry, content) for entry in (*plain, *content.label)), place)
 
 
 def phrases(label: Label) -> tuple[str, ...]:
@@ -122,16 +128,46 @@ def _label(entry: LabelEntry, content: VocabularyFile) -> Label:
     )
 
 
-def _checked(labels: tuple[Label, ...], place: str) -> tuple[Label, ...]:
+def checked(labels: tuple[Label, ...], place: str = "") -> tuple[Label, ...]:
+    """The labels themselves, if they can be a vocabulary.
+
+    Args:
+        place: what errors begin with, a file's name.
+
+    Raises:
+        InvalidSpec: says what is wrong, and points at the label.
+    """
+    before = f"{place}: " if place else ""
     if not labels:
-        raise InvalidSpec(f"{place}: no labels; add [categories] or [[label]]")
+        raise InvalidSpec(f"{before}no labels; add [categories] or [[label]]" if place else "no labels", "/labels")
     if len(labels) > MAX_LABELS:
-        raise InvalidSpec(f"{place}: {len(labels)} labels, at most {MAX_LABELS} are possible")
-    for label in labels:
-        if any(not prompt.strip() for prompt in label.prompts):
-            raise InvalidSpec(f"{place}: label {label.name!r} has an empty prompt")
+        raise InvalidSpec(f"{before}{len(labels)} labels, at most {MAX_LABELS} are possible", "/labels")
+    for number, label in enumerate(labels):
+        for place_, prompt in enumerate(label.prompts):
+            if not prompt.strip():
+                message = f"{before}label {label.name[:50]!r} has an empty prompt"
+                raise InvalidSpec(message, f"/labels/{number}/prompts/{place_}")
     try:
-        check(AnalysisSpec(labels=labels))
+        check_labels(labels)
     except InvalidSpec as error:
-        raise InvalidSpec(f"{place}: {error}") from error
+        raise InvalidSpec(f"{before}{error}", error.pointer) from error
     return labels
+
+
+def written(labels: tuple[Label, ...]) -> str:
+    """Labels as the text of a file: `parse` reads the same ones from it."""
+    return "\n".join("\n".join(("[[label]]", *_lines(label), "")) for label in labels)
+
+
+def _lines(label: Label) -> Iterator[str]:
+    yield f"name = {_quoted(label.name)}"
+    if label.prompts:
+        yield f"prompts = [{', '.join(map(_quoted, label.prompts))}]"
+    yield f"threshold = {float(label.threshold)!r}"
+    if label.parent is not None:
+        yield f"parent = {_quoted(label.parent)}"
+
+
+def _quoted(text: str) -> str:
+    # Strings of JSON are strings of TOML, but for one character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

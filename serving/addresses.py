@@ -7,11 +7,12 @@ import re
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final
-
-import httpx
+from typing import TYPE_CHECKING, Final
 
 from serving.errors import AddressRefused
+
+if TYPE_CHECKING:
+    import httpx
 
 Address = IPv4Address | IPv6Address
 
@@ -82,7 +83,7 @@ def public(address: Address) -> bool:
     return address in _PUBLIC_6 and not any(address in network for network in _REFUSED_6)
 
 
-def checked(url: str, allowed: frozenset[str] = frozenset()) -> httpx.URL:
+def checked(url: str, allowed: frozenset[str] = frozenset()) -> "httpx.URL":
     """A URL that may be asked for, as far as can be told without looking its name up.
 
     Args:
@@ -91,6 +92,9 @@ def checked(url: str, allowed: frozenset[str] = frozenset()) -> httpx.URL:
     Raises:
         AddressRefused: it may not.
     """
+    # With it comes a terminal's worth of modules, which the API starts without.
+    import httpx
+
     if len(url) > MAX_URL_CHARS:
         raise AddressRefused(f"the URL is longer than {MAX_URL_CHARS} characters")
     if re.search(r"[\s\\\x00-\x1f\x7f]", url):
@@ -116,7 +120,7 @@ def checked(url: str, allowed: frozenset[str] = frozenset()) -> httpx.URL:
     return parsed
 
 
-def port_of(url: httpx.URL) -> int:
+def port_of(url: "httpx.URL") -> int:
     """The port that a URL leads to."""
     return url.port if url.port is not None else {"http": 80, "https": 443}[url.scheme]
 

@@ -4,15 +4,18 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from pipeline.errors import VideoError
 from pipeline.report import Report
 from pipeline.spec import AnalysisSpec
 from serving import outputs
+from serving.errors import ServerError
 from serving.settings import Settings
+from serving.terminal import new_console, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 REFUSED = 2
 """Exit code where an input or a request was refused."""
@@ -32,9 +35,8 @@ class Wishes:
     require_isolation: bool = False
 
 
-def refuse(error: VideoError) -> None:
+def refuse(error: VideoError | ServerError) -> None:
     """Say why in one line on stderr."""
-    from serving.report_console import plain
 
     print(f"error: {plain(str(error)).plain} [{error.code}]", file=sys.stderr)
 
@@ -55,10 +57,10 @@ async def analyze_all(
     from pipeline.sandbox.client import Sandbox
     from pipeline.sandbox.media import SandboxedMedia
     from serving.local import local_toolkit
-    from serving.report_console import plain, print_report
+    from serving.report_console import print_report
 
     quiet = str(json_file) == "-"
-    console = Console(stderr=quiet)
+    console = new_console(stderr=quiet)
     failed = False
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(settings.worker, required=wishes.require_isolation))
@@ -87,14 +89,15 @@ async def analyze_all(
     return REFUSED if failed else 0
 
 
-async def analyze_with_bar(video: Path, spec: AnalysisSpec, toolkit, console: Console) -> Report:
+async def analyze_with_bar(video: Path, spec: AnalysisSpec, toolkit, console: "Console") -> Report:
     """One analysis with a progress bar on `console`.
 
     Raises:
         VideoError: as `pipeline.analyze.analyze`.
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     from pipeline.analyze import analyze as run
-    from serving.report_console import plain
 
     name = plain(video.name).plain
 

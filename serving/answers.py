@@ -46,6 +46,20 @@ class VideoSeen(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class UploadSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload, likewise."""
+
+    id: str
+    status: str
+    """`waiting`, `completed`, `errored`, `canceled` or `expired`."""
+    size_bytes: int | None
+    received_bytes: int
+    video_id: str | None
+    job_id: str | None
+    error: dict[str, Any] | None
+    """Why it is errored, or is tried again: `code` and `detail`."""
+
+
 class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     """A job, likewise."""
 
@@ -56,7 +70,7 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     attempt: int
     """How often a worker has begun it."""
-    progress: dict[str, Any]
+    progress: dict[str, Any] | None
     """`stage`, `done` and `total` of it, and `remaining_s`, an estimate."""
     error: dict[str, Any] | None
     """Why it failed, or waits for another attempt: `code` and `detail`."""

@@ -11,14 +11,15 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
-from serving import client_cli, outputs, server_cli, spec_options
+from serving import accounts_cli, client_cli, outputs, server_cli, spec_options
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
+from serving.errors import ServerError
 from serving.requests import spec_of
 from serving.settings import load
+from serving.terminal import new_console
 from serving.weights import parse_weights
 
 app = typer.Typer(
@@ -39,6 +40,8 @@ app.command()(server_cli.serve)
 app.command()(server_cli.api)
 app.command()(server_cli.worker)
 app.add_typer(server_cli.db, name="db", no_args_is_help=True)
+app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
+app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
 app.command()(client_cli.submit)
 app.command()(client_cli.status)
 app.command()(client_cli.watch)
@@ -50,7 +53,7 @@ def main() -> None:
     """Entry point. Turns every known refusal into one line and exit code 2."""
     try:
         app()
-    except VideoError as error:
+    except (VideoError, ServerError) as error:
         refuse(error)
         raise SystemExit(REFUSED) from None
     except KeyboardInterrupt:
@@ -135,7 +138,7 @@ def rescore(
     if str(json_file) != "-":
         from serving.report_console import print_report
 
-        print_report(new, Console())
+        print_report(new, new_console())
 
 
 @app.command()
@@ -153,7 +156,7 @@ def probe(
     if as_json:
         _print_json(probed)
     else:
-        print_probed(probed, Console())
+        print_probed(probed, new_console())
 
 
 @app.command()
@@ -164,7 +167,7 @@ def doctor() -> None:
 
     with Sandbox(load().settings.worker) as sandbox:
         findings = examine(sandbox)
-    print_findings(findings, Console())
+    print_findings(findings, new_console())
     raise SystemExit(1 if any(one.vital and not one.good for one in findings) else 0)
 
 
@@ -177,7 +180,7 @@ def demo(
     """Render a one-minute video whose content is known, analyse it, and show both side by side."""
     from serving.demo import run
 
-    asyncio.run(run(out, load().settings, Console()))
+    asyncio.run(run(out, load().settings, new_console()))
 
 
 @config.command()
@@ -189,7 +192,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     if as_json:
         _print_json(every)
     else:
-        print_shown(every, Console())
+        print_shown(every, new_console())
 
 
 def _text_model(report: Report):

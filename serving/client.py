@@ -14,10 +14,21 @@ import msgspec
 
 from pipeline.errors import CorruptVideo, InputNotFound, InvalidSettings
 from pipeline.report import Report
-from serving.answers import FINAL, Failure, JobSeen, Refused, ServerFault, Unreachable, VideoSeen, decoded, failure_of
+from serving.answers import (
+    FINAL,
+    Failure,
+    JobSeen,
+    Refused,
+    ServerFault,
+    Unreachable,
+    UploadSeen,
+    VideoSeen,
+    decoded,
+    failure_of,
+)
 from serving.event_stream import Event, EventParser
 from serving.ids import new_id
-from serving.requests import JobRequest
+from serving.requests import FetchRequest, JobRequest
 
 #: How long is waited before what failed is tried again, seconds; a wrong address is told after the sum of them.
 WAITS_S: Final = (0.3, 0.7, 2.0)
@@ -102,6 +113,16 @@ class Client:
         headers = {"Idempotency-Key": new_id("req"), "Content-Type": "application/json"}
         return decoded(self._ask("POST", "/v1/jobs", headers=headers, content=lambda: body), JobSeen)
 
+    def fetch(self, request: FetchRequest) -> UploadSeen:
+        """Have the server fetch a video: once, however often the request has to be repeated."""
+        body = msgspec.json.encode(request)
+        headers = {"Idempotency-Key": new_id("req"), "Content-Type": "application/json"}
+        return decoded(self._ask("POST", "/v1/uploads/url", headers=headers, content=lambda: body), UploadSeen)
+
+    def upload_record(self, upload_id: str) -> UploadSeen:
+        """An upload as it is now."""
+        return decoded(self._ask("GET", f"/v1/uploads/{quote(upload_id, safe='')}"), UploadSeen)
+
     def job(self, job_id: str) -> JobSeen:
         """A job as it is now."""
         return decoded(self._ask("GET", _job_path(job_id)), JobSeen)
@@ -113,6 +134,10 @@ class Client:
     def report(self, video_id: str) -> Report:
         """What the latest analysis of a video found."""
         return decoded(self._ask("GET", f"/v1/videos/{quote(video_id, safe='')}/report"), Report)
+
+    def job_report(self, job_id: str) -> Report:
+        """What a job found."""
+        return decoded(self._ask("GET", f"{_job_path(job_id)}/report"), Report)
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What has happened to a job and what happens, each once and in order, until it is over. Where the connection

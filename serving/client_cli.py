@@ -5,18 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from pipeline.errors import VideoError
 from serving import outputs, spec_options
 from serving.analyzing import REFUSED, refuse
-from serving.report_console import plain, print_report
-from serving.requests import JobRequest, spec_of
+from serving.requests import JobAfter, JobRequest, is_name, spec_of
 from serving.settings import load
+from serving.terminal import new_console, plain
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from serving.answers import JobSeen
     from serving.client import Client
 
@@ -52,14 +53,14 @@ def _connected(server: str | None, key: str | None) -> Iterator["Client"]:
 
 
 def submit(
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, or ids of videos (`vid_...`).")],
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, URLs, or ids of videos (`vid_...`).")],
     model: spec_options.Model = "auto",
     fps: spec_options.Fps = 1.0,
     sampling: spec_options.Policy = "uniform",
     tolerance: spec_options.Tolerance = 0.5,
     max_frames: spec_options.MaxFrames = None,
     labels: spec_options.Labels = None,
-    vocabulary: spec_options.Vocabulary = None,
+    vocabulary: spec_options.AnyVocabulary = None,
     prompt: spec_options.Prompt = None,
     weights: spec_options.Weights = None,
     max_segments: spec_options.MaxSegments = 5,
@@ -69,10 +70,12 @@ def submit(
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Have a server analyse videos: upload those that are files, and print the id of each one's job.
+    """Have a server analyse videos: upload those that are files, have it fetch those that are URLs, and print the id of
+    each one's job.
 
     Standard output holds the ids, one a line, and nothing else.
     """
+    on_server = vocabulary if labels is None and is_name(vocabulary) else None
     spec = spec_of(
         model=model,
         sampling=sampling,
@@ -80,20 +83,20 @@ def submit(
         tolerance=tolerance,
         max_frames=max_frames,
         labels=labels,
-        vocabulary=vocabulary,
+        vocabulary=None if on_server else vocabulary,
         prompt=prompt,
         weights=weights,
         max_segments=max_segments,
         target_seconds=target_seconds,
     )
+    job = JobAfter(spec=spec, priority=priority, vocabulary=on_server)
     jobs: list[str] = []
     failed = False
-    console = Console(stderr=True, highlight=False)
+    console = new_console(stderr=True, highlight=False)
     with _connected(server, key) as client:
         for video in videos:
             try:
-                request = JobRequest(video_id=_uploaded(client, video, console), spec=spec, priority=priority)
-                jobs.append(client.submit(request).id)
+                jobs.append(_submitted(client, video, job, console))
                 print(plain(jobs[-1]).plain, flush=True)
             except VideoError as error:
                 if error.code in _OF_CALLER or _is_fault(error):
@@ -110,7 +113,7 @@ def status(job: JobId, server: Server = None, key: Key = None) -> None:
 
     with _connected(server, key) as client:
         found = client.job(job)
-    console = Console(highlight=False)
+    console = new_console(highlight=False)
     for line in standing(found):
         console.print(plain(line), soft_wrap=True)
 
@@ -125,26 +128,31 @@ def watch(
     Connections that are lost are made again; nothing is missed.
     """
     with _connected(server, key) as client:
-        raise typer.Exit(_watched(client, jobs, Console(highlight=False)))
+        raise typer.Exit(_watched(client, jobs, new_console(highlight=False)))
 
 
 def results(
-    what: Annotated[str, typer.Argument(metavar="VIDEO_OR_JOB", help="Id of a video, or of one of its jobs.")],
+    what: Annotated[str, typer.Argument(metavar="VIDEO_OR_JOB", help="Id of a video, or of a job.")],
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report here; `-` is standard output.")
     ] = None,
     server: Server = None,
     key: Key = None,
 ) -> None:
-    """Print the latest report of a video."""
+    """Print the report of a job, or the latest one of a video."""
     from serving.client import VIDEO_ID
 
     with _connected(server, key) as client:
-        video = what if VIDEO_ID.fullmatch(what) else _reported(client.job(what))
-        report = client.report(video)
+        if VIDEO_ID.fullmatch(what):
+            report = client.report(what)
+        else:
+            _require_succeeded(client.job(what))
+            report = client.job_report(what)
     outputs.write(report, json_file)
     if str(json_file) != "-":
-        print_report(report, Console())
+        from serving.report_console import print_report
+
+        print_report(report, new_console())
 
 
 def cancel(job: JobId, server: Server = None, key: Key = None) -> None:
@@ -161,35 +169,43 @@ def _is_fault(error: VideoError) -> bool:
     return isinstance(error, ServerFault)
 
 
-def _uploaded(client: "Client", video: str, console: Console) -> str:
+def _submitted(client: "Client", video: str, job: JobAfter, console: "Console") -> str:
+    """The id of a video's job, for which it is sent or fetched."""
+    from serving.client_fetch import fetched, is_url
+
+    if is_url(video):
+        return fetched(client, video, job, console)
+    request = JobRequest(video_id=_uploaded(client, video, console), **msgspec.structs.asdict(job))
+    return client.submit(request).id
+
+
+def _uploaded(client: "Client", video: str, console: "Console") -> str:
     """The id of a video, which is sent where it is a file."""
+    from serving.byte_bars import byte_bars
     from serving.client import VIDEO_ID
 
     if VIDEO_ID.fullmatch(video):
         return video
     file = Path(video)
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
+    with byte_bars(console) as bars:
         task = bars.add_task(f"{plain(file.name).plain}: sending", total=None)
         found = client.upload(file, lambda sent, size: bars.update(task, completed=sent, total=size))
     console.print(plain(f"{file.name} is {found.id}", "dim"), soft_wrap=True)
     return found.id
 
 
-def _watched(client: "Client", jobs: list[str], console: Console) -> int:
+def _watched(client: "Client", jobs: list[str], console: "Console") -> int:
     from serving.watching import watched
 
     return 0 if watched(client, jobs, console) else REFUSED
 
 
-def _reported(job: "JobSeen") -> str:
-    """The video of a job that has made a report."""
+def _require_succeeded(job: "JobSeen") -> None:
+    """Say why a job has no report."""
     from serving.answers import Refused
 
     if job.state == "succeeded":
-        return job.video_id
+        return
     if job.state == "failed" and job.error is not None:
         raise Refused(f"{job.id} failed: {job.error.get('detail')}", str(job.error.get("code")))
     ways = {"canceled": "was canceled", "failed": "failed"}

@@ -30,7 +30,8 @@ async def run(out: Path, settings: Settings, console: Console) -> tuple[Report, 
     from serving.analyzing import analyze_with_bar
     from serving.local import local_toolkit
     from serving.page import write_page
-    from serving.report_console import plain, print_beside_truth, print_report
+    from serving.report_console import print_beside_truth, print_report
+    from serving.terminal import plain
 
     try:
         out.mkdir(parents=True, exist_ok=True)

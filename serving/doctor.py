@@ -15,7 +15,7 @@ from pipeline.errors import VideoError
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import SandboxedMedia
 from pipeline.synthesis import write_video
-from serving.report_console import plain
+from serving.terminal import plain
 
 _UNREADABLE = (
     "no video can be read: see what the process wrote above, and its limits (worker.memory_bytes, worker.inspect_s) in "

@@ -23,7 +23,7 @@ import httpcore
 import httpx
 
 from serving.addresses import checked, require_public
-from serving.errors import AddressRefused, FetchFailed
+from serving.errors import AddressRefused, FetchedTooMuch, FetchFailed
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port -> addresses, as texts. Raises OSError where there is none."""
@@ -34,6 +34,9 @@ MAX_HOPS: Final = 5
 #: Seconds for a connection to one address, and for each wait within a request.
 _CONNECT_S: Final = 5.0
 _STEP_S: Final = 15.0
+
+#: Statuses of answers that may be others in a while; all from 500 on are besides.
+_PASSING: Final = frozenset({408, 425, 429})
 
 _USER_AGENT: Final = b"automations/1"
 
@@ -125,7 +128,8 @@ class Egress:
 
         Raises:
             AddressRefused: the URL, or one that it leads to, is not one that this server goes to.
-            FetchFailed: there was no answer, not in time, or another one than 200.
+            FetchFailed: there was no answer, not in time, or another one than 200; it says whether that may pass.
+            FetchedTooMuch: there is more than `max_bytes`.
         """
         async with self._failing_in_one_way(timeout_s), self._pool() as pool:
             for _ in range(max_hops + 1):
@@ -134,12 +138,12 @@ class Egress:
                     headers = _headers(response)
                     if response.status not in (301, 302, 303, 307, 308):
                         if response.status != 200:
-                            raise FetchFailed(f"the address answers with HTTP status {response.status}")
+                            raise _answered_otherwise(response.status, headers.get("retry-after", ""))
                         _require_size(headers.get("content-length", ""), max_bytes)
                         yield Fetched(str(parsed), headers, _bounded(response, max_bytes))
                         return
                     url = _next(parsed, headers.get("location", ""))
-            raise FetchFailed(f"the address redirects more than {max_hops} times")
+            raise FetchFailed(f"the address redirects more than {max_hops} times", retryable=False)
 
     def _pool(self) -> httpcore.AsyncConnectionPool:
         # One for each request: nobody's connection is used for what somebody else asks for.
@@ -159,7 +163,10 @@ class Egress:
                 raise
             raise FetchFailed("the address did not answer in time") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
-            raise FetchFailed(f"the address cannot be read ({type(error).__name__}: {str(error)[:200]})") from error
+            what = f"the address cannot be read ({type(error).__name__}: {str(error)[:200]})"
+            # Certificates do not mend themselves.
+            certificate = isinstance(error.__cause__ or error, ssl.SSLCertVerificationError)
+            raise FetchFailed(what, retryable=not certificate) from error
 
 
 class _Pinned(httpcore.AsyncNetworkBackend):
@@ -181,7 +188,8 @@ class _Pinned(httpcore.AsyncNetworkBackend):
         try:
             found = [ip_address(text) for text in await self._resolve(host, port)]
         except (OSError, UnicodeError) as error:
-            raise FetchFailed("the name of the host is not known") from error
+            passing = isinstance(error, OSError) and error.errno != socket.EAI_NONAME
+            raise FetchFailed("the name of the host is not known", retryable=passing) from error
         # One bad address is enough: a name that has both kinds was made to be tried until the bad one is used.
         require_public(found, self._allowed)
         failure: Exception = FetchFailed("the name of the host has no address")
@@ -239,15 +247,22 @@ def _next(url: httpx.URL, location: str) -> str:
     try:
         found = url.join(location)
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-        raise FetchFailed("the address redirects to what is no URL") from error
+        raise FetchFailed("the address redirects to what is no URL", retryable=False) from error
     if not location or (url.scheme == "https" and found.scheme == "http"):
-        raise FetchFailed("the address redirects to nowhere, or from https to http")
+        raise FetchFailed("the address redirects to nowhere, or from https to http", retryable=False)
     return str(found)
+
+
+def _answered_otherwise(status: int, retry_after: str) -> FetchFailed:
+    # Retry-After may be a date, too. Then the usual wait has to do.
+    after_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 7 else 0.0
+    passing = status >= 500 or status in _PASSING
+    return FetchFailed(f"the address answers with HTTP status {status}", retryable=passing, after_s=after_s)
 
 
 def _require_size(length: str, max_bytes: int) -> None:
     if length.isdecimal() and int(length) > max_bytes:
-        raise FetchFailed(f"there are {length} bytes at the address, at most {max_bytes} are read")
+        raise FetchedTooMuch(f"there are {length} bytes or more at the address, at most {max_bytes} are read")
 
 
 async def _bounded(response: httpcore.Response, max_bytes: int) -> AsyncIterator[bytes]:

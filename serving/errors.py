@@ -39,6 +39,12 @@ class Conflict(ServerError):
     code = "conflict"
 
 
+class VersionChanged(ServerError):
+    """It is no longer the version that the caller saw."""
+
+    code = "version_changed"
+
+
 class KeyReused(ServerError):
     """An idempotency key came with another request than the first time."""
 
@@ -107,6 +113,12 @@ class TooLarge(ServerError):
     code = "too_large"
 
 
+class QuotaExceeded(ServerError):
+    """The tenant may not keep so much more."""
+
+    code = "quota_exceeded"
+
+
 class RateLimited(ServerError):
     """Too many requests; `retry_after_s` says when more are taken."""
 
@@ -125,7 +137,21 @@ class AddressRefused(ServerError):
 
 
 class FetchFailed(ServerError):
-    """A URL that could not be read."""
+    """A URL that could not be read. `retryable`: by what it looks like, it may be read later."""
 
     code = "fetch_failed"
-    retryable = True
+
+    def __init__(self, message: str, *, retryable: bool = True, after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.after_s = after_s
+        """How long whoever answers there wants to be left alone, seconds."""
+
+
+class FetchedTooMuch(FetchFailed):
+    """There is more at a URL than is read."""
+
+    code = "too_large"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)

@@ -19,7 +19,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     """Counts the job's events from 1."""
     kind: str
-    """`queued`, `running`, `progress`, `segment`, `succeeded`, `failed`, `canceled`, or what later servers tell."""
+    """`queued`, `running`, `progress`, `candidates`, `segment`, `succeeded`, `failed`, `canceled`, or what others
+    there may be later."""
     data: dict[str, Any]
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 #: Crockford's base 32: no I, L, O, U, so that nothing is mistaken when it is read aloud.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-Prefix = Literal["ten", "usr", "key", "rtk", "upl", "vid", "job", "whk", "msg", "dlv", "voc", "req", "wrk", "bat"]
+Prefix = Literal[
+    "ten", "usr", "ses", "key", "upl", "vid", "job", "whk", "msg", "dlv", "voc", "req", "wrk", "bat", "aud"
+]  # fmt: skip
 
 
 def new_id(prefix: Prefix) -> str:

@@ -21,6 +21,20 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     """Folder of what is kept: videos, the embedded database, secrets."""
     database_url: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
     """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder."""
+    max_streams: Annotated[int, Meta(gt=0, le=1_000_000)] = 2000
+    """Streams of events that one API process serves at once."""
+    max_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
+    """Those of one tenant, in one API process."""
+    keep_alive_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0
+    """Seconds of silence after which a stream of events says that it is still there."""
+    trusted_proxies: Annotated[str, Meta(max_length=4096)] = ""
+    """Addresses or networks of proxies, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are
+    believed. Nobody else's are."""
+    cors_origins: Annotated[str, Meta(max_length=4096)] = ""
+    """Origins of web pages, separated by commas, that may use the API from a browser: `https://app.example.com`; `*`
+    for all. Cookies are never used."""
+    metrics_key: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    """What a Bearer has to be to read `/metrics`; without it, they are read from this machine only."""
 
 
 class UploadOptions(Record, frozen=True, kw_only=True):
@@ -32,6 +46,11 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     """Seconds after its latest bytes at which an unfinished upload is given up: a day."""
     part_bytes: Annotated[int, Meta(gt=0, le=1 << 40)] = 64 << 20
     """Bytes of a resumable upload after which those that came are kept, even if this server dies then."""
+    tenant_max_bytes: Annotated[int, Meta(ge=0, le=1 << 60)] = 0
+    """Bytes that a tenant may keep, all its videos and unfinished uploads together, unless it has a quota of its own;
+    0 for as many as there is room for."""
+    fetch_timeout_s: Annotated[float, Meta(gt=0, le=604_800)] = 21_600.0
+    """How long fetching a video from a URL may take, seconds: six hours."""
 
 
 class JobOptions(Record, frozen=True, kw_only=True):
@@ -43,6 +62,65 @@ class JobOptions(Record, frozen=True, kw_only=True):
     """Models that jobs may ask for, separated by commas: names as `automations analyze --model` takes them."""
     lease_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """How long a worker may be silent before its jobs are given to another."""
+    timeout_s: Annotated[float, Meta(gt=0, le=604_800)] = 21_600.0
+    """How long one attempt of a job may take, seconds, where its request does not say: six hours. Then it fails."""
+
+
+class LimitOptions(Record, frozen=True, kw_only=True):
+    """How many requests are taken, over all processes together."""
+
+    requests_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 100.0
+    """Requests a second that a key or a user may send in the long run; 0 for as many as they like."""
+    burst: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
+    """Requests that they may send at once after a pause."""
+    unknown_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 10.0
+    """Requests a second that may come from one address without a good key or token: signing in, problem pages, and
+    what is refused for want of one; 0 for as many as it likes."""
+    unknown_burst: Annotated[int, Meta(gt=0, le=1_000_000)] = 60
+    """As many of these may come at once after a pause."""
+
+
+class AuditOptions(Record, frozen=True, kw_only=True):
+    """What is kept of who did what."""
+
+    keep_days: Annotated[int, Meta(gt=0, le=36_500)] = 90
+    """Days after which entries of the audit log are deleted."""
+
+
+class CleaningOptions(Record, frozen=True, kw_only=True):
+    """How long what is over is kept before the worker tidies it up."""
+
+    checkpoints_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 86_400
+    """Seconds for which what was computed for a job that failed or was canceled waits for a retry: a day."""
+    idempotency_keys_s: Annotated[int, Meta(ge=86_400, le=31_536_000)] = 172_800
+    """Seconds for which an `Idempotency-Key` is remembered: two days."""
+    sessions_s: Annotated[int, Meta(ge=0, le=315_360_000)] = 2_592_000
+    """Seconds for which sessions of people, and their tokens, are known once they are over: 30 days."""
+    uploads_s: Annotated[int, Meta(ge=3600, le=315_360_000)] = 2_592_000
+    """Seconds for which the record of an upload that is over can be read: 30 days. Its video stays."""
+    webhooks_s: Annotated[int, Meta(ge=3600, le=315_360_000)] = 2_592_000
+    """Seconds for which messages of webhooks can be read and sent again once they were delivered or given up: 30
+    days."""
+
+
+class AuthOptions(Record, frozen=True, kw_only=True):
+    """How people sign in, and for how long."""
+
+    access_s: Annotated[int, Meta(gt=0, le=86_400)] = 600
+    """Seconds that an access token is good for: ten minutes. A session that is ended ends it at once all the same."""
+    refresh_s: Annotated[int, Meta(gt=0, le=31_536_000)] = 30 * 86_400
+    """Seconds that a refresh token is good for: 30 days. Whoever is away for longer signs in again."""
+    session_s: Annotated[int, Meta(gt=0, le=315_360_000)] = 90 * 86_400
+    """Seconds after which one has to sign in again, however often the session was refreshed: 90 days."""
+    ticket_s: Annotated[int, Meta(gt=0, le=86_400)] = 300
+    """Seconds that a ticket for a job's events is good for: five minutes."""
+    account_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 10
+    """Passwords that may be tried for one account within `attempts_window_s`."""
+    address_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 100
+    """Those that may be tried from one address, for any account. Behind a proxy that `server.trusted_proxies` does not
+    name, all come from one."""
+    attempts_window_s: Annotated[int, Meta(gt=0, le=86_400)] = 300
+    """Seconds in which that many attempts are taken; so many at once, and then as they grow again."""
 
 
 class ClientOptions(Record, frozen=True, kw_only=True):
@@ -55,4 +133,7 @@ class ClientOptions(Record, frozen=True, kw_only=True):
 
 
 SERVER_OPTIONS, UPLOAD_OPTIONS, JOB_OPTIONS = ServerOptions(), UploadOptions(), JobOptions()
+AUTH_OPTIONS = AuthOptions()
 CLIENT_OPTIONS = ClientOptions()
+LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
+CLEANING_OPTIONS = CleaningOptions()

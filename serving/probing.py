@@ -12,7 +12,8 @@ from pipeline.record import Record
 from pipeline.report import LostRange, VideoInfo
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import SandboxedMedia
-from serving.report_console import clock, plain
+from serving.report_console import clock
+from serving.terminal import plain
 
 
 class Probed(Record, frozen=True, kw_only=True):

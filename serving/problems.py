@@ -28,8 +28,11 @@ KINDS: Final[dict[str, Kind]] = {
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
     "gone": Kind(410, "It is no longer there", "Start anew."),
+    "version_changed": Kind(412, "It was changed meanwhile", "Read what it is like now, and change that."),
     "protocol_version": Kind(412, "The protocol's version is not spoken here", "Use one that `Tus-Version` names."),
     "too_large": Kind(413, "That is too large", "Send less, or have the operator raise the limit."),
+    # Not 507: it is no fault of the server, and nothing that a repeated request would find mended.
+    "quota_exceeded": Kind(413, "The quota is used up", "Delete videos, or have the operator raise the quota."),
     "unsupported_media_type": Kind(
         415, "The body is of a type that is not read", "See the documentation for which are."
     ),
@@ -44,6 +47,10 @@ KINDS: Final[dict[str, Kind]] = {
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
     "lease_lost": Kind(409, "The job was given to another worker", "Nothing: it goes on there."),
     "quarantined": Kind(_VIDEO, "Workers died over this job", "Retry it once the cause is known."),
+    "deadline_exceeded": Kind(
+        _VIDEO, "The job took longer than it may", "Ask for fewer frames, or for more time with `timeout_s`."
+    ),
+    "check_failed": Kind(503, "A model does not compute", "Try again; the operator sees why at `/readyz`."),
     "model_unavailable": Kind(_VIDEO, "The model cannot be had", "Choose another, or see why in `detail`."),
     # the video
     "unsupported_container": Kind(_VIDEO, "This is no video that is read here", "Send MP4, MOV, MKV, WebM, AVI or TS."),

@@ -3,7 +3,6 @@
 Names and labels come from strangers: they are printed as plain text, never as markup or terminal commands.
 """
 
-import unicodedata
 from statistics import median
 
 from rich import box
@@ -12,14 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report import Report
+from serving.terminal import plain
 from serving.truth import Truth, Verdict, match_events, match_shots, match_tags
 
 #: Longer tables are cut here; the JSON and the page have the rest.
 MAX_ROWS = 40
 _STYLES: dict[Verdict, str] = {"found": "green", "partly": "yellow", "missed": "bold red", "extra": "yellow"}
 _MARKS: dict[Verdict, str] = {"found": "✓", "partly": "~", "missed": "✗", "extra": "+"}
-#: Unicode's embeddings, overrides and isolates: they could make a name read as another one.
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -37,15 +35,6 @@ def print_beside_truth(report: Report, truth: Truth, console: Console) -> None:
     _compare_shots(report, truth, console)
     _compare_events(report, truth, console)
     _compare_tags(report, truth, console)
-
-
-def plain(text: str, style: str = "") -> Text:
-    """Text that cannot act: control characters, line breaks, overrides of direction and broken Unicode are replaced."""
-    tame = (
-        "\N{REPLACEMENT CHARACTER}" if char in _BIDI or unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char
-        for char in text
-    )
-    return Text("".join(tame), style=style)
 
 
 def clock(seconds: float) -> str:

@@ -19,6 +19,49 @@ class JobRequest(Record, frozen=True, kw_only=True):
     spec: AnalysisSpec = AnalysisSpec()
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
     """Higher goes first among the jobs of a tenant; -10 to 10."""
+    timeout_s: Annotated[float, Meta(gt=0, le=604_800)] | None = None
+    """How long one attempt may take, seconds, before the job fails; left out: as the server's settings say."""
+    vocabulary: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    """Id or name of a vocabulary, in place of `spec.labels`: the job gets the labels that it has now."""
+
+
+class JobAfter(Record, frozen=True, kw_only=True):
+    """A job for a video that is on its way: as `JobRequest`, but for the id that it does not have yet."""
+
+    spec: AnalysisSpec = AnalysisSpec()
+    priority: Annotated[int, Meta(ge=-10, le=10)] = 0
+    timeout_s: Annotated[float, Meta(gt=0, le=604_800)] | None = None
+    vocabulary: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
+class FetchRequest(Record, frozen=True, kw_only=True):
+    """A video that the server is to fetch."""
+
+    url: str
+    """http or https, of the public Internet. No user or password in it."""
+    title: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    """The file's name where it is left out."""
+    filename: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    """What the address says it is where it is left out."""
+    job: JobAfter | None = None
+    """An analysis to queue once the video is there; needs the scope `jobs:write`, too."""
+
+
+def checked(request: JobRequest | JobAfter, place: str = "") -> None:
+    """Whether the values of a request make sense together.
+
+    Args:
+        place: JSON pointer to it, where it is a part of a body.
+
+    Raises:
+        InvalidSpec: says what is wrong, and points at it.
+    """
+    try:
+        check(request.spec)
+    except InvalidSpec as error:
+        raise InvalidSpec(str(error), f"{place}/spec{error.pointer}") from error
+    if request.vocabulary is not None and request.spec.labels is not None:
+        raise InvalidSpec("vocabulary and spec.labels exclude each other", f"{place}/vocabulary")
 
 
 def spec_of(
@@ -53,6 +96,11 @@ def spec_of(
             ),
         )
     )
+
+
+def is_name(vocabulary: str | None) -> bool:
+    """Whether `--vocabulary` names one that the server has, rather than a file or labels."""
+    return vocabulary is not None and "," not in vocabulary and not vocabulary.lower().endswith(".toml")
 
 
 def _sampling(policy: str, fps: float, tolerance: float, max_frames: int | None) -> Sampling:

@@ -6,15 +6,16 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.db import embedded, migrate
-from serving.db.accounts import ApiKey, Tenant
+from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM, Database
-from serving.ids import new_id
+from serving.proxies import proxy_options
+from serving.readiness import announce_ready
 from serving.settings import Settings
 from serving.storage.store import Store
 
@@ -26,7 +27,7 @@ class Places:
     folder: Path
     database_url: str
     secret: bytes
-    """What keys are recognised by."""
+    """What credentials are recognised by."""
 
     @property
     def store(self) -> Store:
@@ -45,9 +46,16 @@ def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
     objects.mkdir(exist_ok=True)
     objects.chmod(0o700)
     with contextlib.ExitStack() as stack:
-        url = settings.server.database_url or stack.enter_context(embedded.embedded(folder / "postgres"))
+        url = settings.server.database_url
+        # What is loaded here is what the API alone would start half a second later for.
+        if not url:
+            from serving.db import embedded
+
+            url = stack.enter_context(embedded.embedded(folder / "postgres"))
         asyncio.run(_checked(url))
         if migrated:
+            from serving.db import migrate
+
             migrate.upgrade(url)
         yield Places(folder, url, _secret(folder / "secret"))
 
@@ -61,11 +69,18 @@ async def _checked(url: str) -> None:
 
 
 def _secret(file: Path) -> bytes:
-    """Read from a file that only its owner may read; made once."""
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(secrets.token_bytes(32))
+    """Read from a file that only its owner may read; made once, whole or not at all, whoever else makes it just now."""
+    if not file.exists():
+        descriptor, made = tempfile.mkstemp(dir=file.parent, prefix="secret-")
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(secrets.token_bytes(32))
+                out.flush()
+                os.fsync(descriptor)
+            with contextlib.suppress(FileExistsError):
+                os.link(made, file)
+        finally:
+            os.unlink(made)
     return file.read_bytes()
 
 
@@ -90,28 +105,14 @@ def greeting(place: Places, settings: Settings, key: str | None) -> Iterator[str
 async def _first_key(place: Places) -> str | None:
     from sqlmodel import select
 
-    from serving.api.access import SCOPES
-    from serving.api.keys import Keys, new_key
+    from serving.auth import tenants
 
     database = Database(place.database_url)
     try:
         async with database.write("tenant.create", SYSTEM) as session:
             if (await session.exec(select(Tenant.id).limit(1))).first() is not None:
                 return None
-            tenant = Tenant(id=new_id("ten"), name="default")
-            session.add(tenant)
-            await session.flush()
-            key = new_key()
-            session.add(
-                ApiKey(
-                    id=new_id("key"),
-                    tenant_id=tenant.id,
-                    name="first",
-                    hint=key[:8],
-                    digest=Keys(database, place.secret).digest(key),
-                    scopes=sorted(SCOPES),
-                )
-            )
+            _, key = await tenants.create(session, place.secret, "default")
         return key
     finally:
         await database.close()
@@ -132,6 +133,7 @@ def serve_api(place: Places, settings: Settings) -> None:
         access_log=False,
         timeout_graceful_shutdown=5,
         server_header=False,
+        **proxy_options(settings.server.trusted_proxies),
     )
 
 
@@ -142,14 +144,18 @@ def serve_worker(place: Places, settings: Settings) -> None:
 
 async def _work(place: Places, settings: Settings) -> None:
     from pipeline.sandbox.client import Sandbox
+    from serving import cleaning
+    from serving.fetching.fetcher import Fetcher
+    from serving.fetching.requests import FETCH_CHANNEL
     from serving.jobs.events import WORK_CHANNEL
     from serving.jobs.listening import Listener
     from serving.jobs.outbox import DELIVERY_CHANNEL
     from serving.jobs.queue import Queue
     from serving.jobs.running import Tools
-    from serving.uploads import cleaning
+    from serving.toolkits import LocalToolkits
     from serving.webhooks.delivery import Deliverer
-    from serving.worker import LocalToolkits, Worker
+    from serving.worker import Worker
+    from serving.workers import Presence
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -157,19 +163,38 @@ async def _work(place: Places, settings: Settings) -> None:
     database = Database(place.database_url)
     with Sandbox(settings.worker) as sandbox:
         toolkits = LocalToolkits(settings, sandbox)
-        cleaner = asyncio.create_task(cleaning.run(database, place.store, settings.upload))
+        cleaner = asyncio.create_task(cleaning.run(cleaning.chores(database, place.store, settings)))
         try:
-            async with Listener(place.database_url, (WORK_CHANNEL, DELIVERY_CHANNEL)) as listener:
+            async with Listener(place.database_url, (WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL)) as listener:
                 queue = Queue(database, lease_s=settings.jobs.lease_s)
-                tools = Tools(queue, place.store, toolkits)
+                tools = Tools(queue, place.store, toolkits, settings.jobs.timeout_s)
+                worker = Worker(tools, slots=settings.jobs.slots, listener=listener)
+                presence = Presence(
+                    database,
+                    worker.name,
+                    slots=settings.jobs.slots,
+                    busy=lambda: worker.busy,
+                    models=toolkits.reports,
+                    changed=toolkits.changed,
+                )
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(Worker(tools, slots=settings.jobs.slots, listener=listener).serve(stop))
+                    group.create_task(presence.serve(stop))
+                    group.create_task(toolkits.serve(stop))
+                    group.create_task(worker.serve(stop))
                     group.create_task(Deliverer(database, listener=listener).serve(stop))
+                    fetcher = Fetcher(database, place.store, settings.upload, listener=listener)
+                    group.create_task(fetcher.serve(stop))
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)
-            toolkits.close()
+            await toolkits.close()
             await database.close()
+
+
+def _own_address(settings: Settings) -> str:
+    """Where this machine reaches the API: a server that listens everywhere does so here, too."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
 
 def run_all(place: Places, settings: Settings) -> int:
@@ -184,6 +209,7 @@ def run_all(place: Places, settings: Settings) -> int:
         subprocess.Popen([sys.executable, "-m", "serving.cli", part], env=environment) for part in ("api", "worker")
     ]
     told = threading.Event()
+    threading.Thread(target=announce_ready, args=(_own_address(settings), told), daemon=True).start()
 
     def stop(*_: object) -> None:
         told.set()

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from serving.settings import load
+from serving.terminal import new_console
 
 db = typer.Typer(help="The database's schema.")
 
@@ -18,7 +18,7 @@ def serve() -> None:
     from serving import server
 
     settings = load().settings
-    console = Console(highlight=False)
+    console = new_console(highlight=False)
     with server.places(settings) as place:
         key = server.made_first_key(place)
         for line in server.greeting(place, settings, key):

@@ -21,12 +21,20 @@ from pipeline.errors import InvalidSettings
 from pipeline.limits import INPUT_LIMITS, WORKER_LIMITS, InputLimits, WorkerLimits
 from pipeline.record import Record
 from serving.options import (
+    AUDIT_OPTIONS,
+    AUTH_OPTIONS,
+    CLEANING_OPTIONS,
     CLIENT_OPTIONS,
     JOB_OPTIONS,
+    LIMIT_OPTIONS,
     SERVER_OPTIONS,
     UPLOAD_OPTIONS,
+    AuditOptions,
+    AuthOptions,
+    CleaningOptions,
     ClientOptions,
     JobOptions,
+    LimitOptions,
     ServerOptions,
     UploadOptions,
 )
@@ -59,6 +67,14 @@ class Settings(Record, frozen=True, kw_only=True):
     """Bounds on uploads."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
+    limits: LimitOptions = LIMIT_OPTIONS
+    """How many requests are taken, over all processes together."""
+    audit: AuditOptions = AUDIT_OPTIONS
+    """What is kept of who did what."""
+    cleaning: CleaningOptions = CLEANING_OPTIONS
+    """How long what is over is kept before the worker tidies it up."""
+    auth: AuthOptions = AUTH_OPTIONS
+    """How people sign in, and for how long."""
     client: ClientOptions = CLIENT_OPTIONS
     """Whom the commands that use a server speak to."""
 

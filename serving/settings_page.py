@@ -49,7 +49,8 @@ def _bounds(field: msgspec.structs.FieldInfo) -> str:
     kind, meta = get_args(field.type)
     if kind is str:
         return f"a secret, or `{settings.IN_FILE}`" if settings.is_secret(field) else "text"
-    return f"more than {meta.gt:,}" + (f", at most {meta.le:,}" if meta.le is not None else "")
+    least = f"more than {meta.gt:,}" if meta.gt is not None else f"at least {meta.ge:,}"
+    return least + (f", at most {meta.le:,}" if meta.le is not None else "")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.record import Record
-from serving.report_console import plain
 from serving.settings import CONFIG, Loaded, Origin, figure, is_secret, names, variable
+from serving.terminal import plain
 
 HIDDEN = "(hidden)"
 """What is shown of a secret that was set."""

@@ -23,6 +23,13 @@ Labels = Annotated[str | None, typer.Option(help="Tags to look for, for example 
 Vocabulary = Annotated[
     str | None, typer.Option(help="A vocabulary file (TOML) or a built-in name, in place of --labels.")
 ]
+AnyVocabulary = Annotated[
+    str | None,
+    typer.Option(
+        "--vocabulary",
+        help="A vocabulary file (TOML), or the name or id of one on the server, in place of --labels.",
+    ),
+]
 Prompt = Annotated[
     list[str] | None, typer.Option(help="What a good moment shows, in words. May be given several times.")
 ]

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from serving.answers import FINAL, JobSeen
 from serving.client import Client
 from serving.event_stream import Event
-from serving.report_console import clock, plain
+from serving.report_console import clock
+from serving.terminal import plain
 
 #: Jobs that are followed at once; the others have their turn when one of these is over.
 MOST_AT_ONCE: Final = 32
@@ -118,6 +119,11 @@ class _Shown:
         if event.kind in FINAL:
             self._ends[job] = event.data
             return
+        if event.kind == "candidates":
+            line = _candidates(event.data)
+            if line is not None:
+                self.console.print(plain(f"{job} {line}", "dim"), soft_wrap=True)
+            return
         step = _step(event)
         if step is None:
             return
@@ -158,6 +164,15 @@ def _step(event: Event) -> str | None:
             return _stage(event.data)
         case _:
             return None
+
+
+def _candidates(data: dict[str, Any]) -> str | None:
+    """The best stretch of what has been seen so far; None of what a later server may tell otherwise."""
+    match data:
+        case {"until_s": int() | float() as until_s, "segments": [{"start_s": start_s, "end_s": end_s}, *others]}:
+            more = f" and {len(others)} more" if others else ""
+            return f"so far (of the first {clock(until_s)}): best from {clock(start_s)} to {clock(end_s)}{more}"
+    return None
 
 
 def _stage(progress: dict[str, Any]) -> str:

@@ -46,5 +46,9 @@ def segment_spec(
     if target_s is not None:
         changes["target_s"] = target_s
     changed = msgspec.structs.replace(spec, **changes)
-    check(AnalysisSpec(segments=changed))
+    try:
+        check(AnalysisSpec(segments=changed))
+    except InvalidSpec as error:
+        # What it points at is a part of a spec; here there is none that the caller wrote.
+        raise InvalidSpec(str(error)) from error
     return changed

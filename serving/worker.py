@@ -3,19 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from contextlib import ExitStack
 from typing import Any
 
-from pipeline.errors import ModelUnavailable
-from pipeline.sandbox.client import Sandbox
-from pipeline.toolkit import Toolkit
 from serving.errors import DatabaseUnavailable
 from serving.ids import new_id
 from serving.jobs.events import WORK_CHANNEL
+from serving.jobs.lease import Lease
 from serving.jobs.listening import Listener
 from serving.jobs.running import Tools, run
-from serving.local import local_toolkit
-from serving.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,36 +24,6 @@ REAP_S = 1.0
 GRACE_S = 5.0
 
 
-class LocalToolkits:
-    """Loads models in this process as jobs ask for them, and keeps them: there are no more than the operator allows."""
-
-    def __init__(self, settings: Settings, sandbox: Sandbox) -> None:
-        self._settings, self._sandbox = settings, sandbox
-        self._lock = asyncio.Lock()
-        self._loaded: dict[str, tuple[Toolkit, ExitStack]] = {}
-
-    async def get(self, model: str) -> Toolkit:
-        """See `Toolkits.get`. What is loaded is code and memory of this process: callers choose among what the operator
-        allows, and no file or address of their own."""
-        allowed = self._settings.jobs.models.split(",")
-        if model not in allowed:
-            raise ModelUnavailable(f"this server runs {', '.join(allowed)}, not {model:.100} (jobs.models)")
-        async with self._lock:
-            found = self._loaded.get(model) or await asyncio.to_thread(self._load, model)
-            self._loaded[model] = found
-            return found[0]
-
-    def _load(self, model: str) -> tuple[Toolkit, ExitStack]:
-        with ExitStack() as stack:
-            toolkit = stack.enter_context(local_toolkit(model, self._sandbox, settings=self._settings))
-            return toolkit, stack.pop_all()
-
-    def close(self) -> None:
-        """End all engines."""
-        for _, stack in self._loaded.values():
-            stack.close()
-
-
 class Worker:
     """Runs up to `slots` jobs at once."""
 
@@ -67,6 +32,8 @@ class Worker:
         self._tools = tools
         self._slots = slots
         self._listener = listener
+        self.busy = 0
+        """Jobs that it runs."""
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish or give back what is under way, within ten seconds."""
@@ -90,7 +57,7 @@ class Worker:
             try:
                 lease = await self._tools.queue.claim(self.name)
                 if lease is not None:
-                    await run(lease, self._tools, halt)
+                    await self._run(lease, halt)
                     continue
             except DatabaseUnavailable:
                 # Jobs that were running are somebody's again once their leases have run out.
@@ -99,6 +66,13 @@ class Worker:
                 # Whatever it was costs this job its lease; the slot goes on, or all would stand still in the end.
                 _LOG.exception("a job ended in a fault of the server")
             await self._wait(stop)
+
+    async def _run(self, lease: Lease, halt: asyncio.Event) -> None:
+        self.busy += 1
+        try:
+            await run(lease, self._tools, halt)
+        finally:
+            self.busy -= 1
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until there may be work, or none is wanted."""

@@ -2,8 +2,6 @@
 
 import os
 
-import numpy as np
-
 from pipeline.structure.base import OpenFile
 
 #: Bytes that are looked at.
@@ -30,6 +28,9 @@ def is_program(head: bytes) -> bool:
 
 def scrambled_transport(file: OpenFile, stream_id: int | None) -> str | None:
     """See `structure.Kind`; a stream's id is the PID of its packets."""
+    # The API looks at heads of files alone, and starts without it.
+    import numpy as np
+
     data = os.pread(file.descriptor, _SAMPLE, 0)
     found = _stride(data)
     if found is None or stream_id is None:

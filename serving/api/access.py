@@ -1,39 +1,20 @@
-"""Who may do what: scopes, the roles that people have, and the guard of every operation.
+"""Who may do what: what each operation wants, and whether who asks has it.
 
 Each route says `**needs("jobs:write")`, or `**OPEN`. With one that says neither, nothing starts (see `app`).
 """
 
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
-from litestar.connection import ASGIConnection
+from litestar import Request
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
 
 from serving.api.problem import CONTENT_TYPE, Problem
+from serving.auth.principals import Principal, Scope
 from serving.errors import Forbidden, Unauthenticated
 
-Scope = Literal[
-    "videos:read",
-    "videos:write",
-    "jobs:read",
-    "jobs:write",
-    "vocabularies:write",
-    "webhooks:manage",
-    "keys:manage",
-    "users:manage",
-    "audit:read",
-]
-Role = Literal["viewer", "editor", "admin"]
-
-SCOPES: Final = frozenset(get_args(Scope))
-
-#: What a person with a role may do; keys have scopes of their own.
-ROLES: Final[dict[str, frozenset[str]]] = {
-    "viewer": frozenset({"videos:read", "jobs:read"}),
-    "editor": frozenset({"videos:read", "videos:write", "jobs:read", "jobs:write", "vocabularies:write"}),
-    "admin": SCOPES,
-}
+Needed = Scope | Literal["anybody", "a person"]
+"""What an operation may want: a scope, or one of `ANYBODY` and `PERSON`."""
 
 
 def _refusals(*statuses: int) -> dict[int, ResponseSpec]:
@@ -41,26 +22,28 @@ def _refusals(*statuses: int) -> dict[int, ResponseSpec]:
 
 
 #: For operations that need no key: signing in, health, the documentation.
-OPEN: Final[dict[str, Any]] = {"opt": {"scope": None}, "responses": _refusals(400, 404, 500, 503)}
+OPEN: Final[dict[str, Any]] = {
+    "opt": {"scope": None},
+    "security": [{}],
+    "responses": _refusals(400, 404, 429, 500, 503),
+}
+
+#: As `OPEN`, for operations that take a password or a refresh token in their body.
+SIGNING_IN: Final[dict[str, Any]] = OPEN | {"responses": _refusals(400, 401, 404, 413, 429, 500, 503)}
+
+#: Instead of a scope, for operations about who asks: anybody who is known, and people alone, whatever they may do.
+ANYBODY: Final = "anybody"
+PERSON: Final = "a person"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks."""
-
-    tenant_id: str
-    actor: str
-    """Id of a key or user."""
-    scopes: frozenset[str]
-
-
-def needs(scope: Scope) -> dict[str, Any]:
-    """What a route says that wants this scope, and the problems that it may answer with."""
+def needs(scope: Needed) -> dict[str, Any]:
+    """What a route says that wants this, and the problems that it may answer with."""
     return {"opt": {"scope": scope}, "responses": _refusals(400, 401, 403, 404, 409, 413, 422, 429, 500, 503)}
 
 
-def guard(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
-    """Let through who may.
+def require(handler: BaseRouteHandler, method: str, principal: Principal | None) -> None:
+    """Let through who may. A function of the middleware (`admission`) and no guard of the framework, which copies the
+    handler for each request to ask its guards.
 
     Raises:
         Unauthenticated: no key or token, or none that is good.
@@ -69,14 +52,24 @@ def guard(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     if "scope" not in handler.opt:
         # The framework's own answers to OPTIONS, which say what methods there are. Nothing else comes without a scope
         # (`app`); if it did, nobody would be let in.
-        if connection.scope["method"] != "OPTIONS":  # type: ignore[typeddict-item]
+        if method != "OPTIONS":
             raise Forbidden("nobody said who may do this")
         return
     scope = handler.opt["scope"]
     if scope is None:
         return
-    principal: Principal | None = connection.scope.get("principal")  # type: ignore[assignment]
     if principal is None:
         raise Unauthenticated("send `Authorization: Bearer` with an API key or an access token that is still good")
+    if scope == ANYBODY:
+        return
+    if scope == PERSON:
+        if principal.session_id is None:
+            raise Forbidden("this is for people who signed in, not for keys")
+        return
     if scope not in principal.scopes:
         raise Forbidden(f"this needs the scope {scope}")
+
+
+def principal_of(request: Request[Any, Any, Any]) -> Principal:
+    """Who asks: only who is known gets as far as a handler that wants somebody."""
+    return request.scope["principal"]  # type: ignore[typeddict-item]

@@ -1,32 +1,50 @@
 """Puts the API together. Composes, no more."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from serving.api import health, keys_resource, pages
-from serving.api.access import OPEN, Principal, guard
+from serving.api.access import principal_of
+from serving.api.audit import entries
 from serving.api.authentication import Identification
+from serving.api.batches import Batches
+from serving.api.described import DescribedConfig
+from serving.api.docs import RENDERERS, docs_router, favicon, start
 from serving.api.events import watch
+from serving.api.fetches import fetch, usage
 from serving.api.jobs import Jobs
-from serving.api.keys import Keys
+from serving.api.me import Myself
+from serving.api.metrics import metrics
+from serving.api.models import Models
 from serving.api.problem import handle
 from serving.api.schema import RecordSchema
+from serving.api.signing_in import Authentication
+from serving.api.streams import Streams
+from serving.api.strict import StrictRequest
+from serving.api.surroundings import Surroundings
+from serving.api.tickets import create_event_ticket
 from serving.api.tus import ResumableUploads
 from serving.api.tus_views import UploadRecords
-from serving.api.uploads import upload
+from serving.api.uploads import put_file, upload
+from serving.api.users import Users
 from serving.api.videos import Videos
+from serving.api.vocabularies import Vocabularies
 from serving.api.webhooks import Webhooks
+from serving.auth.credentials import Credentials
+from serving.auth.passwords import Passwords
+from serving.auth.sessions import Sessions
+from serving.auth.tokens import Tokens
 from serving.db.database import Database
 from serving.db.quick import QuickReads
 from serving.jobs.events import CHANNEL
+from serving.jobs.following import Following
 from serving.jobs.listening import Listener
 from serving.settings import Settings
 from serving.storage.store import Store
@@ -37,21 +55,33 @@ _MAX_BODY_BYTES = 4 << 20
 
 
 def create_app(database: Database, store: Store, settings: Settings, secret: bytes) -> Litestar:
-    """The API over a database and a store. `secret`: what keys are recognised by, see `Keys`.
+    """The API over a database and a store. `secret`: what credentials are recognised by, see `serving.auth`.
 
     Raises:
         ValueError: an operation does not say who may do it, or has no id; a fault of ours that shows at the start.
     """
-    keys = Keys(database, secret)
+    tokens = Tokens(secret, settings.auth)
+    credentials = Credentials(database, secret, tokens)
+    passwords = Passwords()
     listener = Listener(database.url, (CHANNEL,))
+    following = Following(database, listener)
+    streams = Streams(settings.server.max_streams, settings.server.max_streams_per_tenant)
     quick = QuickReads(database.url)
+    surroundings = Surroundings(database, settings)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(listener)
+            await stack.enter_async_context(following)
+            stack.callback(passwords.close)
             stack.push_async_callback(database.close)
             stack.push_async_callback(quick.close)
+            await stack.enter_async_context(surroundings.running())
+            # What is there by now stays: collections need not look through all of it again and again.
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
             yield
 
     def given(value: object) -> Provide:
@@ -59,45 +89,67 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
 
     v1 = Router(
         path="/",
-        route_handlers=[Jobs, Videos, upload, ResumableUploads, UploadRecords, watch, keys_resource.ApiKeys, Webhooks],
+        route_handlers=[
+            Jobs,
+            Batches,
+            Videos,
+            upload,
+            put_file,
+            fetch,
+            usage,
+            ResumableUploads,
+            UploadRecords,
+            watch,
+            create_event_ticket,
+            Authentication,
+            Users,
+            Myself,
+            keys_resource.ApiKeys,
+            Webhooks,
+            Vocabularies,
+            Models,
+        ],
     )
     app = Litestar(
-        route_handlers=[v1, health.live, health.ready, pages.problem],
+        route_handlers=[v1, entries, metrics, health.live, health.ready, pages.problem, start, favicon],
         dependencies={
             "database": given(database),
-            "quick": given(quick),
             "store": given(store),
             "settings": given(settings),
             "listener": given(listener),
-            "keys": given(keys),
+            "following": given(following),
+            "streams": given(streams),
+            "secret": given(secret),
+            "credentials": given(credentials),
+            "tokens": given(tokens),
+            "passwords": given(passwords),
+            "sessions": given(Sessions(database, secret, tokens, passwords, settings.auth)),
+            **{name: given(value) for name, value in surroundings.dependencies().items()},
             "uploads": given(Uploads(database, store, settings.upload)),
-            "principal": Provide(_principal, sync_to_thread=False),
+            "principal": Provide(principal_of, sync_to_thread=False),
         },
-        middleware=[Identification(keys)],
-        guards=[guard],
+        middleware=[Identification(credentials), surroundings.admission],
         exception_handlers={Exception: handle},
         lifespan=[lifespan],
-        state=State(),
-        openapi_config=OpenAPIConfig(
+        state=State({"quick": quick}, deep_copy=False),
+        openapi_config=DescribedConfig(
             title="Automations",
             version="1",
             description="Understands video on your own machines: shots, key segments with reasons, tags over time.",
-            openapi_router=Router("/docs", route_handlers=[], opt=OPEN["opt"], include_in_schema=False),
+            openapi_router=docs_router(),
+            render_plugins=RENDERERS,
             components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
             security=[{"key": []}],
             use_handler_docstrings=True,
         ),
         plugins=[RecordSchema()],
+        request_class=StrictRequest,
         request_max_body_size=_MAX_BODY_BYTES,
         logging_config=None,
     )
     _require_declared(app)
+    surroundings.put_around(app)
     return app
-
-
-def _principal(request: Request[Any, Any, Any]) -> Principal:
-    """Who asks: the guard has let through only who is known."""
-    return request.scope["principal"]  # type: ignore[typeddict-item]
 
 
 def _require_declared(app: Litestar) -> None:

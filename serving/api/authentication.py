@@ -1,35 +1,24 @@
 """Finds out who asks, before anything else is done."""
 
-from typing import Final
+from urllib.parse import parse_qs
 
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serving.api.access import Principal
-from serving.api.keys import PREFIX, Keys
-from serving.ids import new_id
-
-_REQUEST_ID: Final = b"x-request-id"
+from serving.auth.credentials import Credentials
+from serving.auth.principals import Principal
 
 
 class Identification(ASGIMiddleware):
-    """Gives each request an id, and its principal where it has one. Whether one is needed, `access.guard` says."""
+    """Gives each request its principal, where it has one. Whether one is needed, `access.guard` says."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """See `ASGIMiddleware`."""
-        request_id = new_id("req")
-        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
         scope["principal"] = await self._principal(scope)  # type: ignore[typeddict-unknown-key]
-
-        async def named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (_REQUEST_ID, request_id.encode())]
-            await send(message)
-
-        await next_app(scope, receive, named)
+        await next_app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal | None:
         for name, value in scope["headers"]:
@@ -37,6 +26,10 @@ class Identification(ASGIMiddleware):
                 kind, _, credential = value.decode("latin-1").partition(" ")
                 if kind.lower() != "bearer":
                     return None
-                credential = credential.strip()
-                return await self._keys.principal(credential) if credential.startswith(PREFIX) else None
+                return await self._credentials.principal(credential.strip())
+        # Nothing else is ever taken from a URL, which is logged and remembered: a ticket is soon worth nothing.
+        if scope["route_handler"].opt.get("by_ticket"):
+            shown = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
+            if len(shown) == 1:
+                return await self._credentials.ticket(shown[0], str(scope["path_params"]["job_id"]))
         return None

@@ -2,7 +2,8 @@
 go on where another one left off."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -11,20 +12,20 @@ from litestar.params import Parameter
 from litestar.response import Stream
 from sqlmodel import col, select
 
-from serving.api.access import Principal, needs
-from serving.api.jobs import FINAL, JobId
+from serving.api.access import needs
+from serving.api.job_records import FINAL, JobId
+from serving.api.streams import Slot, Streams
+from serving.auth.credentials import Credentials
+from serving.auth.principals import Principal
 from serving.db.database import Database
 from serving.db.work import Event, Job
 from serving.errors import DatabaseUnavailable, InvalidRequest
 from serving.jobs import submission
-from serving.jobs.events import CHANNEL
-from serving.jobs.listening import Listener
+from serving.jobs.following import Following
+from serving.settings import Settings
 
-#: A comment is sent as often as this while nothing happens, so that nobody in between takes the line for dead; seconds.
-KEEP_ALIVE_S: Final = 15.0
-
-#: How often is looked without having been woken, seconds.
-POLL_S: Final = 2.0
+#: How often is looked whether whoever watches still may, seconds.
+CHECK_S: Final = 1.0
 
 #: How long a client is to wait before it comes again, milliseconds.
 RETRY_MS: Final = 1000
@@ -37,6 +38,7 @@ _AT_ONCE = 200
     "/v1/jobs/{job_id:str}/events",
     operation_id="watch_job",
     **needs("jobs:read"),
+    by_ticket=True,
     tags=["jobs"],
     summary="What happens to a job, as it happens",
     media_type="text/event-stream",
@@ -44,12 +46,23 @@ _AT_ONCE = 200
 async def watch(
     principal: Principal,
     database: Database,
-    listener: Listener,
+    following: Following,
+    streams: Streams,
+    settings: Settings,
+    credentials: Credentials,
     job_id: JobId,
-    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID", max_length=20, required=False)] = None,
+    last_event_id: Annotated[
+        str | None,
+        Parameter(header="Last-Event-ID", max_length=20, schema_extra={"pattern": "^[0-9]{1,18}$"}, required=False),
+    ] = None,
+    ticket: Annotated[
+        str | None,
+        Parameter(max_length=2048, required=False, description="Instead of a header, see `create_event_ticket`"),
+    ] = None,
 ) -> Stream | Response[None]:
     """Server-Sent Events: all that happened to the job so far, or since `Last-Event-ID`, and then what happens. The
-    stream ends with the job. `id` counts the job's events from 1, without gaps; `event` is their kind."""
+    stream ends with the job, or about a second after what it was asked for with was revoked. `id` counts the job's
+    events from 1, without gaps; `event` is their kind."""
     seen = _number(last_event_id)
     async with database.read(principal.tenant_id) as session:
         job = await submission.find(session, principal.tenant_id, job_id)
@@ -57,7 +70,14 @@ async def watch(
         # What makes an EventSource come no more.
         return Response(None, status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    lines = _lines(database, listener, principal.tenant_id, job_id, seen)
+
+    async def allowed() -> bool:
+        now = await credentials.current(principal)
+        return now is not None and "jobs:read" in now.scopes
+
+    slot = streams.take(principal.tenant_id)
+    watched = _Watched(database, following, principal.tenant_id, job_id, allowed, settings.server.keep_alive_s)
+    lines = _lines(watched, seen, slot)
     return Stream(lines, media_type="text/event-stream", headers=headers)
 
 
@@ -69,14 +89,51 @@ def _number(last_event_id: str | None) -> int:
     return int(last_event_id)
 
 
-async def _lines(database: Database, listener: Listener, tenant: str, job_id: str, seen: int) -> AsyncIterator[str]:
-    yield f"retry: {RETRY_MS}\n\n"
-    loop = asyncio.get_running_loop()
-    silent_since = loop.time()
-    while True:
-        told = asyncio.create_task(listener.wait(CHANNEL, f"{tenant}/{job_id}"))
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Whose stream it is, of what."""
+
+    database: Database
+    following: Following
+    tenant: str
+    job_id: str
+    allowed: Callable[[], Awaitable[bool]]
+    keep_alive_s: float
+
+    async def news(self, seen: int, until: float) -> None:
+        """Until there may be something to read, it is that late, or whoever watches may not any more."""
+        loop = asyncio.get_running_loop()
+        told = asyncio.create_task(self.following.beyond(self.tenant, self.job_id, seen))
         try:
-            events, over = await _since(database, tenant, job_id, seen)
+            while (left_s := until - loop.time()) > 0:
+                done, _ = await asyncio.wait({told}, timeout=min(CHECK_S, left_s))
+                if done or not await self.allowed():
+                    return
+        finally:
+            told.cancel()
+
+    async def since(self, seen: int) -> tuple[list[Event], bool]:
+        """Events after a number, and whether the job was over before they were read."""
+        this = (self.tenant, self.job_id)
+        async with self.database.read(self.tenant) as session:
+            query = select(Job.state).where(Job.tenant_id == this[0], Job.id == this[1])
+            state = (await session.exec(query)).one_or_none()
+            query = (
+                select(Event)
+                .where(Event.tenant_id == this[0], Event.job_id == this[1], Event.number > seen)
+                .order_by(col(Event.number))
+                .limit(_AT_ONCE)
+            )
+            return list((await session.exec(query)).all()), state is None or state in FINAL
+
+
+async def _lines(watched: _Watched, seen: int, slot: Slot) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        yield f"retry: {RETRY_MS}\n\n"
+        silent_since = loop.time()
+        while await watched.allowed():
+            events, over = await watched.since(seen)
             for event in events:
                 seen = event.number
                 yield line(event)
@@ -85,28 +142,15 @@ async def _lines(database: Database, listener: Listener, tenant: str, job_id: st
             if over and len(events) < _AT_ONCE:
                 return
             if not events:
-                await asyncio.wait({told}, timeout=POLL_S)
-            if loop.time() - silent_since >= KEEP_ALIVE_S:
+                await watched.news(seen, silent_since + watched.keep_alive_s)
+            if loop.time() - silent_since >= watched.keep_alive_s:
                 silent_since = loop.time()
                 yield ": still here\n\n"
-        except DatabaseUnavailable:
-            # The client comes again by itself, with the id of what it saw last.
-            return
-        finally:
-            told.cancel()
-
-
-async def _since(database: Database, tenant: str, job_id: str, seen: int) -> tuple[list[Event], bool]:
-    """Events after a number, and whether the job was over before they were read."""
-    async with database.read(tenant) as session:
-        state = (await session.exec(select(Job.state).where(Job.tenant_id == tenant, Job.id == job_id))).one_or_none()
-        query = (
-            select(Event)
-            .where(Event.tenant_id == tenant, Event.job_id == job_id, Event.number > seen)
-            .order_by(col(Event.number))
-            .limit(_AT_ONCE)
-        )
-        return list((await session.exec(query)).all()), state is None or state in FINAL
+    except DatabaseUnavailable:
+        # The client comes again by itself, with the id of what it saw last.
+        return
+    finally:
+        slot.release()
 
 
 def line(event: Event) -> str:

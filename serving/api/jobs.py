@@ -1,100 +1,34 @@
 """Jobs: asked for, watched, canceled, tried again."""
 
 import asyncio
+import zlib
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Annotated, Any
 
-import msgspec
-from litestar import Controller, Response, get, post, put
+from litestar import Controller, Request, Response, get, post, put
 from litestar.params import Parameter
+from sqlalchemy import select as columns
 from sqlmodel import col, select
 
-from pipeline.record import Record
-from pipeline.spec import AnalysisSpec
-from serving.api.access import Principal, needs
-from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, after, decode_cursor, page_of
+from pipeline.report import Report
+from serving.api.access import needs
+from serving.api.job_records import COLUMNS, FINAL, JobId, JobSummary, JobView, State, summary, view
+from serving.api.moments import zoned
+from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Order, Page, page_of
 from serving.api.prefer import wait_s
+from serving.api.reading import read_quickly
+from serving.auth.principals import Principal
 from serving.db.database import Database
-from serving.db.quick import QuickReads
+from serving.db.media import StoredReport
+from serving.db.statements import execute
 from serving.db.work import Job
 from serving.errors import NotFound
-from serving.ids import new_id
 from serving.jobs import submission
 from serving.jobs.events import CHANNEL
 from serving.jobs.listening import Listener
 from serving.jobs.submission import JobRequest, Submitted
 
-#: States from which a job goes nowhere by itself.
-FINAL = frozenset({"succeeded", "failed", "canceled"})
-
-#: Jobs that may be submitted at once.
-MAX_BATCH = 1000
-
-JobId = Annotated[str, Parameter(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Id of a job")]
 Prefer = Annotated[str | None, Parameter(header="Prefer", max_length=255, required=False)]
-
-
-class JobView(Record, frozen=True, kw_only=True):
-    """A job, as callers see it."""
-
-    id: str
-    video_id: str
-    state: str
-    """`queued`, `running`, `succeeded`, `failed` or `canceled`."""
-    priority: int
-    attempt: int
-    """How often a worker has begun it."""
-    spec: AnalysisSpec
-    progress: dict[str, Any]
-    """`stage`, `done` and `total` of it, and `remaining_s`, an estimate."""
-    error: dict[str, Any] | None
-    """Why it failed, or why it waits for another attempt: `code`, `detail`, `retryable`."""
-    metrics: dict[str, Any]
-    batch_id: str | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    links: dict[str, str]
-
-
-class BatchRequest(Record, frozen=True, kw_only=True):
-    """Several jobs at once: all are queued, or none."""
-
-    jobs: Annotated[tuple[JobRequest, ...], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
-
-
-class Batch(Record, frozen=True, kw_only=True):
-    """What became of jobs that were submitted together."""
-
-    id: str
-    counts: dict[str, int]
-    """State -> jobs that are in it."""
-
-
-def view(job: Job | SimpleNamespace) -> JobView:
-    """A row as callers see it."""
-    return JobView(
-        id=job.id,
-        video_id=job.video_id,
-        state=job.state,
-        priority=job.priority,
-        attempt=job.attempt,
-        spec=msgspec.convert(job.spec, AnalysisSpec),
-        progress=job.progress,
-        error=job.error,
-        metrics=job.metrics,
-        batch_id=job.batch_id,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        links={
-            "self": f"/v1/jobs/{job.id}",
-            "events": f"/v1/jobs/{job.id}/events",
-            "video": f"/v1/videos/{job.video_id}",
-            "report": f"/v1/videos/{job.video_id}/report",
-        },
-    )
 
 
 class Jobs(Controller):
@@ -140,48 +74,54 @@ class Jobs(Controller):
         (made,) = await submission.submit(database, principal.tenant_id, [data], job_id=job_id)
         return await _answer(principal, database, listener, made, prefer)
 
-    @post("/batch", operation_id="submit_jobs", **needs("jobs:write"), status_code=202, summary="Queue several")
-    async def submit_batch(self, principal: Principal, database: Database, data: BatchRequest) -> Batch:
-        """Queue several analyses; all, or none where one of them cannot be."""
-        batch_id = new_id("bat")
-        await submission.submit(database, principal.tenant_id, data.jobs, batch_id=batch_id)
-        return Batch(id=batch_id, counts={"queued": len(data.jobs)})
-
-    @get("/batch/{batch_id:str}", operation_id="get_batch", **needs("jobs:read"), summary="Count the jobs of a batch")
-    async def batch(self, principal: Principal, database: Database, batch_id: str) -> Batch:
-        """How many jobs of a batch are in which state."""
-        return Batch(id=batch_id, counts=await submission.counts(database, principal.tenant_id, batch_id))
-
     @get("/{job_id:str}", operation_id="get_job", **needs("jobs:read"), summary="A job as it is now")
-    async def one(self, principal: Principal, quick: QuickReads, job_id: JobId) -> JobView:
+    async def one(self, request: Request[Any, Any, Any], job_id: JobId) -> JobView:
         """A job as it is now."""
-        job = await quick.row("tenant_job", principal.tenant_id, job_id)
+        job = await read_quickly(request, "tenant_jobs", job_id)
         if job is None:
             raise NotFound("there is no such job")
         return view(job)
+
+    @get("/{job_id:str}/report", operation_id="get_job_report", **needs("jobs:read"), summary="A job's report")
+    async def report(self, principal: Principal, database: Database, job_id: JobId) -> Response[Report]:
+        """All that this job found, whatever later jobs found in the same video."""
+        query = select(StoredReport.body).where(
+            StoredReport.tenant_id == principal.tenant_id, StoredReport.job_id == job_id
+        )
+        async with database.read(principal.tenant_id) as session:
+            job = await submission.find(session, principal.tenant_id, job_id)
+            body = (await session.exec(query)).one_or_none()
+        if body is None:
+            raise NotFound(f"the job has no report; it is {job.state}")
+        return Response(zlib.decompress(body), media_type="application/json")  # type: ignore[return-value]
 
     @get(operation_id="list_jobs", **needs("jobs:read"), summary="Jobs, latest first")
     async def many(
         self,
         principal: Principal,
         database: Database,
-        status: Annotated[str | None, Parameter(query="state", max_length=16, required=False)] = None,
+        status: Annotated[State | None, Parameter(query="state", required=False)] = None,
         video_id: Annotated[str | None, Parameter(max_length=64, required=False)] = None,
+        batch_id: Annotated[str | None, Parameter(max_length=64, required=False)] = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
         limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-        cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,
-    ) -> Page[JobView]:
-        """Jobs, latest first; of one state or of one video if that is asked for."""
-        query = select(Job).where(Job.tenant_id == principal.tenant_id)
-        if status is not None:
-            query = query.where(Job.state == status)
-        if video_id is not None:
-            query = query.where(Job.video_id == video_id)
-        if cursor is not None:
-            query = query.where(after((Job.created_at, Job.id), decode_cursor(cursor, tuple[datetime, str])))
-        query = query.order_by(col(Job.created_at).desc(), col(Job.id).desc()).limit(limit + 1)
+        cursor: Annotated[str | None, Parameter(max_length=MAX_CURSOR, required=False)] = None,
+    ) -> Page[JobSummary]:
+        """Jobs that meet all that is asked for, latest first. A cursor goes on with the list that it comes from."""
+        asked = (status, video_id, batch_id, created_after, created_before)
+        order = Order(col(Job.created_at), col(Job.id), datetime, downwards=True, asked=str(asked))
+        query = columns(*COLUMNS).where(col(Job.tenant_id) == principal.tenant_id)
+        for column, value in ((Job.state, status), (Job.video_id, video_id), (Job.batch_id, batch_id)):
+            if value is not None:
+                query = query.where(col(column) == value)
+        if created_after is not None:
+            query = query.where(col(Job.created_at) > zoned(created_after, "created_after"))
+        if created_before is not None:
+            query = query.where(col(Job.created_at) < zoned(created_before, "created_before"))
         async with database.read(principal.tenant_id) as session:
-            found = (await session.exec(query)).all()
-        return page_of(found, limit, view, lambda job: (job.created_at, job.id))
+            found = (await execute(session, order.page(query, limit, cursor))).all()
+        return page_of(found, limit, summary, order.place)
 
     @post(
         "/{job_id:str}/cancel",

@@ -10,17 +10,14 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from pipeline.record import Record
-from serving.api.access import Principal, Scope, needs
-from serving.api.keys import Keys, new_key
+from serving.api.access import needs
+from serving.auth import keys
+from serving.auth.principals import Principal, Scope, require_within
 from serving.db.accounts import ApiKey
 from serving.db.database import Database
-from serving.errors import Forbidden, InvalidRequest, NotFound
-from serving.ids import new_id
+from serving.errors import InvalidRequest, NotFound
 
 KeyId = Annotated[str, Parameter(pattern=r"^key_[0-9A-Z]{26}$", description="Id of a key")]
-
-#: Characters of a key that are kept to recognise it by: the prefix, and 24 of 256 bits.
-_HINT = 8
 
 
 class KeyRequest(Record, frozen=True, kw_only=True):
@@ -71,27 +68,13 @@ class ApiKeys(Controller):
     tags = ("keys",)
 
     @post(operation_id="create_key", **needs("keys:manage"), summary="Make a key")
-    async def create(self, principal: Principal, database: Database, keys: Keys, data: KeyRequest) -> NewKey:
+    async def create(self, principal: Principal, database: Database, secret: bytes, data: KeyRequest) -> NewKey:
         """Make a key. It is shown in this answer and never again. Nobody gives more than they have."""
-        beyond = sorted(set(data.scopes) - principal.scopes)
-        if beyond:
-            raise Forbidden(f"who asks has not got {', '.join(beyond)}")
+        require_within(principal, frozenset(data.scopes))
         if data.expires_at is not None and data.expires_at.tzinfo is None:
             raise InvalidRequest("a time without its zone", (("/expires_at", "add Z or an offset"),))
-        key = new_key()
         async with database.write("key.create", principal.tenant_id) as session:
-            row = ApiKey(
-                id=new_id("key"),
-                tenant_id=principal.tenant_id,
-                name=data.name,
-                hint=key[:_HINT],
-                digest=keys.digest(key),
-                scopes=sorted(set(data.scopes)),
-                expires_at=data.expires_at,
-            )
-            session.add(row)
-            await session.flush()
-            await session.refresh(row)
+            key, row = await keys.create(session, secret, principal.tenant_id, data.name, data.scopes, data.expires_at)
             return NewKey(key=key, about=view(row))
 
     @get(operation_id="list_keys", **needs("keys:manage"), summary="All keys")

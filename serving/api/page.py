@@ -3,7 +3,9 @@ were before it, so that a list may be as long as it likes and may change meanwhi
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -44,10 +46,56 @@ def decode_cursor(cursor: str, kind: type[C] | Any) -> C:
 
 def after(columns: tuple[Any, ...], place: tuple[Any, ...]) -> ColumnElement[bool]:
     """What comes behind a place, where the columns are sorted downwards."""
-    return tuple_(*columns) < tuple_(*(literal(value) for value in place))
+    return _behind(columns, place, downwards=True)
 
 
 def page_of(found: Sequence[R], limit: int, view: Callable[[R], T], place: Callable[[R], object]) -> Page[T]:
     """A page of rows, of which one more was asked for than it may hold."""
     cursor = encode_cursor(place(found[limit - 1])) if len(found) > limit else None
     return Page(data=tuple(view(row) for row in found[:limit]), next_cursor=cursor)
+
+
+#: Longest cursor: one may hold a title.
+MAX_CURSOR = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a list is sorted: by a column that is never NULL, then by id; and what else was asked for with it."""
+
+    column: Any
+    """Of the database; the row has a field of the same name."""
+    id: Any
+    kind: Any
+    """Type of the column's values."""
+    downwards: bool
+    asked: str
+    """Names the sort and the filters: a cursor is good for the list that it comes from only."""
+
+    def page(self, query: Any, limit: int, cursor: str | None) -> Any:
+        """The rows of a page and one more. Raises InvalidRequest: the cursor is of another list, or none at all."""
+        columns = (self.column, self.id)
+        if cursor is not None:
+            stamp, *place = decode_cursor(cursor, tuple[str, self.kind, str])
+            if stamp != self._stamp:
+                raise InvalidRequest(
+                    "the cursor is of a list with another sort or other filters; begin that one without a cursor",
+                    (("?cursor", "of another list"),),
+                )
+            query = query.where(_behind(columns, tuple(place), downwards=self.downwards))
+        ordered = [column.desc() if self.downwards else column.asc() for column in columns]
+        return query.order_by(*ordered).limit(limit + 1)
+
+    def place(self, row: Any) -> tuple[str, Any, str]:
+        """Where a page ends that ends with this row."""
+        return self._stamp, getattr(row, self.column.key), row.id
+
+    @property
+    def _stamp(self) -> str:
+        told = f"{self.column.key} {self.downwards} {self.asked}"
+        return hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()[:16]
+
+
+def _behind(columns: tuple[Any, ...], place: tuple[Any, ...], *, downwards: bool) -> ColumnElement[bool]:
+    here = tuple_(*(literal(value) for value in place))
+    return tuple_(*columns) < here if downwards else tuple_(*columns) > here

@@ -1,15 +1,15 @@
 """Errors as RFC 9457 tells them: one shape for all of them, on every operation."""
 
 import logging
+import math
 from typing import Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from pipeline.errors import VideoError
+from pipeline.errors import InvalidSpec, VideoError
 from pipeline.record import Record
 from serving.errors import InvalidRequest, RateLimited, ServerError
-from serving.ids import new_id
 from serving.problems import kind_of
 
 _LOG = logging.getLogger(__name__)
@@ -55,14 +55,15 @@ class Problem(Record, frozen=True, kw_only=True):
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """The answer to an error that a handler raised."""
-    # Paths that lead nowhere are answered before anybody gave the request an id.
-    request_id = str(request.scope.get("request_id") or new_id("req"))
+    request_id = str(request.scope["request_id"])  # type: ignore[typeddict-item]
     problem = problem_of(error, request_id)
+    # For the audit log, which knows refusals by it.
+    request.scope["problem_code"] = problem.code  # type: ignore[typeddict-unknown-key]
     if problem.status >= 500:
         _LOG.error("%s %s: %s [%s]", request.method, request.url.path, problem.code, request_id, exc_info=error)
     headers = {}
     if isinstance(error, RateLimited):
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     elif problem.status == 503:
         headers["Retry-After"] = "5"
     elif problem.status == 401:
@@ -80,6 +81,8 @@ def problem_of(error: Exception, request_id: str = "") -> Problem:
         code, detail, retryable = error.code, str(error), error.retryable
         if isinstance(error, InvalidRequest):
             errors = tuple(Pointer(pointer=pointer, detail=what) for pointer, what in error.errors)
+        elif isinstance(error, InvalidSpec) and error.pointer:
+            errors = (Pointer(pointer=error.pointer, detail=detail),)
     elif isinstance(error, ValidationException):
         code, detail = "invalid_request", "the request is not valid"
         errors = _pointers(error)
@@ -106,6 +109,10 @@ def _pointers(error: ValidationException) -> tuple[Pointer, ...]:
     found = []
     for one in error.extra or () if isinstance(error.extra, list) else ():
         key, source = str(one.get("key", "")), str(one.get("source", "body"))
-        pointer = "/" + key.replace(".", "/") if source == "body" else f"?{key}"
+        # What handlers call the body.
+        key = "" if key == "data" else key
+        # msgspec writes `labels[0].name`, and `[...]` for a key of which it does not say which.
+        place = key.partition("[...]")[0].replace("[", ".").replace("]", "")
+        pointer = "/" + place.replace(".", "/") if source == "body" else f"?{key}"
         found.append(Pointer(pointer=pointer if key else "", detail=str(one.get("message", ""))))
     return tuple(found)

@@ -13,6 +13,7 @@ from litestar.typing import FieldDefinition
 
 from pipeline.record import Record
 from pipeline.schema import field_docstrings
+from serving.api.constraints import constrain
 
 
 class RecordSchema(OpenAPISchemaPlugin):
@@ -39,9 +40,14 @@ class RecordSchema(OpenAPISchemaPlugin):
         kind = field_definition.origin or field_definition.type_
         schema.description = inspect.getdoc(kind)
         schema.additional_properties = False
-        texts = _texts(kind.__module__)
+        for field in fields:
+            constrain((schema.properties or {}).get(field.encode_name), hints[field.name])
         for name, shape in (schema.properties or {}).items():
-            text = texts.get((kind.__name__, name))
+            # A field that a record has from another is described there.
+            said = (
+                _texts(base.__module__).get((base.__name__, name)) for base in kind.__mro__ if issubclass(base, Record)
+            )
+            text = next(filter(None, said), None)
             # What is only referred to is described where it is.
             if text is not None and isinstance(shape, Schema):
                 shape.description = text

@@ -8,7 +8,7 @@ from datetime import UTC
 from email.utils import format_datetime
 from typing import Annotated, Any, Final
 
-from litestar import Controller, Request, Response, delete, head, patch, post, route
+from litestar import Controller, MediaType, Request, Response, delete, head, patch, post, route
 from litestar.enums import HttpMethod
 from litestar.exceptions import MethodNotAllowedException
 from litestar.openapi import ResponseSpec
@@ -16,6 +16,7 @@ from litestar.params import Parameter
 
 from serving.api import problem
 from serving.api.access import OPEN, Principal, needs
+from serving.api.constraints import FROM_ZERO
 from serving.api.tus_views import UploadId
 from serving.db.uploads import Upload
 from serving.errors import Gone, InvalidRequest, ProtocolVersion, TooLarge, UnsupportedMediaType, UploadErrored
@@ -32,9 +33,9 @@ BYTES: Final = "application/offset+octet-stream"
 #: For how long a client may send nothing in the middle of a piece before it counts as gone, seconds.
 STALLED_S: Final = 60.0
 
-Length = Annotated[int | None, Parameter(header="Upload-Length", ge=0, required=False)]
-Offset = Annotated[int | None, Parameter(header="Upload-Offset", ge=0, required=False)]
-ContentLength = Annotated[int | None, Parameter(header="Content-Length", ge=0, required=False)]
+Length = Annotated[int | None, Parameter(header="Upload-Length", ge=0, schema_extra=FROM_ZERO, required=False)]
+Offset = Annotated[int | None, Parameter(header="Upload-Offset", ge=0, schema_extra=FROM_ZERO, required=False)]
+ContentLength = Annotated[int | None, Parameter(header="Content-Length", ge=0, schema_extra=FROM_ZERO, required=False)]
 ContentType = Annotated[str | None, Parameter(header="Content-Type", required=False)]
 Checksum = Annotated[str | None, Parameter(header="Upload-Checksum", max_length=200, required=False)]
 
@@ -52,6 +53,13 @@ def _require_version(request: Request[Any, Any, Any]) -> None:
     said = request.headers.get("Tus-Resumable")
     if said != VERSION:
         raise ProtocolVersion(f"Tus-Resumable has to be {VERSION}, not {said or 'left out'}")
+
+
+def _require_override(request: Request[Any, Any, Any]) -> None:
+    """There is no POST of its own here."""
+    if request.headers.get("X-HTTP-Method-Override") not in ("DELETE", "HEAD", "PATCH"):
+        raise MethodNotAllowedException(headers={"Allow": "DELETE, GET, HEAD, OPTIONS, PATCH"})
+    _require_version(request)
 
 
 def _handle(request: Request[Any, Any, Any], error: Exception) -> Response[problem.Problem]:
@@ -158,11 +166,15 @@ class ResumableUploads(Controller):
         "/{upload_id:str}",
         operation_id="cancel_upload",
         **_NEEDED,
-        summary="Give up a resumable upload (tus)",
-        before_request=_require_version,
+        summary="Give up an upload",
     )
-    async def cancel(self, principal: Principal, uploads: Uploads, upload_id: UploadId) -> Response[None]:
-        """Give an upload up, with all that came of it."""
+    async def cancel(
+        self, request: Request[Any, Any, Any], principal: Principal, uploads: Uploads, upload_id: UploadId
+    ) -> Response[None]:
+        """Give an upload up, with all that came of it. For one that is sent in pieces, `Tus-Resumable` has to be there;
+        one that is fetched is stopped within seconds."""
+        if (await uploads.find(principal.tenant_id, upload_id)).method == "tus":
+            _require_version(request)
         return await _cancel(principal.tenant_id, uploads, upload_id)
 
     @post(
@@ -172,7 +184,7 @@ class ResumableUploads(Controller):
         include_in_schema=False,
         status_code=204,
         request_max_body_size=None,
-        before_request=_require_version,
+        before_request=_require_override,
     )
     async def overridden(
         self,
@@ -193,8 +205,6 @@ class ResumableUploads(Controller):
             return await _offset(tenant, uploads, upload_id)
         if method == "DELETE":
             return await _cancel(tenant, uploads, upload_id)
-        if method != "PATCH":
-            raise MethodNotAllowedException(headers={"Allow": "DELETE, GET, HEAD, OPTIONS, PATCH"})
         sent = _Sent(_body(request), offset, length, checksum, content_type, content_length)
         return await _append(tenant, uploads, upload_id, sent)
 
@@ -277,4 +287,5 @@ def _answer(upload: Upload, status: int, headers: dict[str, str] | None = None) 
     common = {"Tus-Resumable": VERSION, "Upload-Offset": str(upload.received_bytes)}
     if upload.status == "waiting":
         common["Upload-Expires"] = format_datetime(upload.expires_at.astimezone(UTC), usegmt=True)
-    return Response(None, status_code=status, headers=common | (headers or {}))
+    # Nothing at all: as JSON, it would be `null`.
+    return Response(b"", media_type=MediaType.TEXT, status_code=status, headers=common | (headers or {}))  # type: ignore[return-value]

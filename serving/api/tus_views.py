@@ -1,7 +1,8 @@
-"""Resumable uploads as JSON, for frontends that want more than tus tells."""
+"""Uploads as JSON: those that are fetched, and of resumable ones more than tus tells."""
 
+import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 from litestar import Controller, get
 from litestar.params import Parameter
@@ -19,25 +20,34 @@ from serving.uploads.tus import Uploads
 UploadId = Annotated[str, Parameter(pattern=r"^upl_[0-9A-Z]{26}$", description="Id of an upload")]
 
 
+Status = Literal["waiting", "completed", "errored", "canceled", "expired"]
+
+
 class UploadView(Record, frozen=True, kw_only=True):
     """An upload, as callers see it."""
 
     id: str
-    status: str
-    """`waiting`, `completed`, `errored`, `canceled` or `expired`."""
-    method: str
-    """`tus`."""
+    status: Status
+    method: Literal["tus", "url"]
+    """`tus`: its bytes are sent in pieces. `url`: the server fetches it."""
+    url: str | None
+    """Where it is fetched from, without what follows a `?`, which may be a secret."""
+    attempts: int
+    """How often the server began to fetch it."""
     filename: str | None
     title: str | None
     size_bytes: int | None
-    """None while the client has not said it."""
+    """None while nobody has said it."""
     received_bytes: int
+    """So far; of what is fetched, by the present attempt."""
     sha256: str | None
     """Of the whole, in hex, once it is completed."""
     video_id: str | None
     """What it became. The same bytes as those of a video that was there are that video."""
+    job_id: str | None
+    """The analysis that was asked for with it, once it is completed."""
     error: Problem | None
-    """Why it is `errored`."""
+    """Why it is `errored`; while it waits, why the latest attempt to fetch it failed."""
     created_at: datetime
     expires_at: datetime
     """When it is given up, if it still waits then; later with every piece that comes."""
@@ -52,16 +62,21 @@ def view(upload: Upload) -> UploadView:
     links = {"self": f"/v1/uploads/{upload.id}"}
     if upload.video_id is not None:
         links["video"] = f"/v1/videos/{upload.video_id}"
+    if upload.job_id is not None:
+        links["job"] = f"/v1/jobs/{upload.job_id}"
     return UploadView(
         id=upload.id,
-        status=upload.status,
-        method=upload.method,
+        status=cast(Status, upload.status),
+        method=cast(Literal["tus", "url"], upload.method),
+        url=re.split(r"[?#]", upload.url)[0] if upload.url is not None else None,
+        attempts=upload.attempts,
         filename=upload.filename,
         title=upload.title,
         size_bytes=upload.size_bytes,
         received_bytes=upload.received_bytes,
         sha256=upload.sha256,
         video_id=upload.video_id,
+        job_id=upload.job_id,
         error=error,
         created_at=upload.created_at,
         expires_at=upload.expires_at,
@@ -75,16 +90,16 @@ class UploadRecords(Controller):
     path = "/v1/uploads"
     tags = ("uploads",)
 
-    @get(operation_id="list_uploads", **needs("videos:write"), summary="Resumable uploads, latest first")
+    @get(operation_id="list_uploads", **needs("videos:write"), summary="Uploads, latest first")
     async def many(
         self,
         principal: Principal,
         database: Database,
-        status: Annotated[str | None, Parameter(max_length=16, required=False)] = None,
+        status: Status | None = None,
         limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
         cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,
     ) -> Page[UploadView]:
-        """Resumable uploads, latest first; those that are over, too."""
+        """Uploads in pieces and by URL, latest first; those that are over, too."""
         query = select(Upload).where(Upload.tenant_id == principal.tenant_id)
         if status is not None:
             query = query.where(Upload.status == status)
@@ -96,7 +111,7 @@ class UploadRecords(Controller):
             found = (await session.exec(query)).all()
         return page_of(found, limit, view, lambda upload: (upload.id,))
 
-    @get("/{upload_id:str}", operation_id="get_upload", **needs("videos:write"), summary="A resumable upload")
+    @get("/{upload_id:str}", operation_id="get_upload", **needs("videos:write"), summary="An upload")
     async def one(self, principal: Principal, uploads: Uploads, upload_id: UploadId) -> UploadView:
         """How far an upload is, what it became, or why it came to nothing."""
         return view(await uploads.find(principal.tenant_id, upload_id))

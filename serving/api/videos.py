@@ -4,10 +4,11 @@ import asyncio
 import zlib
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
-from litestar import Controller, Response, delete, get, patch
+from litestar import Controller, Request, Response, delete, get, patch
+from litestar.di import Provide
 from litestar.params import Parameter
 from sqlalchemy import text
 from sqlmodel import col, select
@@ -16,10 +17,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pipeline.record import Record
 from pipeline.report import Report, Segment, Shot, Tag
 from serving.api.access import Principal, needs
-from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, after, decode_cursor, page_of
+from serving.api.constraints import FROM_ZERO
+from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Page, page_of
+from serving.api.reading import read_quickly
+from serving.api.video_list import Sort, Status, VideoFilters, filters, narrowed, ordered
 from serving.db.database import Database
-from serving.db.media import StoredReport, Video, VideoTag
-from serving.db.quick import QuickReads
+from serving.db.media import StoredReport, Video
+from serving.db.work import Job
 from serving.errors import InvalidRequest, NotFound
 from serving.storage.store import Store
 from serving.weights import segment_spec
@@ -29,8 +33,8 @@ Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Labels = Annotated[tuple[Label, ...], msgspec.Meta(max_length=100)]
 
-#: Bytes of a caller's own data with a video.
-MAX_METADATA_BYTES = 16 << 10
+#: Bytes of a caller's own data with a video, and levels of it that are within one another.
+MAX_METADATA_BYTES, MAX_METADATA_DEPTH = 16 << 10, 32
 
 
 class VideoView(Record, frozen=True, kw_only=True):
@@ -40,8 +44,8 @@ class VideoView(Record, frozen=True, kw_only=True):
     title: str
     labels: tuple[str, ...]
     user_metadata: dict[str, Any]
-    status: str
-    """`uploaded`, `analyzing`, `analyzed` or `failed`."""
+    status: Status
+    """That of its latest job, once there is one."""
     filename: str | None
     size_bytes: int
     sha256: str
@@ -81,7 +85,7 @@ def view(video: Video | SimpleNamespace) -> VideoView:
         title=video.title,
         labels=tuple(video.labels),
         user_metadata=video.user_metadata,
-        status=video.status,
+        status=cast(Status, video.status),
         filename=video.filename,
         size_bytes=video.size_bytes,
         sha256=video.sha256,
@@ -102,47 +106,33 @@ class Videos(Controller):
     path = "/v1/videos"
     tags = ("videos",)
 
-    @get(operation_id="list_videos", **needs("videos:read"), summary="Videos, latest first")
+    @get(
+        operation_id="list_videos",
+        **needs("videos:read"),
+        summary="Videos, latest first",
+        dependencies={"filters": Provide(filters, sync_to_thread=False)},
+    )
     async def many(
         self,
         principal: Principal,
         database: Database,
-        status: Annotated[str | None, Parameter(max_length=16, required=False)] = None,
-        tag: Annotated[str | None, Parameter(max_length=200, required=False, description="Found in its report")] = None,
-        label: Annotated[str | None, Parameter(max_length=100, required=False, description="Given by a caller")] = None,
-        q: Annotated[str | None, Parameter(max_length=200, required=False, description="In title or file name")] = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
+        filters: VideoFilters,
+        sort: Sort = "-created_at",
         limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-        cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,
+        cursor: Annotated[str | None, Parameter(max_length=MAX_CURSOR, required=False)] = None,
     ) -> Page[VideoView]:
-        """Videos, latest first; those that meet all that is asked for."""
-        tenant = principal.tenant_id
-        query = select(Video).where(Video.tenant_id == tenant)
-        if status is not None:
-            query = query.where(Video.status == status)
-        if label is not None:
-            query = query.where(col(Video.labels).contains([label]))
-        if q is not None:
-            query = query.where(col(Video.title).icontains(q, autoescape=True) | _in_name(q))
-        if tag is not None:
-            tagged = select(VideoTag.video_id).where(VideoTag.tenant_id == tenant, VideoTag.label == tag)
-            query = query.where(col(Video.id).in_(tagged))
-        if created_after is not None:
-            query = query.where(Video.created_at > _zoned(created_after, "created_after"))
-        if created_before is not None:
-            query = query.where(Video.created_at < _zoned(created_before, "created_before"))
-        if cursor is not None:
-            query = query.where(after((Video.created_at, Video.id), decode_cursor(cursor, tuple[datetime, str])))
-        query = query.order_by(col(Video.created_at).desc(), col(Video.id).desc()).limit(limit + 1)
-        async with database.read(tenant) as session:
-            found = (await session.exec(query)).all()
-        return page_of(found, limit, view, lambda video: (video.created_at, video.id))
+        """Videos that meet all that is asked for, in the order of `sort`; `-` is downwards. A cursor goes on with the
+        list that it comes from: with the same sort and filters. Unknown durations count as the shortest."""
+        order = ordered(filters, sort)
+        query = order.page(select(Video), limit, cursor)
+        async with database.read(principal.tenant_id) as session:
+            found = (await session.exec(await narrowed(session, query, principal.tenant_id, filters))).all()
+        return page_of(found, limit, view, order.place)
 
     @get("/{video_id:str}", operation_id="get_video", **needs("videos:read"), summary="A video")
-    async def one(self, principal: Principal, quick: QuickReads, video_id: VideoId) -> VideoView:
+    async def one(self, request: Request[Any, Any, Any], video_id: VideoId) -> VideoView:
         """A video."""
-        video = await quick.row("tenant_video", principal.tenant_id, video_id)
+        video = await read_quickly(request, "tenant_videos", video_id)
         if video is None:
             raise NotFound("there is no such video")
         return view(video)
@@ -150,9 +140,8 @@ class Videos(Controller):
     @patch("/{video_id:str}", operation_id="change_video", **needs("videos:write"), summary="Change a video")
     async def change(self, principal: Principal, database: Database, video_id: VideoId, data: VideoPatch) -> VideoView:
         """Change a video's title, labels or metadata."""
-        metadata = data.user_metadata
-        if metadata is not msgspec.UNSET and len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
-            raise InvalidRequest("too much metadata", (("/user_metadata", f"more than {MAX_METADATA_BYTES} bytes"),))
+        if data.user_metadata is not msgspec.UNSET:
+            _require_modest(data.user_metadata)
         async with database.write("video.write", principal.tenant_id) as session:
             video = await find(session, principal.tenant_id, video_id)
             for name in ("title", "labels", "user_metadata"):
@@ -168,7 +157,10 @@ class Videos(Controller):
     @delete("/{video_id:str}", operation_id="delete_video", **needs("videos:write"), summary="Delete a video")
     async def remove(self, principal: Principal, database: Database, store: Store, video_id: VideoId) -> None:
         """Delete a video with its jobs and reports."""
+        jobs = select(Job.id).where(Job.tenant_id == principal.tenant_id, Job.video_id == video_id)
         async with database.write("video.delete", principal.tenant_id) as session:
+            # Jobs first, as those do who end them: else each would wait for what the other has locked.
+            await session.exec(jobs.order_by(Job.id).with_for_update())
             video = await find(session, principal.tenant_id, video_id)
             await session.delete(video)
         await store.delete(video.object_key)
@@ -188,7 +180,9 @@ class Videos(Controller):
         weights: Annotated[
             str | None, Parameter(max_length=500, required=False, description="`motion=2,audio=0`: others keep theirs")
         ] = None,
-        most: Annotated[int | None, Parameter(query="max", ge=0, le=1000, required=False)] = None,
+        most: Annotated[
+            int | None, Parameter(query="max", ge=0, schema_extra=FROM_ZERO, le=1000, required=False)
+        ] = None,
         target_s: Annotated[float | None, Parameter(gt=0, required=False)] = None,
     ) -> tuple[Segment, ...]:
         """Its key segments; with weights, a number or a length, chosen anew from stored signals. Decodes nothing."""
@@ -212,6 +206,24 @@ class Videos(Controller):
         """The curves that its segments were chosen by."""
         features = (await _report(database, principal.tenant_id, video_id)).features
         return Signals(times_s=features.pts_s, signals=features.signals)
+
+
+def _require_modest(metadata: dict[str, Any]) -> None:
+    wrong = None
+    if _depth(metadata, MAX_METADATA_DEPTH) > MAX_METADATA_DEPTH:
+        wrong = f"more than {MAX_METADATA_DEPTH} levels"
+    elif len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
+        wrong = f"more than {MAX_METADATA_BYTES} bytes"
+    if wrong is not None:
+        raise InvalidRequest("too much metadata", (("/user_metadata", wrong),))
+
+
+def _depth(value: Any, most: int) -> int:
+    """Levels of lists and objects within one another; looks no further than one beyond `most`."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    if inner is None or most < 0:
+        return 0
+    return 1 + max((_depth(one, most - 1) for one in inner), default=0)
 
 
 async def find(session: AsyncSession, tenant: str, video_id: str) -> Video:
@@ -247,13 +259,3 @@ def _again(report: Report, weights: str | None, most: int | None, target_s: floa
     from pipeline.rescore import rescore
 
     return rescore(report, segment_spec(report.spec.segments, weights, most, target_s)).segments
-
-
-def _in_name(q: str):
-    return col(Video.filename).icontains(q, autoescape=True)
-
-
-def _zoned(moment: datetime, name: str) -> datetime:
-    if moment.tzinfo is None:
-        raise InvalidRequest("a time without its zone", ((f"?{name}", "add Z or an offset, for example +02:00"),))
-    return moment

@@ -1,7 +1,7 @@
 """Webhooks as callers see them."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 
@@ -71,6 +71,9 @@ class AttemptView(Record, frozen=True, kw_only=True):
     duration_ms: int
 
 
+DeliveryState = Literal["pending", "delivered", "given_up"]
+
+
 class DeliveryView(Record, frozen=True, kw_only=True):
     """A message on its way to one webhook."""
 
@@ -78,8 +81,7 @@ class DeliveryView(Record, frozen=True, kw_only=True):
     message_id: str
     """`webhook-id` of the request; the same at every attempt."""
     type: str
-    state: str
-    """`pending`, `delivered` or `given_up`."""
+    state: DeliveryState
     next_at: datetime | None
     """When it is tried next; none where it is not."""
     last_status: int | None
@@ -112,7 +114,7 @@ def view_of_delivery(delivery: Delivery, type_: str, attempts: tuple[AttemptView
         id=delivery.id,
         message_id=delivery.message_id,
         type=type_,
-        state=delivery.state,
+        state=cast(DeliveryState, delivery.state),
         next_at=delivery.next_at if delivery.state == "pending" else None,
         last_status=delivery.last_status,
         last_error=delivery.last_error,

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from serving.addresses import checked
 from serving.api.access import Principal, needs
+from serving.api.constraints import FROM_ZERO
 from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, decode_cursor, page_of
 from serving.api.webhook_records import (
     AttemptView,
@@ -104,7 +105,13 @@ class Webhooks(Controller):
         database: Database,
         webhook_id: WebhookId,
         overlap_s: Annotated[
-            int, Parameter(ge=0, le=_MAX_OVERLAP_S, description="How long the old secret signs as well, seconds")
+            int,
+            Parameter(
+                ge=0,
+                schema_extra=FROM_ZERO,
+                le=_MAX_OVERLAP_S,
+                description="How long the old secret signs as well, seconds",
+            ),
         ] = endpoints.OVERLAP_S,
     ) -> NewWebhook:
         """A new secret, shown in this answer and never again. Meanwhile messages carry a signature with each, so that

@@ -1,6 +1,6 @@
 """Tables: who may do what."""
 
-from sqlalchemy import LargeBinary
+from sqlalchemy import BigInteger, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from serving.db.columns import Moment, moment, words
@@ -11,6 +11,8 @@ class Tenant(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     name: str
+    quota_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    """What it may keep: see `serving.uploads.quota`. None: what the setting says; 0: as much as there is room for."""
     created_at: Moment = moment(now=True)
 
 
@@ -30,3 +32,53 @@ class ApiKey(SQLModel, table=True):
     created_at: Moment = moment(now=True)
     expires_at: Moment | None = moment(nullable=True)
     revoked_at: Moment | None = moment(nullable=True)
+
+
+class User(SQLModel, table=True):
+    """A person who signs in."""
+
+    __tablename__ = "app_user"  # type: ignore[assignment]
+    __table_args__ = (UniqueConstraint("tenant_id", "email", name="uq_app_user_email"),)
+
+    id: str = Field(primary_key=True)
+    tenant_id: str = Field(foreign_key="tenant.id")
+    email: str
+    """In lower case; nobody else's in the tenant."""
+    name: str
+    role: str
+    """`viewer`, `editor` or `admin`."""
+    password_hash: str
+    """By Argon2id, with its salt and parameters."""
+    disabled_at: Moment | None = moment(nullable=True)
+    created_at: Moment = moment(now=True)
+    updated_at: Moment = moment(now=True)
+
+
+class UserSession(SQLModel, table=True):
+    """What a person began by signing in: a family of refresh tokens, each made of the one before."""
+
+    __tablename__ = "session"  # type: ignore[assignment]
+
+    id: str = Field(primary_key=True)
+    tenant_id: str = Field(foreign_key="tenant.id")
+    user_id: str = Field(foreign_key="app_user.id", ondelete="CASCADE", index=True)
+    created_at: Moment = moment(now=True)
+    used_at: Moment = moment(now=True)
+    """When it was begun, or last refreshed."""
+    expires_at: Moment = moment()
+    revoked_at: Moment | None = moment(nullable=True)
+    revoked_reason: str | None = None
+
+
+class RefreshToken(SQLModel, table=True):
+    """A token that is good for going on with a session, once."""
+
+    __tablename__ = "refresh_token"  # type: ignore[assignment]
+
+    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """As that of an API key."""
+    tenant_id: str = Field(foreign_key="tenant.id")
+    session_id: str = Field(foreign_key="session.id", ondelete="CASCADE", index=True)
+    created_at: Moment = moment(now=True)
+    expires_at: Moment = moment()
+    used_at: Moment | None = moment(nullable=True)

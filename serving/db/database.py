@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from serving.audit import recording
 from serving.db import (
     failpoints,
     tables,  # noqa: F401 - a table can only be used once those that it refers to are known
@@ -74,7 +75,9 @@ class Database:
                 was: whatever is done again has to come out the same.
         """
         async with self._begun(tenant) as session:
+            recording.begin()
             yield session
+            await recording.note(session, name, None if tenant == SYSTEM else tenant)
             failpoints.reach(name, "before")
             await session.commit()
             failpoints.reach(name, "after")

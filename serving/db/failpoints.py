@@ -12,14 +12,20 @@ from typing import Literal, get_args
 Write = Literal[
     # what was asked for
     "tenant.create",
+    "tenant.quota",
     "key.create",
     "key.revoke",
+    "user.write",
+    "session.create",
+    "session.refresh",
+    "session.end",
     "upload.create",
     "upload.append",
     "upload.complete",
     "upload.end",
     "video.write",
     "video.delete",
+    "vocabulary.write",
     "job.submit",
     "job.cancel",
     "job.retry",
@@ -33,12 +39,19 @@ Write = Literal[
     "job.canceled",
     "job.release",
     "job.reap",
+    "worker.beat",
+    "worker.leave",
+    "fetch.claim",
+    "fetch.renew",
+    "fetch.retry",
     # what tenants are told
     "webhook.write",
     "delivery.claim",
     "delivery.done",
     # what is written down besides
+    "audit.refusals",
     "clean.expired",
+    "clean.old",
 ]
 """Every transaction that writes, by name."""
 

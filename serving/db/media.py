@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, LargeBinary
+from sqlalchemy import BigInteger, Column, Computed, Float, Index, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from serving.db.columns import Moment, document, moment, words
@@ -14,10 +14,16 @@ class Video(SQLModel, table=True):
     __table_args__ = (
         Index("ix_video_tenant_created", "tenant_id", "created_at", "id"),
         Index("ix_video_tenant_sha256", "tenant_id", "sha256"),
+        # For adding up what a tenant keeps.
+        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes"]),
         # For the sweep, which asks whether anything names an object.
         Index("ix_video_object_key", "object_key"),
-        Index("ix_video_labels", "labels", postgresql_using="gin"),
-        Index("ix_video_metadata", "user_metadata", postgresql_using="gin"),
+        # What lists are sorted by.
+        Index("ix_video_tenant_updated_at", "tenant_id", "updated_at", "id"),
+        Index("ix_video_tenant_by_title", "tenant_id", "by_title", "id"),
+        Index("ix_video_tenant_by_duration", "tenant_id", "by_duration", "id"),
+        Index("ix_video_tenant_size_bytes", "tenant_id", "size_bytes", "id"),
+        Index("ix_video_tenant_status", "tenant_id", "status", "created_at", "id"),
     )
 
     id: str = Field(primary_key=True)
@@ -31,7 +37,7 @@ class Video(SQLModel, table=True):
     object_key: str
     """Where the store has its bytes."""
     status: str = Field(default="uploaded")
-    """`uploaded`, `analyzing`, `analyzed` or `failed`: what became of its latest job."""
+    """`uploaded`, `analyzing`, `analyzed` or `failed`: see `serving.jobs.standing`."""
     duration_s: float | None = None
     width: int | None = None
     height: int | None = None
@@ -39,6 +45,26 @@ class Video(SQLModel, table=True):
     container: str | None = None
     created_at: Moment = moment(now=True)
     updated_at: Moment = moment(now=True)
+    by_title: str = Field(default=None, sa_column=Column(Text, Computed("lower(title)", persisted=True)))
+    """What it is sorted by."""
+    by_duration: float = Field(
+        default=None, sa_column=Column(Float, Computed("coalesce(duration_s, -1)", persisted=True))
+    )
+    """Likewise: one whose duration is not known yet counts as the shortest."""
+
+
+class VideoKey(SQLModel, table=True):
+    """Something that a video is found by. A trigger keeps them (migration 0009)."""
+
+    __tablename__ = "video_key"  # type: ignore[assignment]
+    __table_args__ = (Index("ix_video_key_value", "tenant_id", "kind", "value", "video_id"),)
+
+    video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
+    kind: str = Field(primary_key=True)
+    """`word` of its title or file name, `label`, or `metadata`."""
+    value: str = Field(sa_column=Column(Text(collation="C"), primary_key=True))
+    """The word, in small letters; the label; the hash of an entry of its metadata (`video_metadata_value`)."""
+    tenant_id: str = Field(foreign_key="tenant.id")
 
 
 class StoredReport(SQLModel, table=True):
@@ -46,7 +72,7 @@ class StoredReport(SQLModel, table=True):
 
     __tablename__ = "report"  # type: ignore[assignment]
     __table_args__ = (
-        Index("ix_report_video", "tenant_id", "video_id", "created_at"),
+        Index("ix_report_video", "video_id", "created_at"),
         Index("ix_report_features", "tenant_id", "feature_key"),
     )
 

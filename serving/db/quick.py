@@ -1,40 +1,41 @@
-"""Reading one row by its key, ten times as cheaply as through the ORM: one round trip, no session.
+"""Reading rows by their keys, ten times as cheaply as through the ORM: no session, and few round trips.
 
-The tenant is set and the row read by one function in the database (migration 0004), so that row-level security holds
-here as it does everywhere. Measured on 2 cores: 0.15 ms of CPU time a read instead of 1.5 ms.
+Reads of a tenant that are asked for while others are under way go together, in one statement: of many callers at once
+each pays for a share of a round trip only, and who is alone waits for nobody. The database sets the tenant and reads
+the rows in one function (migration 0010), so that row-level security holds here as it does everywhere.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import asyncpg
 import msgspec
 
+from serving.db.pool import Pool
 from serving.errors import DatabaseUnavailable
 
-Function = Literal["tenant_job", "tenant_video"]
-"""Functions (tenant, id) -> the row, of all its columns."""
+Function = Literal["tenant_jobs", "tenant_videos"]
+"""Functions (tenant, ids) -> the rows that there are, with all their columns."""
 
-#: What says that the database is away.
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
+#: Statements that are under way at once, and rows that one reads at most. With more at once, each reads fewer.
+_LANES: Final = 1
+_TOGETHER: Final = 64
+
+_Asked = asyncio.Future[SimpleNamespace | None]
 
 
 class QuickReads:
-    """A pool of connections for such reads; opened with the first one."""
+    """Such reads, over a few connections; opened with the first one."""
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str) -> None:
         """`url`: as `Database` has it."""
-        self._url, self._pool_size = url, pool_size
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._pool = Pool(url, size=_LANES, prepare=_with_json)
+        self._wanted: dict[tuple[Function, str], dict[str, list[_Asked]]] = {}
+        """Function and tenant -> id -> those who want it."""
+        self._reading = 0
+        self._lanes: set[asyncio.Task[None]] = set()
 
     async def row(self, function: Function, tenant: str, name: str) -> SimpleNamespace | None:
         """The row of a tenant under this id, by column; None where there is none.
@@ -42,25 +43,59 @@ class QuickReads:
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
-        try:
-            pool = self._pool or await self._open()
-            found = await pool.fetchrow(f"SELECT * FROM {function}($1, $2)", tenant, name, timeout=10)
-        except _AWAY as error:
-            raise DatabaseUnavailable(f"the database cannot be reached ({type(error).__name__})") from error
-        return None if found is None else SimpleNamespace(**found)
+        asked: _Asked = asyncio.get_running_loop().create_future()
+        self._wanted.setdefault((function, tenant), {}).setdefault(name, []).append(asked)
+        if self._reading < _LANES:
+            self._reading += 1
+            lane = asyncio.create_task(self._read())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await asked
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._pool is not None:
-            await self._pool.close()
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await self._pool.close()
 
-    async def _open(self) -> asyncpg.Pool:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._url, min_size=1, max_size=self._pool_size, init=_with_json, reset=_nothing, timeout=10
-                )
-        return self._pool
+    async def _read(self) -> None:
+        """Read what is wanted, those who came first before others, until nothing is."""
+        try:
+            while self._wanted:
+                # Whoever's request is there by now comes along: a turn of the loop costs a tenth of a statement.
+                await asyncio.sleep(0)
+                (function, tenant), wanted = next(iter(self._wanted.items()))
+                del self._wanted[function, tenant]
+                names = list(wanted)
+                for first in range(0, len(names), _TOGETHER):
+                    some = names[first : first + _TOGETHER]
+                    _settle(await self._rows(function, tenant, some), {name: wanted[name] for name in some})
+        finally:
+            # At once, not when the task is seen to be done: whoever comes in between would wait for ever.
+            self._reading -= 1
+
+    async def _rows(
+        self, function: Function, tenant: str, names: Sequence[str]
+    ) -> "dict[str, SimpleNamespace] | Exception":
+        """Those rows that there are, or why there is none: which is for those who asked, not for this lane."""
+        try:
+            found = await self._pool.rows(f"SELECT * FROM {function}($1, $2)", tenant, names)
+        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+            return error
+        return {row["id"]: SimpleNamespace(**row) for row in found}
+
+
+def _settle(rows: "Mapping[str, SimpleNamespace] | Exception", wanted: Mapping[str, list[_Asked]]) -> None:
+    """Tell everybody what came of what they asked for; some have gone away meanwhile."""
+    for name, asked in wanted.items():
+        for one in asked:
+            if one.done():
+                continue
+            if isinstance(rows, Exception):
+                one.set_exception(rows)
+            else:
+                one.set_result(rows.get(name))
 
 
 async def _with_json(connection: asyncpg.Connection) -> None:
@@ -69,7 +104,3 @@ async def _with_json(connection: asyncpg.Connection) -> None:
 
 def _no_json(value: Any) -> str:
     raise TypeError(f"nothing is written here, {value!r:.100} neither")
-
-
-async def _nothing(_: asyncpg.Connection) -> None:
-    """What a connection is reset by: its only statements leave nothing behind."""

@@ -2,8 +2,8 @@
 
 from sqlmodel import SQLModel
 
-from serving.db import accounts, media, uploads, work
+from serving.db import accounts, audit, limits, media, uploads, vocabularies, work, workers
 
-__all__ = ["METADATA", "accounts", "media", "uploads", "work"]
+__all__ = ["METADATA", "accounts", "audit", "limits", "media", "uploads", "vocabularies", "work", "workers"]
 
 METADATA = SQLModel.metadata

@@ -18,9 +18,15 @@ class Job(SQLModel, table=True):
     __table_args__ = (
         Index("ix_job_claim", "state", "run_after", postgresql_where="state = 'queued'"),
         Index("ix_job_lease", "lease_until", postgresql_where="state = 'running'"),
+        # For the metrics, which count jobs that ended lately.
+        Index("ix_job_finished", "finished_at", postgresql_include=["state"]),
         Index("ix_job_tenant_created", "tenant_id", "created_at", "id"),
-        Index("ix_job_video", "tenant_id", "video_id"),
-        Index("ix_job_batch", "tenant_id", "batch_id"),
+        Index("ix_job_tenant_state", "tenant_id", "state", "created_at", "id"),
+        # Without the tenant, so that they serve what is deleted with a video, too.
+        Index("ix_job_video", "video_id", "created_at", "id"),
+        Index("ix_job_batch", "batch_id", "created_at", "id", postgresql_where="batch_id IS NOT NULL"),
+        # For the clean-up, which asks whether anybody still wants what is kept of them.
+        Index("ix_job_features", "tenant_id", "feature_key"),
     )
 
     tenant_id: str = Field(primary_key=True, foreign_key="tenant.id")
@@ -40,6 +46,8 @@ class Job(SQLModel, table=True):
     deaths: int = 0
     """How often whoever had claimed it was not heard of again."""
     max_attempts: int = 5
+    timeout_s: float | None = None
+    """How long one attempt may take, seconds; none: as the worker's settings say."""
     fence: int = Field(default=0, sa_type=BigInteger)
     worker: str | None = None
     lease_until: Moment | None = moment(nullable=True)
@@ -121,7 +129,10 @@ class Message(SQLModel, table=True):
     """The outbox: what tenants are to be told, written in the transaction that made it true."""
 
     __tablename__ = "webhook_message"  # type: ignore[assignment]
-    __table_args__ = (Index("ix_webhook_message_source", "tenant_id", "source", unique=True),)
+    __table_args__ = (
+        Index("ix_webhook_message_source", "tenant_id", "source", unique=True),
+        Index("ix_webhook_message_created", "created_at"),
+    )
 
     id: str = Field(primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")
@@ -139,6 +150,8 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         Index("ix_webhook_delivery_due", "next_at", postgresql_where="state = 'pending'"),
         Index("ix_webhook_delivery_endpoint", "tenant_id", "endpoint_id", "id"),
+        # For deleting a message, with which they go.
+        Index("ix_webhook_delivery_message", "message_id"),
         Index("ix_webhook_delivery_waiting", "endpoint_id", "next_at", postgresql_where="state = 'pending'"),
     )
 

@@ -47,6 +47,10 @@ class CheckpointedEngine:
                 self._new += chain
         return output
 
+    async def check(self) -> None:
+        """See `Engine.check`."""
+        await self._engine.check()
+
     def new(self) -> list[tuple[str, bytes]]:
         """What has come since this was asked last: names of Clips and their outputs, to be kept."""
         new, self._new = self._new, []

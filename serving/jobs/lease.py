@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.record import Record
+from serving.problems import kind_of
 
 #: A job whose workers died so often is not given to another: it may be what kills them.
 MAX_DEATHS = 3
@@ -25,14 +26,30 @@ class Lease:
     spec: dict[str, Any]
     attempt: int
     max_attempts: int
+    queued_s: float = 0.0
+    """How long it waited since it was due, seconds."""
+    timeout_s: float | None = None
+    """How long this attempt may take, seconds; None: as the worker says."""
 
 
 class Problem(Record, frozen=True, kw_only=True):
-    """Why a job failed, as its `error` and events tell it."""
+    """Why a job failed."""
 
     code: str
     detail: str
     retryable: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """As its `error`, its events and webhooks tell it: a problem like those that the API answers with."""
+        kind = kind_of(self.code)
+        return {
+            "type": f"/problems/{self.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "code": self.code,
+            "detail": self.detail,
+            "retryable": self.retryable,
+        }
 
 
 def backoff_s(attempt: int) -> float:

@@ -40,10 +40,14 @@ class Listener:
             if not self._waiting[topic]:
                 del self._waiting[topic]
 
-    def _said(self, _: object, __: int, channel: str, payload: str) -> None:
+    def wake(self, channel: str, payload: str) -> None:
+        """As if this had been said."""
         for topic in (channel, f"{channel}:{payload}"):
             for event in self._waiting.get(topic, ()):
                 event.set()
+
+    def _said(self, _: object, __: int, channel: str, payload: str) -> None:
+        self.wake(channel, payload)
 
     async def _run(self) -> None:
         while True:

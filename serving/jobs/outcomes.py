@@ -18,7 +18,9 @@ from serving.db.work import Checkpoint
 from serving.jobs import outbox
 from serving.jobs.events import WORK_CHANNEL, append, notify
 from serving.jobs.lease import Lease, Problem, backoff_s
+from serving.jobs.metrics import Metrics
 from serving.jobs.queue import hold
+from serving.jobs.standing import settle
 
 _END = text(
     """
@@ -38,7 +40,7 @@ _AGAIN = text(
 )
 
 
-async def succeed(database: Database, lease: Lease, report: Report, metrics: Mapping[str, Any]) -> None:
+async def succeed(database: Database, lease: Lease, report: Report, metrics: Metrics) -> None:
     """Its report is kept, and everybody told.
 
     Raises:
@@ -74,7 +76,7 @@ async def fail(database: Database, lease: Lease, problem: Problem) -> bool:
     async with database.write("job.fail", SYSTEM) as session:
         if await hold(session, lease):
             again = False
-        error = msgspec.to_builtins(problem)
+        error = problem.told()
         if again:
             wait_s = backoff_s(lease.attempt)
             told = msgspec.json.encode(error).decode()
@@ -83,13 +85,8 @@ async def fail(database: Database, lease: Lease, problem: Problem) -> bool:
             await append(session, lease.tenant_id, lease.job_id, [("queued", data)])
             await notify(session, WORK_CHANNEL)
         else:
-            await session.exec(
-                update(Video)
-                .where(col(Video.id) == lease.video_id, col(Video.status) == "analyzing")
-                .values(status="failed")
-            )
             await append(session, lease.tenant_id, lease.job_id, [("failed", {"error": error})])
-            await _end(session, lease, "failed", error, {}, {"error": error})
+            await _end(session, lease, "failed", error, None, {"error": error})
     return again
 
 
@@ -98,7 +95,7 @@ async def canceled(database: Database, lease: Lease) -> None:
     async with database.write("job.canceled", SYSTEM) as session:
         await hold(session, lease)
         await append(session, lease.tenant_id, lease.job_id, [("canceled", {})])
-        await _end(session, lease, "canceled", None, {}, {})
+        await _end(session, lease, "canceled", None, None, {})
 
 
 async def _describe(session: AsyncSession, lease: Lease, report: Report) -> None:
@@ -118,7 +115,8 @@ async def _describe(session: AsyncSession, lease: Lease, report: Report) -> None
         )
     )
     await session.exec(delete(VideoTag).where(col(VideoTag.video_id) == lease.video_id))
-    for tag in report.tags:
+    # A name may be both a label and a category; the surer of the two is what a video is found by.
+    for tag in {tag.label: tag for tag in sorted(report.tags, key=lambda tag: tag.score)}.values():
         session.add(
             VideoTag(
                 video_id=lease.video_id,
@@ -131,14 +129,15 @@ async def _describe(session: AsyncSession, lease: Lease, report: Report) -> None
 
 
 async def _end(
-    session: AsyncSession, lease: Lease, state: str, error: Any, metrics: Mapping[str, Any], told: Mapping[str, Any]
+    session: AsyncSession, lease: Lease, state: str, error: Any, metrics: Metrics | None, told: Mapping[str, Any]
 ) -> None:
     values = {
         "state": state,
         "error": None if error is None else msgspec.json.encode(error).decode(),
-        "metrics": msgspec.json.encode(metrics).decode(),
+        "metrics": msgspec.json.encode({} if metrics is None else metrics).decode(),
     }
     await execute(session, _END, **_this(lease), **values)
+    await settle(session, lease.tenant_id, [lease.video_id])
     payload = {"job_id": lease.job_id, "video_id": lease.video_id, "state": state, **told}
     await outbox.tell(session, lease.tenant_id, f"job.{state}", f"{lease.job_id}:{state}:{lease.fence}", payload)
 

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from pipeline.report import Segment
 from serving.errors import DatabaseUnavailable
 from serving.jobs.checkpointing import CheckpointedEngine
 from serving.jobs.lease import Lease
@@ -23,13 +24,29 @@ class Progress:
         self._began = time.monotonic()
         self._now: dict[str, Any] = {}
         self._told: dict[str, Any] = {}
+        self._candidates: dict[str, Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """`pipeline.analyze.Progress`."""
+        if stage != self._now.get("stage"):
+            self._began = time.monotonic()
         spent_s = time.monotonic() - self._began
-        remaining_s = round(spent_s * (total - done) / done, 1) if done else None
+        remaining_s = round(spent_s * (total - done) / done, 1) if 0 < done < total else None
         self._now = {"stage": stage, "done": done, "total": total, "remaining_s": remaining_s}
+
+    def found(self, until_s: float, segments: tuple[Segment, ...]) -> None:
+        """`pipeline.candidates.Told`. Of two within a second, the later one is told."""
+        best = [
+            {
+                "start_s": segment.start_s,
+                "end_s": segment.end_s,
+                "score": round(segment.score, 4),
+                "reasons": segment.reasons,
+            }
+            for segment in segments
+        ]
+        self._candidates = {"until_s": round(until_s, 3), "segments": best}
 
     async def __aenter__(self) -> "Progress":
         self._task = asyncio.create_task(self._run())
@@ -53,9 +70,10 @@ class Progress:
             # A database that is away for a moment costs a report of progress, no more.
             with contextlib.suppress(DatabaseUnavailable):
                 await self._keep()
-                if self._now != self._told:
-                    self._told = self._now
-                    await self._queue.progress(self._lease, self._told)
+                if self._now != self._told or self._candidates is not None:
+                    self._told, candidates = self._now, self._candidates
+                    self._candidates = None
+                    await self._queue.progress(self._lease, self._told, candidates)
 
     async def _keep(self) -> None:
         new = self._engine.new()

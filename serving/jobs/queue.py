@@ -20,6 +20,7 @@ from serving.errors import LeaseLost
 from serving.jobs import outbox
 from serving.jobs.events import WORK_CHANNEL, append, notify
 from serving.jobs.lease import MAX_DEATHS, Lease, Problem
+from serving.jobs.standing import settle
 
 #: Tenants that have something to do, those that are least served first.
 _TENANTS = text(
@@ -48,7 +49,8 @@ _CLAIM = text(
         ORDER BY j.priority DESC, j.created_at
         LIMIT 1 FOR UPDATE OF j SKIP LOCKED
     )
-    RETURNING id, fence, video_id, feature_key, spec, attempt, max_attempts
+    RETURNING id, fence, video_id, feature_key, spec, attempt, max_attempts, timeout_s,
+        extract(epoch FROM now() - greatest(created_at, run_after))::float AS queued_s
     """
 )
 
@@ -69,7 +71,8 @@ _RENEW = text(
 
 _RELEASE = text(
     """
-    UPDATE job SET state = 'queued', fence = fence + 1, worker = NULL, lease_until = NULL, attempt = attempt - 1
+    UPDATE job SET state = 'queued', fence = fence + 1, worker = NULL, lease_until = NULL, attempt = attempt - 1,
+        run_after = now()
     WHERE tenant_id = :tenant AND id = :job
     """
 )
@@ -121,6 +124,8 @@ class Queue:
                     spec=row.spec,
                     attempt=row.attempt,
                     max_attempts=row.max_attempts,
+                    queued_s=row.queued_s,
+                    timeout_s=row.timeout_s,
                 )
                 await append(session, tenant_id, row.id, [("running", {"attempt": row.attempt})])
                 return lease
@@ -135,14 +140,19 @@ class Queue:
         async with self.database.write("job.renew", SYSTEM) as session:
             return _held(await execute(session, _RENEW, **_mine(lease), lease_s=self.lease_s))
 
-    async def progress(self, lease: Lease, progress: Mapping[str, Any]) -> None:
-        """Tell how far it is. Raises as `renew`."""
+    async def progress(
+        self, lease: Lease, progress: Mapping[str, Any], candidates: Mapping[str, Any] | None = None
+    ) -> None:
+        """Tell how far it is, and which key segments there would be by now. Raises as `renew`."""
         async with self.database.write("job.progress", SYSTEM) as session:
             await hold(session, lease)
             job = await session.get_one(Job, (lease.tenant_id, lease.job_id))
             job.progress = dict(progress)
             session.add(job)
-            await append(session, lease.tenant_id, lease.job_id, [("progress", progress)])
+            told = (
+                [("progress", progress)] if candidates is None else [("progress", progress), ("candidates", candidates)]
+            )
+            await append(session, lease.tenant_id, lease.job_id, told)
 
     async def checkpoints(self, lease: Lease) -> dict[str, bytes]:
         """What was done of it before, by whoever: Clip -> its output."""
@@ -180,18 +190,22 @@ class Queue:
 
     async def reap(self) -> int:
         """Take jobs away from workers that are silent for longer than their lease; how many there were."""
-        error = msgspec.json.encode(_QUARANTINED).decode()
+        error = msgspec.json.encode(_QUARANTINED.told()).decode()
         async with self.database.write("job.reap", SYSTEM) as session:
             rows = (await execute(session, _REAP, most=MAX_DEATHS, error=error)).all()
             for row in rows:
                 data: dict[str, Any] = {"reason": "worker_lost", "deaths": row.deaths}
                 if row.state == "failed":
-                    data = {"error": msgspec.to_builtins(_QUARANTINED)}
+                    data = {"error": _QUARANTINED.told()}
                 await append(session, row.tenant_id, row.id, [(row.state, data)])
                 if row.state != "queued":
                     source = f"{row.id}:{row.state}:{row.fence}"
                     payload = {"job_id": row.id, "video_id": row.video_id, "state": row.state}
+                    payload |= {"error": data["error"]} if row.state == "failed" else {}
                     await outbox.tell(session, row.tenant_id, f"job.{row.state}", source, payload)
+            for row in sorted(rows, key=lambda row: row.video_id):
+                if row.state != "queued":
+                    await settle(session, row.tenant_id, [row.video_id])
             if rows:
                 await notify(session, WORK_CHANNEL)
         return len(rows)

@@ -19,11 +19,13 @@ from pipeline.toolkit import Toolkit
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video
 from serving.errors import DatabaseUnavailable, LeaseLost
-from serving.jobs import outcomes
+from serving.jobs import metrics, outcomes
 from serving.jobs.checkpointing import CheckpointedEngine
 from serving.jobs.lease import Lease, Problem
+from serving.jobs.metrics import Metrics
 from serving.jobs.progress import Progress
 from serving.jobs.queue import Queue
+from serving.options import JOB_OPTIONS
 from serving.storage.store import Store
 
 
@@ -42,6 +44,8 @@ class Tools:
     queue: Queue
     store: Store
     toolkits: Toolkits
+    timeout_s: float = JOB_OPTIONS.timeout_s
+    """How long one attempt may take, seconds, where the job does not say."""
 
 
 async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
@@ -54,16 +58,21 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
     ending = asyncio.create_task(stop.wait())
     watching = asyncio.create_task(_watch(lease, tools.queue))
     try:
-        await asyncio.wait({work, ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+        timeout_s = tools.timeout_s if lease.timeout_s is None else lease.timeout_s
+        await asyncio.wait({work, ending, watching}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             await _conclude(lease, tools.queue, work)
         elif watching.done():
             await _stopped(work)
             if watching.result():
                 await outcomes.canceled(tools.queue.database, lease)
-        else:
+        elif ending.done():
             await _stopped(work)
             await tools.queue.release(lease)
+        else:
+            await _stopped(work)
+            detail = f"not done within {timeout_s:g} s, which is what one attempt may take"
+            await outcomes.fail(tools.queue.database, lease, Problem(code="deadline_exceeded", detail=detail))
     except LeaseLost:
         # Somebody else goes on with it, or nobody wants it any more: either way it is not ours to write about.
         return
@@ -73,9 +82,9 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
         await asyncio.gather(work, ending, watching, return_exceptions=True)
 
 
-async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report, dict[str, Any]]]") -> None:
+async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report, Metrics]]") -> None:
     try:
-        report, metrics = work.result()
+        report, cost = work.result()
     except VideoError as error:
         await outcomes.fail(
             queue.database, lease, Problem(code=error.code, detail=str(error), retryable=error.retryable)
@@ -86,7 +95,7 @@ async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report
         detail = f"a fault of the server: {type(error).__name__}"
         await outcomes.fail(queue.database, lease, Problem(code="internal_error", detail=detail, retryable=True))
     else:
-        await outcomes.succeed(queue.database, lease, report, metrics)
+        await outcomes.succeed(queue.database, lease, report, cost)
 
 
 async def _watch(lease: Lease, queue: Queue) -> bool:
@@ -112,7 +121,7 @@ async def _stopped(task: "asyncio.Task[Any]") -> None:
         await task
 
 
-async def _report(lease: Lease, tools: Tools) -> tuple[Report, dict[str, Any]]:
+async def _report(lease: Lease, tools: Tools) -> tuple[Report, Metrics]:
     """The report, and how it came about."""
     began = time.monotonic()
     spec = msgspec.convert(lease.spec, AnalysisSpec)
@@ -120,17 +129,19 @@ async def _report(lease: Lease, tools: Tools) -> tuple[Report, dict[str, Any]]:
     video, known = await _known(lease, tools.queue.database, toolkit)
     if known is not None:
         report = await asyncio.to_thread(rescore, known, spec.segments, toolkit.encoder)
-        return report, {"run_s": round(time.monotonic() - began, 3), "features": "shared", "clips_reused": 0}
+        return report, _metrics(lease, report, began, clips_reused=0, shared=True)
     known_clips = await tools.queue.checkpoints(lease)
     engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.encoder.info.space)
     async with Progress(lease, tools.queue, engine) as progress, tools.store.opened(video.object_key) as file:
-        report = await analyze(file, spec, replace(toolkit, engine=engine), progress.tell)
+        report = await analyze(file, spec, replace(toolkit, engine=engine), progress.tell, progress.found)
     info = msgspec.structs.replace(report.video, path=video.filename or video.title)
-    return msgspec.structs.replace(report, video=info), {
-        "run_s": round(time.monotonic() - began, 3),
-        "features": "computed",
-        "clips_reused": engine.reused,
-    }
+    report = msgspec.structs.replace(report, video=info)
+    return report, _metrics(lease, report, began, clips_reused=engine.reused, shared=False)
+
+
+def _metrics(lease: Lease, report: Report, began: float, *, clips_reused: int, shared: bool) -> Metrics:
+    run_s = time.monotonic() - began
+    return metrics.of(report, run_s=run_s, queued_s=lease.queued_s, clips_reused=clips_reused, shared=shared)
 
 
 async def _known(lease: Lease, database: Database, toolkit: Toolkit) -> tuple[Video, Report | None]:

@@ -1,5 +1,6 @@
 """Objects under keys, in a directory. Written whole or not at all: an object that can be read is complete."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator
@@ -13,7 +14,7 @@ from obstore.store import LocalStore
 
 from serving.db import failpoints
 
-#: Bytes that are handed on at once.
+#: Bytes that are handed on at once, in either direction.
 CHUNK_BYTES = 1 << 20
 
 #: Objects that are listed at once.
@@ -43,13 +44,20 @@ class Store:
 
         async def counted() -> AsyncIterator[bytes]:
             nonlocal size
-            async for chunk in chunks:
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
+            loop = asyncio.get_running_loop()
+            hashed: asyncio.Future[None] | None = None
+            async for piece in _pieces(chunks):
+                if hashed is not None:
+                    await hashed
+                # While it is hashed, it is written, and the next one comes in.
+                hashed = loop.run_in_executor(None, digest.update, piece)
+                size += len(piece)
+                yield piece
+            if hashed is not None:
+                await hashed
             failpoints.reach("object.put", "before")
 
-        await obstore.put_async(self._store, key, counted(), chunk_size=4 * CHUNK_BYTES)
+        await obstore.put_async(self._store, key, counted(), chunk_size=CHUNK_BYTES)
         failpoints.reach("object.put", "after")
         return Written(size, digest.hexdigest())
 
@@ -70,7 +78,7 @@ class Store:
 
     async def older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
         """Keys of all objects under a prefix that were written before a moment, some hundreds at a time."""
-        async for found in obstore.list(self._store, prefix=prefix, chunk_size=_LISTED):
+        async for found in obstore.list(self._store, prefix=prefix, chunk_size=CHUNK_BYTES):
             yield [entry["path"] for entry in found if entry["last_modified"] < before]
 
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
@@ -92,3 +100,18 @@ class Store:
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
         await obstore.list(self._store, prefix="ready").collect_async()
+
+
+async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of about a MiB: a hundred small ones a MB, as sockets give them, cost as much to hand on
+    as to hash and write."""
+    waiting: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= CHUNK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if size:
+        yield b"".join(waiting)

@@ -1,5 +1,5 @@
 """Tidies up after uploads: what nobody goes on with is given up, what a crash left undone is done, and objects that
-nothing names are deleted. Several processes may do it at once."""
+nothing names are deleted. Several processes may do it at once; `serving.cleaning` does it again and again."""
 
 import asyncio
 import logging
@@ -14,16 +14,11 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.db.uploads import Upload
 from serving.errors import ServerError
-from serving.options import UploadOptions
 from serving.storage.store import Store
 from serving.uploads.rows import parts_forgotten
 from serving.uploads.tus import Uploads
 
 _LOG = logging.getLogger(__name__)
-
-#: How often uploads are looked at, and how often all objects are, seconds.
-EVERY_S: Final = 30.0
-SWEEP_EVERY_S: Final = 3600.0
 
 #: Age from which an object that no row names is an orphan, seconds. A row is written right after its object.
 ORPHANED_S: Final = 86_400.0
@@ -42,7 +37,8 @@ _LATE = text(
     """
     UPDATE upload SET status = 'expired' WHERE id IN (
         SELECT id FROM upload
-        WHERE status = 'waiting' AND expires_at <= now() AND received_bytes IS DISTINCT FROM size_bytes
+        WHERE status = 'waiting' AND expires_at <= now()
+            AND (method <> 'tus' OR received_bytes IS DISTINCT FROM size_bytes)
         LIMIT :most FOR UPDATE SKIP LOCKED
     )
     RETURNING id
@@ -51,7 +47,7 @@ _LATE = text(
 
 _LEFT = text(
     """
-    status = 'waiting' AND received_bytes = size_bytes
+    status = 'waiting' AND method = 'tus' AND received_bytes = size_bytes
     AND updated_at < now() - make_interval(secs => :grace_s + size_bytes / :bytes_per_s)
     """
 )
@@ -62,23 +58,6 @@ _NAMED = text(
     UNION ALL SELECT object_key FROM upload_part WHERE object_key = ANY(:keys)
     """
 )
-
-
-async def run(database: Database, store: Store, options: UploadOptions) -> None:
-    """Tidy up again and again, until canceled; which may happen at any time."""
-    loop = asyncio.get_running_loop()
-    uploads = Uploads(database, store, options)
-    swept_at = -SWEEP_EVERY_S
-    while True:
-        try:
-            await expire(database, store)
-            await finish_left(database, uploads)
-            if loop.time() - swept_at >= SWEEP_EVERY_S:
-                await sweep(database, store)
-                swept_at = loop.time()
-        except Exception:  # noqa: BLE001 - a full disk or a lost database ends neither this nor the worker beside it
-            _LOG.exception("uploads could not be tidied up; again in %s s", EVERY_S)
-        await asyncio.sleep(EVERY_S)
 
 
 async def expire(database: Database, store: Store) -> int:

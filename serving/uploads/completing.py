@@ -8,8 +8,11 @@ from sqlmodel import col, select
 from pipeline.errors import VideoError
 from serving.db.database import Database
 from serving.db.uploads import Upload, UploadPart
+from serving.errors import QuotaExceeded
 from serving.storage.store import Store
 from serving.uploads import receive
+from serving.uploads.becoming import become, told
+from serving.uploads.receive import Stored
 from serving.uploads.rows import looked_up, parts_forgotten, require_going, written
 
 
@@ -17,8 +20,9 @@ class Completion:
     """Makes videos of uploads whose bytes are all there. Done again after a crash, or by two at once, it comes to the
     same: the row of the upload says who was first."""
 
-    def __init__(self, database: Database, store: Store) -> None:
+    def __init__(self, database: Database, store: Store, tenant_max_bytes: int) -> None:
         self._database, self._store = database, store
+        self._tenant_max_bytes = tenant_max_bytes
         self._finishing: dict[str, asyncio.Task[Upload]] = {}
 
     async def finish(self, upload: Upload) -> Upload:
@@ -26,7 +30,7 @@ class Completion:
         who asked for it does not wait.
 
         Raises:
-            UploadErrored: its bytes are no video.
+            UploadErrored: its bytes are no video, or more than the tenant may keep.
             Gone: it was canceled meanwhile.
         """
         if upload.status != "waiting":
@@ -58,6 +62,13 @@ class Completion:
                 raise
             require_going(row)
             return row
+        try:
+            return await self._kept(upload, stored)
+        except QuotaExceeded as error:
+            await self._store.delete(stored.object_key)
+            return await self._refused(upload, error)
+
+    async def _kept(self, upload: Upload, stored: Stored) -> Upload:
         received = None
         async with self._database.write("upload.complete", upload.tenant_id) as session:
             row, _ = await looked_up(session, upload.tenant_id, upload.id, lock=True)
@@ -65,9 +76,9 @@ class Completion:
             if row.status == "waiting":
                 if stored.written.size_bytes != row.size_bytes:
                     raise AssertionError(f"{row.id}: parts of {stored.written.size_bytes} bytes, not {row.size_bytes}")
-                received = await receive.keep(session, row.tenant_id, stored, title=row.title, filename=row.filename)
-                row.status, row.sha256, row.video_id = "completed", stored.written.sha256, received.video.id
+                # First, so that they do not count besides what is made of them.
                 keys = await parts_forgotten(session, [row.id])
+                received = await become(session, row, stored, self._tenant_max_bytes)
                 row = await written(session, row)
         if received is None or not received.created:
             keys.append(stored.object_key)
@@ -75,13 +86,13 @@ class Completion:
         require_going(row)
         return row
 
-    async def _refused(self, upload: Upload, error: VideoError) -> Upload:
-        """Its bytes are no video: end it, and say so; or nothing, where somebody else ended it first."""
+    async def _refused(self, upload: Upload, error: VideoError | QuotaExceeded) -> Upload:
+        """Its bytes are no video, or too many: end it, and say so; or nothing, where somebody else ended it first."""
         async with self._database.write("upload.end", upload.tenant_id) as session:
             row, _ = await looked_up(session, upload.tenant_id, upload.id, lock=True)
             keys: list[str] = []
             if row.status == "waiting":
-                row.status, row.error = "errored", {"code": error.code, "detail": str(error)}
+                row.status, row.error = "errored", told(error)
                 session.add(row)
                 keys = await parts_forgotten(session, [row.id])
         await self._delete(keys)

@@ -12,8 +12,10 @@ from pipeline.structure import HEAD_BYTES, kind_of_head
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
+from serving.errors import QuotaExceeded
 from serving.ids import new_id
 from serving.storage.store import Store, Written
+from serving.uploads import quota
 
 #: Of two transactions that are about to keep the same bytes, one waits for the other.
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('video ' || :tenant || ' ' || :sha256, 0))")
@@ -44,18 +46,27 @@ async def whole(
     *,
     title: str | None = None,
     filename: str | None = None,
+    tenant_max_bytes: int = 0,
 ) -> Received:
-    """Keep what comes as a video; bytes that the tenant has already are not kept twice.
+    """Keep what comes as a video; bytes that the tenant has already are not kept twice. `tenant_max_bytes`: as in
+    `serving.uploads.quota.require_room`.
 
     The object is written before the row that names it: what a crash leaves behind is an object that no row names, which
     is swept, and never a video without its bytes.
 
     Raises:
         UnsupportedContainer: it does not begin as any video does.
+        QuotaExceeded: the tenant may not keep so much.
     """
     stored = await put(store, chunks, filename)
-    async with database.write("upload.complete", tenant) as session:
-        received = await keep(session, tenant, stored, title=title, filename=filename)
+    try:
+        async with database.write("upload.complete", tenant) as session:
+            received = await keep(
+                session, tenant, stored, title=title, filename=filename, tenant_max_bytes=tenant_max_bytes
+            )
+    except QuotaExceeded:
+        await store.delete(stored.object_key)
+        raise
     if not received.created:
         await store.delete(stored.object_key)
     return received
@@ -69,10 +80,16 @@ async def put(store: Store, chunks: AsyncIterator[bytes], filename: str | None) 
 
 
 async def keep(
-    session: AsyncSession, tenant: str, stored: Stored, *, title: str | None, filename: str | None
+    session: AsyncSession,
+    tenant: str,
+    stored: Stored,
+    *,
+    title: str | None,
+    filename: str | None,
+    tenant_max_bytes: int,
 ) -> Received:
     """The row that names the object, in the session's transaction; or that of the video which has the same bytes
-    already: the object is then the caller's to delete, once the transaction is committed."""
+    already: the object is then the caller's to delete, once the transaction is committed. Raises QuotaExceeded."""
     await execute(session, _ALONE, tenant=tenant, sha256=stored.written.sha256)
     same = (
         await session.exec(
@@ -81,6 +98,7 @@ async def keep(
     ).first()
     if same is not None:
         return Received(same, created=False)
+    await quota.require_room(session, tenant, stored.written.size_bytes, tenant_max_bytes)
     video = Video(
         id=stored.video_id,
         tenant_id=tenant,

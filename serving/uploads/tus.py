@@ -13,10 +13,20 @@ from sqlmodel import func
 
 from serving.db.database import Database
 from serving.db.uploads import Upload, UploadPart
-from serving.errors import ChecksumMismatch, Conflict, Gone, InvalidRequest, NotFound, TooLarge, UploadErrored
+from serving.errors import (
+    ChecksumMismatch,
+    Conflict,
+    Gone,
+    InvalidRequest,
+    NotFound,
+    QuotaExceeded,
+    TooLarge,
+    UploadErrored,
+)
 from serving.ids import new_id
 from serving.options import UploadOptions
 from serving.storage.store import Store
+from serving.uploads import quota
 from serving.uploads.completing import Completion
 from serving.uploads.incoming import Checksum, Incoming
 from serving.uploads.rows import is_full, looked_up, parts_forgotten, require_going, written
@@ -29,7 +39,7 @@ class Uploads:
         self._database, self._store = database, store
         self.options = options
         """The bounds that hold here."""
-        self._completion = Completion(database, store)
+        self._completion = Completion(database, store, options.tenant_max_bytes)
 
     async def create(
         self, tenant: str, *, size_bytes: int | None, filename: str | None, title: str | None, metadata: str | None
@@ -39,9 +49,11 @@ class Uploads:
         Raises:
             InvalidRequest: it would be empty.
             TooLarge: it would be too large.
+            QuotaExceeded: the tenant may not keep so much.
         """
         self._require_size(size_bytes)
         async with self._database.write("upload.create", tenant) as session:
+            await quota.require_room(session, tenant, size_bytes or 1, self.options.tenant_max_bytes)
             upload = Upload(
                 id=new_id("upl"),
                 tenant_id=tenant,
@@ -66,9 +78,12 @@ class Uploads:
             NotFound: there is none.
             Gone: it was canceled, or has expired.
             UploadErrored: it is over because of what was in it.
+            Conflict: it is fetched from a URL, and nobody sends its bytes.
         """
         async with self._database.read(tenant) as session:
             upload, late = await looked_up(session, tenant, upload_id)
+        if upload.method != "tus":
+            raise Conflict("the upload is fetched from a URL; GET says how far it is")
         if late and not is_full(upload):
             raise Gone("the upload has expired; create another one")
         require_going(upload)
@@ -103,6 +118,7 @@ class Uploads:
             TooLarge: there are more than there is room for; of those up to there, some may have been kept.
             Gone: it ended meanwhile.
             UploadErrored: with these bytes it is no video.
+            QuotaExceeded: the tenant may not keep so much; parts before that were kept.
         """
         if offset_bytes != upload.received_bytes:
             raise Conflict(f"the upload goes on at {upload.received_bytes}, not at {offset_bytes}")
@@ -159,6 +175,7 @@ class Uploads:
                 require_going(row)
                 if row.received_bytes != upload.received_bytes:
                     raise Conflict(f"somebody else sent bytes meanwhile; the upload goes on at {row.received_bytes}")
+                await quota.require_room(session, row.tenant_id, kept.size_bytes, self.options.tenant_max_bytes)
                 session.add(
                     UploadPart(
                         upload_id=row.id,
@@ -172,7 +189,7 @@ class Uploads:
                 row.updated_at = func.now()  # type: ignore[assignment]
                 row.expires_at = self._expiry()  # type: ignore[assignment]
                 return await written(session, row)
-        except (ChecksumMismatch, Conflict, Gone, UploadErrored, NotFound):
+        except (ChecksumMismatch, Conflict, Gone, UploadErrored, NotFound, QuotaExceeded):
             # Only then is it certain that no row names it.
             await self._store.delete(key)
             raise

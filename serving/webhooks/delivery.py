@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from serving.claiming import Bounds, Claimer, notices
 from serving.db.database import Database
 from serving.egress import Egress
 from serving.errors import AddressRefused, DatabaseUnavailable, FetchFailed
@@ -28,17 +28,8 @@ TIMEOUT_S: Final = 15.0
 #: How long a deliverer may be silent before its deliveries are anybody's, seconds: an attempt, and what is around it.
 LEASE_S: Final = 60.0
 
-#: Attempts at once, by one deliverer. They wait for others most of the time.
-SLOTS: Final = 16
-
-#: Attempts at once to one endpoint, by one deliverer, so that a slow one leaves slots to others.
-PER_ENDPOINT: Final = 4
-
-#: How long an idle deliverer waits before it looks again, seconds. A notice of new messages only makes it sooner.
-POLL_S: Final = 1.0
-
-#: How long attempts may go on after the deliverer was told to stop, seconds; then they are left to the next.
-GRACE_S: Final = 5.0
+#: Attempts at once, by one deliverer, and to one endpoint. They wait for others most of the time.
+BOUNDS: Final = Bounds(slots=16, per_owner=4)
 
 #: A body is smaller than this. It says what happened and where to read more, not all that there is to know.
 MAX_BODY_BYTES: Final = 20_000
@@ -61,57 +52,22 @@ class Deliverer:
         self._listener = listener
         self._lease_s = lease_s
         self._timeout_s = timeout_s
-        self._running: dict[asyncio.Task[None], str] = {}
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; then finish what is under way, or leave it to others after five seconds."""
-        try:
-            while not stop.is_set():
-                if not await self._take_on():
-                    await self._wait(stop)
-            if self._running:
-                await asyncio.wait(self._running, timeout=GRACE_S)
-        finally:
-            unfinished = list(self._running)
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+        await Claimer(self, BOUNDS, notices(self._listener, DELIVERY_CHANNEL)).serve(stop)
 
-    async def _take_on(self) -> bool:
-        """Start what is due, as far as there are slots; whether there was any."""
-        free = SLOTS - len(self._running)
-        if free == 0:
-            return False
-        busy = [endpoint for endpoint, count in Counter(self._running.values()).items() if count >= PER_ENDPOINT]
-        try:
-            claimed = await claims.claim(self._database, most=free, each=PER_ENDPOINT, busy=busy, lease_s=self._lease_s)
-        except DatabaseUnavailable:
-            return False
-        for claim in claimed:
-            task = asyncio.create_task(self._deliver(claim))
-            self._running[task] = claim.endpoint_id
-            task.add_done_callback(self._ended)
-        return bool(claimed)
+    async def claim(self, most: int, busy: Sequence[str]) -> list[Claim]:
+        """See `Claims.claim`; owners are endpoints."""
+        each = BOUNDS.per_owner
+        return await claims.claim(self._database, most=most, each=each, busy=busy, lease_s=self._lease_s)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            # It is sent again once the lease is over.
-            _LOG.error("what came of a delivery could not be written down", exc_info=fault)
+    def owner(self, claim: Claim, /) -> str:
+        """See `Claims.owner`."""
+        return claim.endpoint_id
 
-    async def _wait(self, stop: asyncio.Event) -> None:
-        """Until there may be something to do, or nothing is wanted any more."""
-        waits: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
-        if self._listener is not None:
-            waits.append(asyncio.create_task(self._listener.wait(DELIVERY_CHANNEL)))
-        try:
-            # One that ends makes room, perhaps for the same endpoint's next.
-            await asyncio.wait({*waits, *self._running}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _deliver(self, claim: Claim) -> None:
+    async def work(self, claim: Claim, /) -> None:
+        """See `Claims.work`."""
         outcome = await self._attempt(claim)
         # Not written down, it is sent again once the lease is over: twice, under the same id.
         with contextlib.suppress(DatabaseUnavailable):

@@ -181,3 +181,32 @@ def test_what_must_hold_for_any_video(count, seed, softmax):
         for one, following in pairwise(tag.ranges):
             assert one.end_s <= following.start_s
     assert any(tag.kind == "category" for tag in found) == bool(found)
+
+
+def test_categories_of_categories_hold_wherever_anything_below_them_does():
+    frames = [image("a zebra")] * 5 + [image("a mountain")] * 5 + [image("an animal")] * 5 + [image("a pebble")] * 5
+    labels = [
+        Label(name="zebra", parent="animal"),
+        Label(name="animal", parent="nature"),
+        Label(name="mountain", parent="landscape"),
+        Label(name="landscape", prompts=("a submarine",), parent="nature"),
+    ]
+    found = {(tag.kind, tag.label): tag for tag in find(frames, labels, SIGMOID)}
+    assert set(found) == {
+        ("tag", "zebra"),
+        ("tag", "animal"),
+        ("tag", "mountain"),
+        ("category", "animal"),
+        ("category", "landscape"),
+        ("category", "nature"),
+    }
+
+    def spans(kind, name):
+        return [(span.start_s, span.end_s) for span in found[kind, name].ranges]
+
+    assert spans("tag", "animal") == [(9.5, 14.5)]
+    assert spans("category", "animal") == [(0.0, 4.5), (9.5, 14.5)]
+    assert spans("category", "landscape") == [(4.5, 9.5)]
+    assert spans("category", "nature") == [(0.0, 14.5)]
+    assert found["category", "animal"].parent == found["category", "landscape"].parent == "nature"
+    assert found["category", "nature"].parent is None

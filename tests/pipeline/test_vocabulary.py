@@ -86,3 +86,31 @@ def test_the_built_in_vocabularies_are_valid():
         check(AnalysisSpec(labels=labels))
         assert all(label.parent for label in labels)
         assert all(label.prompts for label in labels)
+
+
+def test_what_is_written_is_read_as_it_was():
+    labels = (
+        Label(name='a "dog"\\', prompts=("Hund\n\t\x7f\x1f", "犬 🐕"), threshold=0.125, parent="tier\x85"),
+        Label(name="cat", threshold=1, parent='a "dog"\\'),
+    )
+    assert vocabulary.parse(vocabulary.written(labels), "x") == labels
+
+
+@pytest.mark.parametrize(
+    ("parents", "says", "pointer"),
+    [
+        ({"a": "a"}, "circle", "/labels/0/parent"),
+        ({"x": "y", "a": "b", "b": "c", "c": "a"}, "circle", "/labels/1/parent"),
+        ({f"l{n}": f"l{n + 1}" for n in range(8)}, "at most 8", "/labels/0/parent"),
+        ({"x": None, "a": "!"}, "cannot be a name", "/labels/1/parent"),
+    ],
+)
+def test_a_hierarchy_ends_somewhere(parents, says, pointer):
+    labels = tuple(Label(name=name, parent=parent) for name, parent in parents.items())
+    with pytest.raises(InvalidSpec, match=says) as caught:
+        check(AnalysisSpec(labels=labels))
+    assert caught.value.pointer == pointer
+
+
+def test_seven_levels_above_a_label_are_not_too_many():
+    check(AnalysisSpec(labels=tuple(Label(name=f"l{n}", parent=f"l{n + 1}") for n in range(7))))

@@ -48,8 +48,9 @@ class Serving:
 
 
 @contextlib.contextmanager
-def started(command: str, server: str, folder: Path) -> Iterator[Serving]:
-    """`automations serve` or `api`, with a database of its own in `server`, and a key that may do everything."""
+def started(command: str, server: str, folder: Path, **more: object) -> Iterator[Serving]:
+    """`automations serve` or `api`, with a database of its own in `server`, and a key that may do everything; `more`:
+    variables besides."""
     url = embedded.named(server, f"client_{command}")
     embedded.copied(server, f"client_{command}")
     options = msgspec.structs.replace(DEFAULTS.server, data_dir=str(folder), database_url=url)
@@ -58,7 +59,7 @@ def started(command: str, server: str, folder: Path) -> Iterator[Serving]:
     assert key is not None
     port = free_port()
     settings = {"DATABASE_URL": url, "DATA_DIR": folder, "PORT": port}
-    env = environment({f"AUTOMATIONS_SERVER__{name}": value for name, value in settings.items()})
+    env = environment({f"AUTOMATIONS_SERVER__{name}": value for name, value in settings.items()} | more)
     log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -71,7 +72,9 @@ def started(command: str, server: str, folder: Path) -> Iterator[Serving]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+                # Alone, the API takes jobs that somebody else will work on.
+                part = "api" if command == "api" else "all"
+                if httpx.get(f"{address}/readyz", params={"part": part}, trust_env=False).status_code == 200:
                     break
             time.sleep(0.1)
         yield Serving(address, key, url)

@@ -251,15 +251,30 @@ def test_a_watch_survives_cuts_without_gap_or_repeat(idle, film):
         assert [event.number for event in client.events(job)] == list(range(1, 27))
 
 
+def test_a_watch_tells_what_was_found_so_far(idle, film):
+    job = submitted(idle, film)
+    found = [{"start_s": start, "end_s": start + 2.5, "score": 0.5, "reasons": ["motion"]} for start in (61.0, 3.0)]
+    told = ({"until_s": 75.25, "segments": found}, {"until_s": 80.0, "segments": []}, {"of": "later servers"})
+    asyncio.run(_happen(idle, job, [("candidates", data) for data in told]))
+    idle.run("cancel", job)
+    lines = idle.run("watch", job).stdout.splitlines()
+    best = f"{job} so far (of the first 1:15.2): best from 1:01.0 to 1:03.5 and 1 more"
+    assert lines == [f"{job} waits", best, f"{job} canceled"]
+
+
 async def _tell(one: Serving, job: str, stages: list[str]) -> None:
     """Have these stages happen to a job, as its worker would."""
+    await _happen(one, job, [("progress", {"stage": stage, "done": 1, "total": 2}) for stage in stages])
+
+
+async def _happen(one: Serving, job: str, told: list[tuple[str, dict]]) -> None:
+    """Have these events happen to a job."""
     from sqlmodel import select
 
     database = Database(one.database_url)
     try:
         async with database.write("job.progress", SYSTEM) as session:
             tenant = (await session.exec(select(Tenant.id))).one()
-            told = [("progress", {"stage": stage, "done": 1, "total": 2}) for stage in stages]
             await events.append(session, tenant, job, told)
     finally:
         await database.close()

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.report import Report
-from serving.report_console import MAX_ROWS, clock, plain, print_beside_truth, print_report
+from serving.report_console import MAX_ROWS, clock, print_beside_truth, print_report
+from serving.terminal import plain
 from serving.truth import TrueEvent, TrueShot, TrueTag, Truth, match_events, match_shots, match_tags
 
 TRUTH = Truth(

@@ -7,10 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.limits import InputLimits, WorkerLimits
 from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
 from serving import settings, settings_page
-from serving.options import ClientOptions, JobOptions, ServerOptions, UploadOptions
 from tests.formats.chart import moments
 from tests.formats.unwelcome import many_streams
 from tests.serving.test_cli import ROOT, automations
@@ -32,10 +30,9 @@ def _shown(**variables: object) -> dict[str, dict]:
 def test_defaults_are_those_of_the_records():
     shown = _shown()
     assert {one["origin"] for one in shown.values()} == {"default"}
-    records = ("input", InputLimits()), ("worker", WorkerLimits()), ("server", ServerOptions())
-    for section, record in (*records, ("upload", UploadOptions()), ("jobs", JobOptions()), ("client", ClientOptions())):
-        for name, value in msgspec.structs.asdict(record).items():
-            assert shown.pop(f"{section}.{name}")["value"] == value
+    for section in msgspec.structs.fields(settings.Settings):
+        for name, value in msgspec.structs.asdict(section.type()).items():
+            assert shown.pop(f"{section.name}.{name}")["value"] == value
     assert not shown
 
 

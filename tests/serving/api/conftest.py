@@ -7,22 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 
-from serving.api.access import ROLES
 from serving.api.app import create_app
-from serving.api.keys import Keys, new_key
+from serving.auth import opaque
+from serving.auth.principals import ROLES
 from serving.db.accounts import ApiKey
 from serving.db.database import Database
 from serving.ids import new_id
-from serving.settings import DEFAULTS
+from serving.options import LimitOptions
+from serving.settings import DEFAULTS, Settings
 from serving.storage.store import Store
 from tests.serving.jobs.conftest import World, server, url
 
 __all__ = ["server", "url"]
 
 SECRET = b"s" * 32
+
+#: Without limits on requests: tests send many from one address.
+SETTINGS = msgspec.structs.replace(DEFAULTS, limits=LimitOptions(requests_per_s=0, unknown_per_s=0))
 
 
 @dataclass
@@ -52,10 +57,11 @@ def call(url, tmp_path) -> Callable:
 
 
 @asynccontextmanager
-async def served(url: str, store: Store) -> AsyncIterator[str]:
+async def served(url: str, store: Store, settings: Settings = SETTINGS) -> AsyncIterator[str]:
     """The API on a port of its own; its address."""
-    app = create_app(Database(url), store, DEFAULTS, SECRET)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
+    app = create_app(Database(url), store, settings, SECRET)
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -69,15 +75,15 @@ async def served(url: str, store: Store) -> AsyncIterator[str]:
 
 async def made_key(database: Database, tenant: str, scopes: frozenset[str] = ROLES["admin"], **more) -> str:
     """A key of a tenant."""
-    key = new_key()
+    key = opaque.new_key()
     async with database.write("key.create", tenant) as session:
         session.add(
             ApiKey(
                 id=new_id("key"),
                 tenant_id=tenant,
                 name="test",
-                hint=key[:8],
-                digest=Keys(database, SECRET).digest(key),
+                hint=opaque.hint(key),
+                digest=opaque.digest(SECRET, key),
                 scopes=sorted(scopes),
                 **more,
             )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.api.access import Scope
+from serving.api.access import ANYBODY, PERSON, Needed
+from tests.serving.auth.people import PASSWORD
 
 #: Ids that are well formed and nobody's.
 MISSING = {
@@ -15,9 +16,13 @@ MISSING = {
     "job": "job_" + "0" * 26,
     "batch": "bat_" + "0" * 26,
     "key": "key_" + "0" * 26,
+    "user": "usr_" + "0" * 26,
+    "session": "ses_" + "0" * 26,
+    "refresh": "rtk_" + "0" * 26,
     "webhook": "whk_" + "0" * 26,
     "upload": "upl_" + "0" * 26,
     "delivery": "dlv_" + "0" * 26,
+    "vocabulary": "voc_" + "0" * 26,
 }
 
 
@@ -28,13 +33,16 @@ class Row:
     method: str
     path: str
     """With `{kind}` where the id of a thing goes."""
-    scope: Scope | None
+    scope: Needed | None
     """None: nobody has to say who they are."""
     ok: int
     json: Any = None
-    """May have `{kind}` in its texts, too."""
+    """May have `{kind}` in its texts, too, and `{unique}`, which is never the same."""
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    foreign: int = 404
+    """What it answers about another tenant's thing, and about none."""
+    missing: int = 404
 
     @property
     def target(self) -> str | None:
@@ -44,17 +52,22 @@ class Row:
 
 OPERATIONS: dict[str, Row] = {
     "live": Row("GET", "/livez", None, 200),
-    "ready": Row("GET", "/readyz", None, 200),
+    "ready": Row("GET", "/readyz?part=api", None, 200),
     "explain_problem": Row("GET", "/problems/not_found", None, 200),
+    "metrics": Row("GET", "/metrics", None, 200),
+    "list_audit": Row("GET", "/v1/audit", "audit:read", 200),
     # jobs
     "submit_job": Row("POST", "/v1/jobs", "jobs:write", 202, json={"video_id": "{video}"}),
     "put_job": Row("PUT", "/v1/jobs/mine-{video}", "jobs:write", 202, json={"video_id": "{video}"}),
     "submit_jobs": Row("POST", "/v1/jobs/batch", "jobs:write", 202, json={"jobs": [{"video_id": "{video}"}]}),
     "get_batch": Row("GET", "/v1/jobs/batch/{batch}", "jobs:read", 200),
+    "cancel_batch": Row("POST", "/v1/jobs/batch/{batch}/cancel", "jobs:write", 202),
     "get_job": Row("GET", "/v1/jobs/{job}", "jobs:read", 200),
+    "get_job_report": Row("GET", "/v1/jobs/{job}/report", "jobs:read", 200),
     "list_jobs": Row("GET", "/v1/jobs", "jobs:read", 200),
     "cancel_job": Row("POST", "/v1/jobs/{job}/cancel", "jobs:write", 202),
     "retry_job": Row("POST", "/v1/jobs/{job}/retry", "jobs:write", 202),
+    "create_event_ticket": Row("POST", "/v1/jobs/{job}/events/ticket", "jobs:read", 201),
     "watch_job": Row("GET", "/v1/jobs/{job}/events", "jobs:read", 200),
     # videos
     "upload_video": Row("POST", "/v1/videos", "videos:write", 201, content=b"\x1aE\xdf\xa3" + bytes(2000)),
@@ -68,6 +81,9 @@ OPERATIONS: dict[str, Row] = {
     "list_tags": Row("GET", "/v1/videos/{video}/tags", "videos:read", 200),
     "get_signals": Row("GET", "/v1/videos/{video}/signals", "videos:read", 200),
     # uploads
+    "put_video": Row("PUT", "/v1/videos/files/x.mp4", "videos:write", 201, content=b"\x1aE\xdf\xa3" + bytes(2000)),
+    "fetch_upload": Row("POST", "/v1/uploads/url", "videos:write", 202, json={"url": "https://example.com/x.mp4"}),
+    "get_usage": Row("GET", "/v1/usage", "videos:read", 200),
     "list_uploads": Row("GET", "/v1/uploads", "videos:write", 200),
     "create_upload": Row(
         "POST", "/v1/uploads", "videos:write", 201, headers={"Tus-Resumable": "1.0.0", "Upload-Length": "100"}
@@ -99,6 +115,64 @@ OPERATIONS: dict[str, Row] = {
     "resend_webhook_delivery": Row(
         "POST", "/v1/webhooks/{webhook}/deliveries/{delivery}/resend", "webhooks:manage", 202
     ),
+    # models
+    "list_models": Row("GET", "/v1/models", "jobs:read", 200),
+    "get_model": Row("GET", "/v1/models/bundled", "jobs:read", 200),
+    # vocabularies
+    "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
+    "create_vocabulary": Row(
+        "POST",
+        "/v1/vocabularies",
+        "vocabularies:write",
+        201,
+        # Another name each time, or it would be taken.
+        json={"name": "of-{unique}", "labels": [{"name": "a dog"}]},
+    ),
+    "get_vocabulary": Row("GET", "/v1/vocabularies/{vocabulary}", "videos:read", 200),
+    "replace_vocabulary": Row(
+        "PUT",
+        "/v1/vocabularies/{vocabulary}",
+        "vocabularies:write",
+        200,
+        json={"name": "of-{unique}", "labels": [{"name": "a cat"}]},
+    ),
+    "delete_vocabulary": Row("DELETE", "/v1/vocabularies/{vocabulary}", "vocabularies:write", 204),
+    # signing in
+    "sign_in": Row(
+        "POST",
+        "/v1/auth/token",
+        None,
+        200,
+        json={"email": "{user}@example.com", "password": PASSWORD, "tenant": "a"},
+        foreign=401,
+        missing=401,
+    ),
+    # Whoever has a refresh token is whom it was given to.
+    "refresh_session": Row(
+        "POST", "/v1/auth/refresh", None, 200, json={"refresh_token": "{refresh}"}, foreign=200, missing=401
+    ),
+    "sign_out": Row(
+        "POST", "/v1/auth/logout", None, 204, json={"refresh_token": "{refresh}"}, foreign=204, missing=204
+    ),
+    # who asks
+    "get_me": Row("GET", "/v1/me", ANYBODY, 200),
+    "change_my_password": Row(
+        "POST", "/v1/me/password", PERSON, 204, json={"old_password": PASSWORD, "new_password": PASSWORD}
+    ),
+    "list_my_sessions": Row("GET", "/v1/me/sessions", PERSON, 200),
+    "end_my_session": Row("DELETE", "/v1/me/sessions/{session}", PERSON, 204),
+    # users
+    "create_user": Row(
+        "POST",
+        "/v1/users",
+        "users:manage",
+        201,
+        json={"email": "{unique}@example.com", "name": "n", "role": "viewer", "password": PASSWORD},
+    ),
+    "list_users": Row("GET", "/v1/users", "users:manage", 200),
+    "get_user": Row("GET", "/v1/users/{user}", "users:manage", 200),
+    "change_user": Row("PATCH", "/v1/users/{user}", "users:manage", 200, json={"name": "new"}),
+    "delete_user": Row("DELETE", "/v1/users/{user}", "users:manage", 204),
     # keys
     "create_key": Row("POST", "/v1/keys", "keys:manage", 201, json={"name": "k", "scopes": ["jobs:read"]}),
     "list_keys": Row("GET", "/v1/keys", "keys:manage", 200),

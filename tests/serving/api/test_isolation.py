@@ -3,12 +3,14 @@
 import asyncio
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from serving.db.accounts import RefreshToken, UserSession
 from serving.db.database import Database
 from serving.db.statements import execute
 from serving.db.tables import METADATA
@@ -16,6 +18,7 @@ from serving.errors import DatabaseMisconfigured
 from serving.jobs import outcomes, submission
 from serving.jobs.lease import Problem
 from serving.jobs.submission import JobRequest
+from tests.serving.auth import people
 from tests.serving.jobs.conftest import run, server, url
 
 __all__ = ["run", "server", "url"]
@@ -23,6 +26,21 @@ __all__ = ["run", "server", "url"]
 #: Tables with rows of tenants.
 OWNED = sorted(
     table.name for table in METADATA.tables.values() if "tenant_id" in table.columns or table.name == "tenant"
+)
+
+
+#: Those that `_lived_in` writes to.
+LIVED_IN = (
+    "tenant",
+    "video",
+    "job",
+    "event",
+    "checkpoint",
+    "idempotency_key",
+    "webhook_message",
+    "app_user",
+    "session",
+    "refresh_token",
 )
 
 
@@ -34,6 +52,14 @@ async def _lived_in(world) -> None:
         lease = await world.queue.claim("w")
         await world.queue.checkpoint(lease, [("clip", b"x")])
         await outcomes.fail(world.database, lease, Problem(code="corrupt", detail="x"))
+        user = await people.made(world.database, tenant)
+        later = datetime.now(UTC) + timedelta(1)
+        async with world.database.write("session.create", tenant) as session:
+            session.add(UserSession(id=f"ses_{tenant}", tenant_id=tenant, user_id=user.id, expires_at=later))
+            await session.flush()
+            session.add(
+                RefreshToken(digest=tenant.encode(), tenant_id=tenant, session_id=f"ses_{tenant}", expires_at=later)
+            )
 
 
 def test_all_tables_are_guarded(run):
@@ -61,7 +87,7 @@ def test_a_query_that_forgets_whose_it_is_sees_the_own_rows_only(run, table):
                 removed = await execute(session, text(f"DELETE FROM {table} WHERE {column} = '{others}'"))
                 assert (changed.rowcount, removed.rowcount) == (0, 0)
         everything = await world.sql(f"SELECT DISTINCT {column} FROM {table}")
-        if table in ("tenant", "video", "job", "event", "checkpoint", "idempotency_key", "webhook_message"):
+        if table in LIVED_IN:
             assert {row[0] for row in everything} == {"a", "b"}, "nothing was there to be seen"
 
     run(body)

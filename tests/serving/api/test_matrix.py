@@ -2,26 +2,33 @@
 
 import json
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import msgspec
 
 from pipeline.report import Report
-from serving.api.access import ROLES, SCOPES
+from serving.api.access import ANYBODY, PERSON
 from serving.api.app import create_app
-from serving.api.keys import TRUSTED_S, Keys, new_key
-from serving.db.accounts import ApiKey
+from serving.auth import opaque
+from serving.auth.credentials import TRUSTED_S
+from serving.auth.principals import ROLES, SCOPES, Role
+from serving.auth.tokens import Access, Tokens
+from serving.db.accounts import ApiKey, RefreshToken, User, UserSession
 from serving.db.database import Database
 from serving.db.media import StoredReport, Video
 from serving.db.uploads import Upload
+from serving.db.vocabularies import Vocabulary
 from serving.db.work import Delivery, Endpoint, Event, Job, Message
 from serving.ids import new_id
 from serving.settings import DEFAULTS
 from serving.storage.store import Store
 from tests.serving.api.conftest import SECRET
 from tests.serving.api.operations import MISSING, OPERATIONS, Row
+from tests.serving.auth import people
 
 
 def _schema() -> dict:
@@ -42,8 +49,8 @@ class Things:
         self._database = database
         self._body = zlib.compress(msgspec.json.encode(report))
 
-    async def make(self, kind: str, tenant: str) -> dict[str, str]:
-        """A new thing with all that it needs: kind -> id."""
+    async def make(self, kind: str, tenant: str, owner: str | None = None) -> dict[str, str]:
+        """A new thing with all that it needs: kind -> id. `owner`: the user whose session it is to be."""
         made = {name: new_id(prefix[:3]) for name, prefix in MISSING.items()}  # type: ignore[arg-type]
         video, job = made["video"], made["job"]
         async with self._database.write("video.write", tenant) as session:
@@ -77,9 +84,32 @@ class Things:
                         expires_at=datetime.now(UTC) + timedelta(1),
                     )
                 )
+            if kind in ("user", "session", "refresh"):
+                session.add(
+                    User(
+                        id=made["user"],
+                        tenant_id=tenant,
+                        email=f"{made['user']}@example.com".lower(),
+                        name="n",
+                        role="viewer",
+                        password_hash=people.password_hash(),
+                    )
+                )
+                await session.flush()
+                tomorrow = datetime.now(UTC) + timedelta(1)
+                whose = owner or made["user"]
+                session.add(UserSession(id=made["session"], tenant_id=tenant, user_id=whose, expires_at=tomorrow))
+                await session.flush()
+                digest = opaque.digest(SECRET, made["refresh"])
+                session.add(
+                    RefreshToken(digest=digest, tenant_id=tenant, session_id=made["session"], expires_at=tomorrow)
+                )
             if kind == "key":
-                digest = Keys(self._database, SECRET).digest(new_key())
+                digest = opaque.digest(SECRET, opaque.new_key())
                 session.add(ApiKey(id=made["key"], tenant_id=tenant, name="k", hint="h", digest=digest, scopes=[]))
+            if kind == "vocabulary":
+                name = made["vocabulary"].lower().replace("_", "-")
+                session.add(Vocabulary(id=made["vocabulary"], tenant_id=tenant, name=name, labels=[{"name": "a dog"}]))
             if kind in ("webhook", "delivery"):
                 session.add(
                     Endpoint(id=made["webhook"], tenant_id=tenant, url="https://example.com", secret="whsec_eA==")
@@ -100,23 +130,60 @@ def _filled(row: Row, ids: dict[str, str]) -> dict:
         path, body = path.replace(f"{{{kind}}}", value), body.replace(f"{{{kind}}}", value)
     how: dict = {"headers": dict(row.headers)}
     if row.json is not None:
-        how["json"] = json.loads(body)
+        how["json"] = json.loads(body.replace("{unique}", new_id("voc").lower()))
     if row.content is not None:
         # Other bytes each time, or they would be known.
         how["content"] = row.content + new_id("vid").encode()
     return {"method": row.method, "url": path, **how}
 
 
-async def _credentials(api) -> dict[str, tuple[httpx.AsyncClient, frozenset[str] | None]]:
-    """Name -> a client, and what it may do; None where nobody knows it."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who asks."""
+
+    client: httpx.AsyncClient
+    scopes: frozenset[str] | None
+    """What they may do; None where nobody knows them."""
+    user_id: str | None = None
+    """Of a person who signed in."""
+
+    def expected(self, row: Row, whose: str) -> int:
+        """What they are answered about a thing of their own, a foreign one, or none."""
+        if row.scope is not None and self.scopes is None:
+            return 401
+        allowed = {None: True, ANYBODY: True, PERSON: self.user_id is not None}
+        if not allowed.get(row.scope, row.scope in (self.scopes or ())):
+            return 403
+        return {"own": row.ok, "foreign": row.foreign, "missing": row.missing}[whose]
+
+
+async def _person(api, role: Role) -> Caller:
+    client = await people.signed_in(api, role=role)
+    return Caller(client, ROLES[role], client.user.id)
+
+
+async def _callers(api) -> dict[str, Caller]:
+    """Every kind of credential: roles as keys that have their scopes, and as people who signed in."""
     revoked = await api.with_key("a", revoked_at=datetime.now(UTC))
     expired = await api.with_key("a", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    ended, disabled = await people.signed_in(api, role="admin"), await people.signed_in(api, role="admin")
+    await api.world.change("UPDATE session SET revoked_at = now() WHERE id = :id", id=ended.tokens["session_id"])
+    await api.world.change("UPDATE app_user SET disabled_at = now() WHERE id = :id", id=disabled.user.id)
+    good = await people.signed_in(api, role="admin")
+    late, _ = Tokens(SECRET, msgspec.structs.replace(DEFAULTS.auth, access_s=-1)).access(
+        Access(tenant_id="a", user_id=good.user.id, session_id=good.tokens["session_id"])
+    )
     return {
-        "no key": (api.nobody, None),
-        "a bad key": (await api.client("aut_" + "x" * 43), None),
-        "an expired key": (expired, None),
-        "a revoked key": (revoked, None),
-        **{role: (await api.with_key("a", scopes), scopes) for role, scopes in ROLES.items()},
+        "nobody": Caller(api.nobody, None),
+        "a bad key": Caller(await api.client("aut_" + "x" * 43), None),
+        "an expired key": Caller(expired, None),
+        "a revoked key": Caller(revoked, None),
+        "a bad token": Caller(await api.client("eyJhbGciOiJub25lIn0.e30."), None),
+        "an expired token": Caller(await api.client(late), None),
+        "an ended session": Caller(ended, None),
+        "a disabled user": Caller(disabled, None),
+        **{f"a key like {role}": Caller(await api.with_key("a", scopes), scopes) for role, scopes in ROLES.items()},
+        **{f"{role}, signed in": await _person(api, role) for role in get_args(Role)},
     }
 
 
@@ -127,35 +194,32 @@ def test_the_matrix(call, sample_report):
     async def body(api):
         nonlocal cells
         things = Things(api.world.database, sample_report)
-        credentials = await _credentials(api)
+        callers = await _callers(api)
         for name, row in OPERATIONS.items():
-            everyone = dict(credentials)
-            if row.scope is not None:
+            everyone = dict(callers)
+            if row.scope in SCOPES:
                 others = SCOPES - {row.scope}
-                everyone["every other scope"] = (await api.with_key("a", others), others)
-            for who, (client, scopes) in everyone.items():
+                everyone["every other scope"] = Caller(await api.with_key("a", others), others)
+            for who, caller in everyone.items():
                 told = {}
-                for whose in ("own", "foreign", "missing") if row.target else ("own",):
+                # Where nobody has to say who they are, it is the same whoever they are.
+                all_kinds = row.target and (row.scope is not None or who == "nobody")
+                for whose in ("own", "foreign", "missing") if all_kinds else ("own",):
                     ids = dict(MISSING)
-                    if row.target and whose != "missing":
-                        ids = await things.make(row.target, "a" if whose == "own" else "b")
-                    answer = await client.request(**_filled(row, ids))
+                    if row.target and whose == "own":
+                        ids = await things.make(row.target, "a", caller.user_id)
+                    elif row.target and whose == "foreign":
+                        ids = await things.make(row.target, "b")
+                    answer = await caller.client.request(**_filled(row, ids))
                     cells += 1
+                    expected = caller.expected(row, whose)
                     cell = f"{name} by {who} of {whose}: {answer.status_code} {answer.text[:300]}"
-                    if row.scope is None:
-                        expected = row.ok
-                    elif scopes is None:
-                        expected = 401
-                    elif row.scope not in scopes:
-                        expected = 403
-                    else:
-                        expected = row.ok if whose == "own" else 404
                     assert answer.status_code == expected, cell
-                    if expected == 404 and row.method != "HEAD":
+                    if whose != "own" and row.foreign == row.missing >= 400 and row.method != "HEAD":
                         problem = answer.json()
                         problem.pop("request_id")
                         told[whose] = json.dumps(problem).replace(ids[row.target or ""], "it")
                 assert len(set(told.values())) <= 1, f"{name} tells what is another's from what is not there: {told}"
 
     call(body)
-    assert cells >= 750
+    assert cells >= 1500, cells

@@ -33,6 +33,10 @@ from serving.jobs.submission import JobRequest
 from serving.storage.store import Store
 from serving.uploads import receive
 from serving.worker import Worker
+from tests.serving.jobs import changing
+
+#: Databases whose names begin so are for the story of `changing`.
+CHANGES = "changes_"
 
 #: So short that a dead worker's job is another's within a test.
 LEASE_S = 1.0
@@ -112,7 +116,11 @@ def main() -> None:
                 progress.EVERY_S = 0.02
                 if point:
                     os.environ[failpoints.VARIABLE] = point
-                asyncio.run(story(named(server, name), Store(folder / name), folder / "film.mp4", encoder))
+                url, store, film = named(server, name), Store(folder / name), folder / "film.mp4"
+                if name.startswith(CHANGES):
+                    asyncio.run(changing.story(url, store, film, folder / f"{name}.diary"))
+                else:
+                    asyncio.run(story(url, store, film, encoder))
                 code = 0
             except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
                 traceback.print_exc()

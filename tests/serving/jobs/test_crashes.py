@@ -6,17 +6,21 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from sqlalchemy import text
 
 from pipeline.synthesis import Encoding, write_video
+from serving.auth import opaque
+from serving.auth.principals import SCOPES
 from serving.db import embedded, failpoints
-from serving.db.accounts import Tenant
+from serving.db.accounts import ApiKey, Tenant
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.db.work import Endpoint
 from tests.formats.chart import moments
+from tests.serving.jobs import changing
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,6 +43,38 @@ ON_THE_WAY = [
 
 #: Some are passed more than once.
 LATER = ["job.checkpoint:before:2", "job.checkpoint:after:2", "job.renew:before:2", "job.renew:after:2"]
+
+
+#: What the story of `changing` comes past besides.
+CHANGES = [
+    f"{name}:{moment}"
+    for name in (
+        "video.write",
+        "video.delete",
+        "object.delete",
+        "job.submit",
+        "job.cancel",
+        "job.retry",
+        "job.fail",
+        "job.release",
+        "job.canceled",
+    )
+    for moment in ("before", "after")
+] + ["job.fail:before:2", "job.fail:after:2"]
+
+#: Writes that are on the way of no job and no video, and where it is tested what comes of a death there; or why not.
+ELSEWHERE = {
+    **dict.fromkeys(("upload.create", "upload.append", "upload.end"), "tests/serving/uploads/test_crashes.py"),
+    **dict.fromkeys(("fetch.claim", "fetch.renew", "fetch.retry"), "tests/serving/fetching/test_dying.py"),
+    **dict.fromkeys(("delivery.claim", "delivery.done"), "tests/serving/webhooks/test_dying.py"),
+    **dict.fromkeys(("clean.expired", "clean.old"), "deletes what is over, and looks again the next time"),
+    **dict.fromkeys(("worker.beat", "worker.leave"), "says who is there; one that is not is forgotten"),
+    **dict.fromkeys(("session.create", "session.refresh", "session.end", "user.write"), "one row of one person"),
+    **dict.fromkeys(("tenant.create", "tenant.quota"), "one row, by an operator who sees what came of it"),
+    **dict.fromkeys(("key.create", "key.revoke"), "one row; a key that nobody was shown is nobody's"),
+    **dict.fromkeys(("webhook.write", "vocabulary.write"), "one row, which its owner reads and writes"),
+    "audit.refusals": "refusals of the last second are lost with the process that counted them",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +106,8 @@ def _prepared(server: str, name: str) -> None:
             session.add(Tenant(id="a", name="a"))
             await session.flush()
             session.add(Endpoint(id="whk_1", tenant_id="a", url="https://example.com", secret="whsec_x"))
+            digest = opaque.digest(changing.SECRET, changing.KEY)
+            session.add(ApiKey(id="key_1", tenant_id="a", name="k", hint="aut", digest=digest, scopes=sorted(SCOPES)))
         await database.close()
 
     asyncio.run(make())
@@ -82,13 +120,15 @@ def _left(server: str, name: str) -> dict[str, list]:
         database = Database(embedded.named(server, name))
         queries = {
             "videos": "SELECT title, status, size_bytes, sha256, duration_s, width, height, codec FROM video",
-            "jobs": "SELECT state, spec, error, worker FROM job",
-            "messages": "SELECT type FROM webhook_message",
+            "jobs": "SELECT state, spec, error, worker FROM job ORDER BY created_at, id",
+            "messages": "SELECT type FROM webhook_message ORDER BY type",
             "deliveries": "SELECT state FROM webhook_delivery",
             "tags": "SELECT label, round(score::numeric, 4)::text FROM video_tag ORDER BY label",
             "checkpoints": "SELECT clip FROM checkpoint",
-            "numbers": "SELECT count(*) = max(number), min(number) FROM event",
-            "endings": "SELECT kind FROM event WHERE kind IN ('succeeded', 'failed', 'canceled')",
+            "numbers": "SELECT DISTINCT count(*) = max(number), min(number) FROM event GROUP BY job_id",
+            "endings": "SELECT job_id LIKE 'job_%', kind, count(*) FROM event JOIN job ON job.id = job_id "
+            "WHERE kind IN ('succeeded', 'failed', 'canceled') GROUP BY 1, 2, job.created_at, job_id "
+            "ORDER BY job.created_at, job_id, kind",
         }
         found = {}
         async with database.read(SYSTEM) as session:
@@ -115,7 +155,7 @@ def undisturbed(server, crasher):
     left = _left(server, "undisturbed")
     assert len(left["reports"]) == 1
     assert left["jobs"][0][0] == "succeeded"
-    assert (left["checkpoints"], left["numbers"], left["endings"]) == ([], [(True, 1)], [("succeeded",)])
+    assert (left["checkpoints"], left["numbers"], left["endings"]) == ([], [(True, 1)], [(True, "succeeded", 1)])
     assert len(left["deliveries"]) == 1
     return left
 
@@ -127,6 +167,16 @@ def test_the_points_are_listed_by_the_code():
     )
 
 
+def test_every_write_is_in_some_story_or_has_a_reason_not_to_be():
+    told = {point.split(":")[0] for point in ON_THE_WAY + CHANGES}
+    names = {*get_args(failpoints.Write), *get_args(failpoints.Stored)}
+    assert names - told - set(ELSEWHERE) == set(), "nobody dies there: add it to a story, or say why not"
+    assert told & set(ELSEWHERE) == set()
+    assert set(ELSEWHERE) <= names, "it is gone"
+    for name in told:
+        assert {f"{name}:before", f"{name}:after"} <= set(ON_THE_WAY + CHANGES)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ON_THE_WAY + LATER)
 def test_dying_there_changes_nothing(server, crasher, undisturbed, point):
@@ -136,3 +186,26 @@ def test_dying_there_changes_nothing(server, crasher, undisturbed, point):
     assert crasher(name) == 0
     left = _left(server, name)
     assert left == undisturbed
+
+
+@pytest.fixture(scope="module")
+def unchanged(server, crasher):
+    """What is left of the other story when nobody dies."""
+    _prepared(server, "changes_undisturbed")
+    assert crasher("changes_undisturbed") == 0
+    left = _left(server, "changes_undisturbed")
+    assert [video[:2] for video in left["videos"]] == [("Film", "failed")]
+    assert [job[0] for job in left["jobs"]] == ["failed", "canceled", "failed"]
+    assert {job[2]["code"] for job in left["jobs"] if job[2]} == {"model_unavailable"}
+    assert left["messages"] == [("job.canceled",)] * 2 + [("job.failed",)] * 2
+    return left
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", CHANGES)
+def test_dying_while_things_change_changes_nothing(server, crasher, unchanged, point):
+    name = "changes_" + "".join(letter if letter.isalnum() else "_" for letter in point)
+    _prepared(server, name)
+    assert crasher(name, point) == failpoints.EXIT, "nobody came past it"
+    assert crasher(name) == 0
+    assert _left(server, name) == unchanged

@@ -19,9 +19,9 @@ import uvicorn
 from sqlalchemy import text
 
 from pipeline.synthesis import Encoding, write_video
-from serving.api.access import SCOPES
 from serving.api.app import create_app
-from serving.api.keys import Keys, new_key
+from serving.auth import opaque
+from serving.auth.principals import SCOPES
 from serving.db.accounts import ApiKey, Tenant
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
@@ -144,12 +144,12 @@ class Api:
 async def prepared(url: str) -> dict[str, str]:
     """Make tenants `a` and `b`; a key of each."""
     database = Database(url, pool_size=1)
-    keys = {tenant: new_key() for tenant in "ab"}
+    keys = {tenant: opaque.new_key() for tenant in "ab"}
     async with database.write("tenant.create", SYSTEM) as session:
         session.add_all(Tenant(id=tenant, name=tenant) for tenant in keys)
         await session.flush()
         for tenant, key in keys.items():
-            digest = Keys(database, SECRET).digest(key)
+            digest = opaque.digest(SECRET, key)
             row = ApiKey(id=f"key_{tenant}", tenant_id=tenant, name="x", hint="x", digest=digest, scopes=sorted(SCOPES))
             session.add(row)
     await database.close()

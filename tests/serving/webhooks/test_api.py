@@ -3,10 +3,11 @@
 import pytest
 from sqlalchemy import text
 
-from serving.api.access import ROLES
+from serving import claiming
+from serving.auth.principals import ROLES
 from serving.db.statements import execute
 from serving.egress import Egress
-from serving.webhooks import claims, delivery
+from serving.webhooks import claims
 from tests.serving.webhooks.receiver import LOOPBACK, UNDELIVERED, delivering, receiving, told, until
 
 URL = "https://receiver.example.com/hook"
@@ -130,7 +131,7 @@ def test_rotation(call):
 
 
 def test_gone_disables_and_enabling_again_works(call, monkeypatch):
-    monkeypatch.setattr(delivery, "POLL_S", 0.02)
+    monkeypatch.setattr(claiming, "POLL_S", 0.02)
     status = [410]
 
     async def body(api):

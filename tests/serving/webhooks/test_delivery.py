@@ -7,6 +7,7 @@ import time
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from serving import claiming
 from serving.errors import DatabaseUnavailable
 from serving.jobs.listening import Listener
 from serving.jobs.outbox import DELIVERY_CHANNEL
@@ -18,7 +19,7 @@ from tests.serving.webhooks.receiver import UNDELIVERED, delivering, endpoint_at
 def soon(monkeypatch):
     """Retries come at once, and there are many."""
     monkeypatch.setattr(claims, "RETRY_AFTER_S", (0.01,) * 200)
-    monkeypatch.setattr(delivery, "POLL_S", 0.02)
+    monkeypatch.setattr(claiming, "POLL_S", 0.02)
 
 
 def test_a_flaky_receiver_gets_everything(run, soon):
@@ -121,7 +122,7 @@ def test_gone_is_gone(run, soon):
                 assert asked < 30, "the others were not sent any more"
                 await told(world)
                 await asyncio.sleep(0.2)
-                assert len(receiver.asked) <= delivery.SLOTS
+                assert len(receiver.asked) <= delivery.BOUNDS.slots
         assert (await world.sql("SELECT count(*) FROM webhook_delivery"))[0][0] == 30
         rows = await world.sql("SELECT last_error FROM webhook_delivery WHERE last_status = 410")
         assert rows
@@ -242,7 +243,7 @@ def test_the_database_may_be_away_for_a_while(run, soon, monkeypatch):
 
 
 def test_notices_wake_who_waits(run, monkeypatch):
-    monkeypatch.setattr(delivery, "POLL_S", 60.0)
+    monkeypatch.setattr(claiming, "POLL_S", 60.0)
 
     async def body(world):
         async with (

@@ -1,0 +1,185 @@
+"""`automations tenants` and `users`: what has to be there before anybody can sign in. For who runs the server."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+
+from pipeline.record import Record
+from serving.settings import load
+from serving.terminal import new_console
+
+T = TypeVar("T")
+
+tenants = typer.Typer(help="Whom videos, jobs and people belong to; two tenants never see each other.")
+users = typer.Typer(help="People who sign in.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class NewTenant(Record, frozen=True, kw_only=True):
+    """What `tenants create` prints."""
+
+    id: str
+    name: str
+    key: str
+    """A first key, which may do everything in it."""
+
+
+class ListedTenant(Record, frozen=True, kw_only=True):
+    """What `tenants list` prints of one."""
+
+    id: str
+    name: str
+    created_at: str
+
+
+class NewUser(Record, frozen=True, kw_only=True):
+    """What `users create` prints."""
+
+    id: str
+    tenant_id: str
+    email: str
+    role: str
+
+
+@tenants.command("create")
+def create_tenant(name: Annotated[str, typer.Argument(help="What it is called.")], as_json: AsJson = False) -> None:
+    """Make a tenant, and print its id and a first key, which may do everything in it. The key is not shown again."""
+    from serving.auth import tenants
+    from serving.db.database import SYSTEM, Database
+
+    async def make(database: Database, secret: bytes) -> NewTenant:
+        async with database.write("tenant.create", SYSTEM) as session:
+            tenant, key = await tenants.create(session, secret, name)
+        return NewTenant(id=tenant.id, name=tenant.name, key=key)
+
+    made = _with_database(make)
+    if as_json:
+        _print_json(made)
+    else:
+        print(f"tenant  {made.id}\nkey     {made.key}  (shown only now; it may do everything)")
+
+
+@tenants.command("list")
+def list_tenants(as_json: AsJson = False) -> None:
+    """Print all tenants."""
+    from sqlmodel import col, select
+
+    from serving.db.accounts import Tenant
+    from serving.db.database import SYSTEM, Database
+
+    async def look(database: Database, _: bytes) -> tuple[ListedTenant, ...]:
+        async with database.read(SYSTEM) as session:
+            rows = (await session.exec(select(Tenant).order_by(col(Tenant.created_at), col(Tenant.id)))).all()
+        return tuple(ListedTenant(id=row.id, name=row.name, created_at=row.created_at.isoformat()) for row in rows)
+
+    found = _with_database(look)
+    if as_json:
+        _print_json(found)
+    else:
+        for one in found:
+            new_console(highlight=False).print(f"{one.id}  {one.created_at}  {one.name}", markup=False, soft_wrap=True)
+
+
+@tenants.command("quota")
+def set_quota(
+    tenant: Annotated[str, typer.Argument(help="Id of the tenant.")],
+    quota_bytes: Annotated[
+        str, typer.Argument(metavar="BYTES", help="Bytes it may keep; 0: no bound; default: upload.tenant_max_bytes.")
+    ],
+) -> None:
+    """Say how much a tenant may keep. What it keeps beyond that stays, but nothing comes to it."""
+    from serving.db.database import SYSTEM, Database
+    from serving.errors import InvalidRequest
+    from serving.uploads import quota
+
+    if quota_bytes != "default" and not (quota_bytes.isascii() and quota_bytes.isdigit() and len(quota_bytes) < 19):
+        raise InvalidRequest(f"{quota_bytes}: a number of bytes, or `default`")
+
+    async def write(database: Database, _: bytes) -> None:
+        async with database.write("tenant.quota", SYSTEM) as session:
+            await quota.set_quota(session, tenant, None if quota_bytes == "default" else int(quota_bytes))
+
+    _with_database(write)
+    print(f"{tenant} {quota_bytes}")
+
+
+@users.command("create")
+def create_user(
+    email: Annotated[str, typer.Argument(help="What they sign in with.")],
+    role: Annotated[str, typer.Option(help="`viewer`, `editor` or `admin`.")] = "viewer",
+    tenant: Annotated[str | None, typer.Option(help="Id of the tenant; not needed where there is one only.")] = None,
+    name: Annotated[str | None, typer.Option(help="What they are called; the email where it is left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let somebody sign in. The password is asked for, or read from standard input where that is no terminal."""
+    from serving.api.account_records import UserRequest
+    from serving.auth import tenants, users
+    from serving.auth.passwords import Passwords, require_acceptable
+    from serving.db.database import SYSTEM, Database
+    from serving.errors import InvalidRequest, NotFound
+
+    given = {"email": email, "name": name or email, "role": role, "password": _password()}
+    try:
+        request = msgspec.convert(given, UserRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    require_acceptable(request.password)
+
+    async def make(database: Database, _: bytes) -> NewUser:
+        async with database.read(SYSTEM) as session:
+            of = await tenants.resolved(session, tenant)
+        if of is None:
+            raise NotFound("say with --tenant which tenant; `automations tenants list` prints them")
+        passwords = Passwords()
+        hashed = await passwords.hashed(request.password)
+        passwords.close()
+        async with database.write("user.write", of) as session:
+            user = await users.create(session, of, request.email, request.name, request.role, hashed)
+        return NewUser(id=user.id, tenant_id=user.tenant_id, email=user.email, role=user.role)
+
+    made = _with_database(make)
+    if as_json:
+        _print_json(made)
+    else:
+        print(f"{made.id}  {made.email}  {made.role} of {made.tenant_id}")
+
+
+def _password() -> str:
+    """Never an argument: those are seen by all users of the machine, and kept in the shell's history."""
+    if sys.stdin.isatty():
+        return typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _with_database(what: "Callable[..., Awaitable[T]]") -> T:
+    """Do it with the server's database and secret.
+
+    Raises:
+        DatabaseMisconfigured: its schema is not up to date.
+    """
+    from serving import server
+    from serving.db import migrate
+    from serving.db.database import Database
+    from serving.errors import DatabaseMisconfigured
+
+    async def run(url: str, secret: bytes) -> T:
+        database = Database(url, pool_size=1)
+        try:
+            behind = await migrate.behind(database)
+            if behind is not None:
+                raise DatabaseMisconfigured(behind)
+            return await what(database, secret)
+        finally:
+            await database.close()
+
+    with server.places(load().settings, migrated=False) as place:
+        return asyncio.run(run(place.database_url, place.secret))
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")

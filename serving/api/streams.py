@@ -1,0 +1,58 @@
+"""How many streams are open, and how many may be."""
+
+from collections import Counter
+
+from serving.errors import RateLimited
+
+#: When who was refused may come again, seconds: streams end when jobs do, which nobody knows beforehand.
+_AGAIN_S = 5.0
+
+
+class Streams:
+    """Counts the streams of one process."""
+
+    def __init__(self, most: int, most_per_tenant: int) -> None:
+        self._most, self._most_per_tenant = most, most_per_tenant
+        self._open: Counter[str] = Counter()
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._open.total()
+
+    def take(self, tenant: str) -> "Slot":
+        """One more, open until the slot is given back.
+
+        Raises:
+            RateLimited: there are as many as may be.
+        """
+        if self._open[tenant] >= self._most_per_tenant:
+            raise RateLimited(
+                f"{self._most_per_tenant} streams of events are open, as many as one tenant may have here "
+                "(server.max_streams_per_tenant); close some",
+                _AGAIN_S,
+            )
+        if self.open >= self._most:
+            raise RateLimited(f"{self._most} streams of events are open here, as many as may be", _AGAIN_S)
+        self._open[tenant] += 1
+        return Slot(self._open, tenant)
+
+
+class Slot:
+    """The place of one stream. It is given back once, at the latest when nobody has it any more: a stream whose client
+    went away before its first byte never runs, and so never ends."""
+
+    def __init__(self, open_: Counter[str], tenant: str) -> None:
+        self._open, self._tenant = open_, tenant
+        self._held = True
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._held:
+            self._held = False
+            self._open[self._tenant] -= 1
+            if not self._open[self._tenant]:
+                del self._open[self._tenant]
+
+    def __del__(self) -> None:
+        self.release()

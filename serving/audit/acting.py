@@ -1,0 +1,44 @@
+"""Who acts: known from where a request comes in to where something is written, without being handed through."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+
+#: Targets that are noted of one write at most. Of a batch, the first.
+MAX_TARGETS: Final = 20
+
+
+@dataclass(slots=True)
+class Acting:
+    """Somebody who does something through the API."""
+
+    operation: str
+    """Id of the operation."""
+    request_id: str
+    address: str
+    """The peer of the connection."""
+    tenant_id: str | None
+    actor: str | None
+    """Id of a key or user; None where nobody is known yet: who signs in, for example."""
+    credential: str | None
+    """Id of what they were recognised by: the key, or the session of a person."""
+    named: tuple[str, ...] = ()
+    """Ids in the path."""
+    made: list[str] = field(default_factory=list)
+    """Ids of rows that the transaction under way made or deleted."""
+
+    def about(self, target: str) -> None:
+        """Note what the transaction under way is about. Rows of models note themselves."""
+        if target not in self.named and target not in self.made and len(self.made) < MAX_TARGETS:
+            self.made.append(target)
+
+
+#: Whoever acts; None in workers and commands.
+ACTING: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+def known_as(actor: str | None, credential: str) -> None:
+    """Who acts turned out to be somebody: whoever signs in is nobody at first."""
+    acting = ACTING.get()
+    if acting is not None:
+        acting.actor, acting.credential = actor, credential

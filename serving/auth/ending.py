@@ -1,0 +1,30 @@
+"""The end of sessions, whoever brings it about. A row says when and why; within a second it is felt everywhere."""
+
+from sqlalchemy import func, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from serving.db.accounts import UserSession
+
+
+async def end(session: AsyncSession, tenant: str, user_id: str, session_id: str) -> bool:
+    """End a session of a user; whether there is such a one. One that is over stays as it is."""
+    mine = (col(UserSession.user_id) == user_id, col(UserSession.id) == session_id)
+    await session.exec(ending(tenant, "signed out").where(*mine))
+    there = select(UserSession.id).where(UserSession.tenant_id == tenant, *mine)
+    return (await session.exec(there)).first() is not None
+
+
+async def end_all(session: AsyncSession, tenant: str, user_id: str, reason: str, *, but: str | None = None) -> None:
+    """End all sessions of a user; `but` is the one that goes on."""
+    theirs = ending(tenant, reason).where(col(UserSession.user_id) == user_id)
+    await session.exec(theirs if but is None else theirs.where(col(UserSession.id) != but))
+
+
+def ending(tenant: str, reason: str):
+    """An update that ends the tenant's sessions that go on, of which it is still to be said which ones."""
+    return (
+        update(UserSession)
+        .where(col(UserSession.tenant_id) == tenant, col(UserSession.revoked_at).is_(None))
+        .values(revoked_at=func.now(), revoked_reason=reason)
+    )

@@ -1,0 +1,1 @@
+"""Videos that are fetched from where they are."""

@@ -1,0 +1,42 @@
+"""Tells whoever started a server when it can do jobs: it takes them before that."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import Final
+
+#: How often the server is asked, seconds.
+EVERY_S: Final = 0.5
+
+#: For how long nothing is said of what is missing: it is what takes its time at every start, seconds.
+PATIENCE_S: Final = 20.0
+
+
+def announce_ready(address: str, ending: threading.Event) -> None:
+    """Print a line once the server at `address` has a model that computes, and one before that for each thing that it
+    lacks longer than a moment. Returns then, or when `ending` is set."""
+    began = time.monotonic()
+    told = ""
+    while not ending.wait(EVERY_S):
+        waiting = _missing(address)
+        took_s = time.monotonic() - began
+        if waiting is None:
+            print(f"ready     jobs are worked on (after {took_s:.1f} s)", flush=True)
+            return
+        if waiting and waiting != told and took_s > PATIENCE_S:
+            told = waiting
+            print(f"waiting   {waiting}", flush=True)
+
+
+def _missing(address: str) -> str | None:
+    """What a server lacks, in a few words; empty while it does not answer; None where nothing is."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/readyz", timeout=5):
+            return None
+    except urllib.error.HTTPError as error:
+        checks = json.loads(error.read()).get("checks", {})
+        return "; ".join(said for said in checks.values() if said != "ok")
+    except OSError:
+        return ""

@@ -1,0 +1,87 @@
+"""What schemathesis is told about this API that its schema cannot say. It loads this file itself, see `fuzz_config`."""
+
+import json
+import re
+from pathlib import Path
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.core.failures import Failure
+from schemathesis.specs.openapi import checks
+
+#: What a well-formed request may be refused for all the same: status, what `code` or `detail` says, and why that is so.
+EXPLAINED = (
+    (
+        422,
+        r"",
+        "it is no video, no address to go to, or a key that stands for another request: a schema says no such thing",
+    ),
+    (413, r"", "more bytes than there is room for, which settings say"),
+    (412, r"", "another version than the one that `If-Match` names"),
+    (410, r"", "an upload that is over"),
+    (503, r"check_failed|no worker", "no worker is about"),
+    (400, r"the cursor is not one|the cursor is of a list", "a cursor is what was given out; it has no form"),
+    (400, r"invalid_spec", "rules between the fields of a spec or a vocabulary"),
+    (400, r"a value cannot be kept", "zero characters, which PostgreSQL has none of, and times beyond its own"),
+    (400, r"too much metadata", "bytes and levels of a document, which schemas do not count"),
+    (400, r"with its tag|without its tag", "one parameter that goes with another"),
+    (400, r"the length of the upload", "one of two headers"),
+    (400, r"Upload-Metadata|Upload-Checksum|an upload without bytes", "headers in forms of their own (tus)"),
+    (400, r"weights: ", "numbers by name, in one parameter"),
+    (400, r"key:value", "a name and a value, in one parameter"),
+    (400, r"the body is empty", "no bytes are a body as well"),
+    (400, r"the form cannot be taken", "the order of a form's parts"),
+    (400, r"the old password is another one", "what nobody but its owner knows"),
+    (400, r"password", "what a password must not be like"),
+)
+
+
+def _explained(response) -> str | None:
+    text = response.content.decode("utf-8", "replace")
+    return next(
+        (why for status, said, why in EXPLAINED if status == response.status_code and re.search(said, text)), None
+    )
+
+
+def _note(check: str, case, why: str) -> None:
+    with Path("explained.jsonl").open("a") as notes:
+        notes.write(json.dumps({"check": check, "operation": case.operation.label, "why": why}) + "\n")
+
+
+@schemathesis.check
+def valid_is_accepted(ctx, response, case):
+    """`positive_data_acceptance`, but for what is explained."""
+    try:
+        return checks.positive_data_acceptance(ctx, response, case)
+    except Failure:
+        why = _explained(response)
+        if why is None:
+            raise
+        _note("positive_data_acceptance", case, why)
+        return None
+
+
+@schemathesis.check
+def answers_are_as_described(ctx, response, case):
+    """`response_schema_conformance`, but for streams: OpenAPI 3.1 describes one as a text as a whole, and schemathesis
+    would have each event be that text. Tests of their own look at events."""
+    if response.headers.get("content-type", [""])[0].startswith("text/event-stream"):
+        return None
+    return checks.response_schema_conformance(ctx, response, case)
+
+
+#: Bytes that begin as a video does, mostly.
+_VIDEOS = st.one_of(st.binary(max_size=200).map(lambda more: b"\x1aE\xdf\xa3" + more), st.binary(max_size=50))
+for _name in ("application/octet-stream", "video/mp4", "application/offset+octet-stream"):
+    schemathesis.openapi.media_type(_name, _VIDEOS)
+
+_TOML = st.lists(st.text(max_size=20), max_size=3).map(
+    lambda names: f"[categories]\nthings = {json.dumps(names)}\n".encode()
+)
+schemathesis.openapi.media_type("application/toml", st.one_of(_TOML, st.binary(max_size=50)))
+
+
+@schemathesis.serializer("application/toml", "application/offset+octet-stream", "video/*")
+def as_it_is(ctx, value):
+    """Bodies that are bytes."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")

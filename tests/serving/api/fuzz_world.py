@@ -1,0 +1,169 @@
+"""What the API is fuzzed over: things of every kind, credentials that last, and somebody who ends jobs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import msgspec
+
+from pipeline.report import Report
+from serving.auth.principals import ROLES
+from serving.db.database import Database
+from serving.jobs import outcomes
+from serving.jobs.lease import Problem
+from serving.jobs.metrics import Metrics
+from serving.storage.store import Store
+from tests.serving.api.conftest import SETTINGS, made_key, served
+from tests.serving.api.test_matrix import Things
+from tests.serving.auth import people
+from tests.serving.jobs.conftest import World
+
+#: As many of each kind: some operations destroy what they are about.
+_EACH = 30
+
+#: Kind of thing -> names of the parameters that take its id.
+_PARAMETERS = {
+    "video": ("path.video_id", "query.video_id"),
+    "job": ("path.job_id",),
+    "batch": ("path.batch_id", "query.batch_id"),
+    "key": ("path.key_id",),
+    "user": ("path.user_id",),
+    "webhook": ("path.webhook_id",),
+    "delivery": ("path.delivery_id",),
+    "upload": ("path.upload_id",),
+    "vocabulary": ("path.name",),
+}
+
+#: Credentials of the fuzz stay good, whatever it finds to revoke, disable or end.
+_STAYS = """
+CREATE FUNCTION stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN RETURN NULL; END IF;
+    RETURN OLD;
+END
+$$
+"""
+
+_LASTING = """
+CREATE TRIGGER stays BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW WHEN (OLD.id IN ({ids})) EXECUTE FUNCTION stays()
+"""
+
+
+#: A worker that is alive as long as the fuzz lasts, whose model computes.
+_WORKER = """
+INSERT INTO worker (id, host, pid, version, slots, busy, models, seen_at)
+VALUES ('fuzz', 'here', 1, '1', 1, 0, '[{"name": "auto", "state": "ready", "stands_for": "bundled", "version": "1",
+    "space": "9b1f02ac", "dim": 64, "device": "cpu", "dtype": "float32", "loaded_ago_s": 9.0, "checked_ago_s": 1.0,
+    "error": null}]', now() + interval '1 day')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fuzzed:
+    """A server that is to be fuzzed."""
+
+    address: str
+    credentials: dict[str, str | None]
+    """Who asks -> what they send."""
+    known: dict[str, list[str]]
+    """Parameter -> ids that are there."""
+
+
+async def _known(things: Things) -> dict[str, list[str]]:
+    """Things of tenant `a`."""
+    found: dict[str, list[str]] = {name: [] for names in _PARAMETERS.values() for name in names}
+    for kind, names in _PARAMETERS.items():
+        for _ in range(_EACH):
+            made = (await things.make(kind, "a"))[kind]
+            for name in names:
+                found[name].append(made.lower().replace("_", "-") if kind == "vocabulary" else made)
+    return found
+
+
+METRICS = Metrics(
+    run_s=1.0,
+    queued_s=0.1,
+    decode_s=0.5,
+    infer_s=0.4,
+    frames=60,
+    video_s=60.0,
+    realtime_factor=60.0,
+    clips_reused=0,
+    features="computed",
+    decoder="pyav",
+    device="cpu",
+    model="bundled",
+)
+
+_OPTIONS = msgspec.structs.replace(
+    SETTINGS,
+    # As long as a run may last, and as many passwords as it may try.
+    auth=msgspec.structs.replace(
+        SETTINGS.auth, access_s=86_400, account_attempts=1_000_000, address_attempts=1_000_000
+    ),
+)
+
+
+async def _end_jobs(world: World, report: Report) -> None:
+    """Ends jobs soon after they were queued, as workers would: most well, some badly."""
+    for number in range(10**9):
+        lease = await world.queue.claim("fuzz")
+        if lease is None:
+            await asyncio.sleep(0.05)
+        elif number % 4 == 0:
+            await outcomes.fail(world.database, lease, Problem(code="corrupt", detail="the video is damaged"))
+        else:
+            await outcomes.succeed(world.database, lease, report, METRICS)
+
+
+async def _credentials(world: World, address: str) -> dict[str, str | None]:
+    database = world.database
+    user = await people.made(database, "a", "admin")
+    async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+        tokens = (await people.sign_in(client, user)).json()
+    made = {
+        "admin key": await made_key(database, "a"),
+        "viewer key": await made_key(database, "a", ROLES["viewer"]),
+        "admin, signed in": tokens["access_token"],
+        "nobody": None,
+    }
+    lasting = {
+        "api_key": [row.id for row in await world.sql("SELECT id FROM api_key WHERE name = 'test'")],
+        "app_user": [user.id],
+        "session": [tokens["session_id"]],
+    }
+    connection = await asyncpg.connect(database.url)
+    try:
+        await connection.execute(_STAYS)
+        for table, ids in lasting.items():
+            await connection.execute(_LASTING.format(table=table, ids=", ".join(f"'{one}'" for one in ids)))
+    finally:
+        await connection.close()
+    return made
+
+
+@asynccontextmanager
+async def fuzzed(url: str, folder: Path, report: Report) -> AsyncIterator[Fuzzed]:
+    """A server over an empty database, with what is to be fuzzed."""
+    async with AsyncExitStack() as stack:
+        database = Database(url)
+        stack.push_async_callback(database.close)
+        world = await World.made(database)
+        known = await _known(Things(database, report))
+        # As their reports have it, so that none of them gets a second one.
+        await world.change("UPDATE job SET state = 'succeeded', finished_at = now() WHERE state = 'failed'")
+        await world.change(_WORKER)
+        address = await stack.enter_async_context(served(url, Store(folder / "objects"), _OPTIONS))
+        credentials = await _credentials(world, address)
+        ending = asyncio.create_task(_end_jobs(world, report))
+        try:
+            yield Fuzzed(address, credentials, known)
+            if ending.done():
+                ending.result()
+        finally:
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)

@@ -1,0 +1,107 @@
+"""Ready or not, and which models there are, over HTTP."""
+
+import asyncio
+import threading
+
+import msgspec
+
+from serving import readiness
+from serving.workers import Presence
+from tests.serving.api.test_front_door import _problem
+from tests.serving.jobs.test_workers import FAILED, LOADING, READY
+
+
+async def _worker(api, *models, name="wrk_1") -> None:
+    presence = Presence(
+        api.world.database, name, slots=2, busy=lambda: 0, models=lambda: models, changed=asyncio.Event()
+    )
+    await presence.beat()
+
+
+def test_the_api_is_ready_before_any_engine_is(call):
+    async def body(api):
+        async def ready(**params) -> tuple[int, dict]:
+            answer = await api.nobody.get("/readyz", params=params)
+            return answer.status_code, answer.json()["checks"]
+
+        everything = {"database": "ok", "migrations": "ok", "store": "ok"}
+        assert await ready(part="api") == (200, everything)
+        status, checks = await ready()
+        assert (status, checks["engine"].startswith("no worker was heard of")) == (503, True)
+        await _worker(api, LOADING)
+        assert await ready() == (503, everything | {"engine": "a worker is loading auto"})
+        await _worker(api, FAILED)
+        status, checks = await ready()
+        assert (status, "holds no numbers" in checks["engine"]) == (503, True)
+        await _worker(api, READY)
+        assert await ready() == (200, everything | {"engine": "ok"})
+        await api.world.change("UPDATE worker SET seen_at = now() - interval '16 s'")
+        assert (await ready())[0] == 503
+        assert await ready(part="api") == (200, everything)
+        _problem(await api.nobody.get("/readyz", params={"part": "most"}), 400, "invalid_request")
+
+    call(body)
+
+
+def test_models_are_told_with_what_workers_say(call):
+    async def body(api):
+        async def models() -> dict:
+            return {model["name"]: model for model in (await api.a.get("/v1/models")).json()}
+
+        assert {name: model["state"] for name, model in (await models()).items()} == {
+            "auto": "not_loaded",
+            "bundled": "not_loaded",
+        }
+        await _worker(api, LOADING, FAILED)
+        assert {name: model["state"] for name, model in (await models()).items()} == {
+            "auto": "loading",
+            "bundled": "unavailable",
+        }
+        await _worker(api, READY, name="wrk_2")
+        bundled = (await models())["bundled"]
+        assert (bundled["state"], bundled["loaded"]) == ("ready", 1)
+        first, second = bundled["workers"]
+        assert (first["worker_id"], first["state"]) == ("wrk_1", "unavailable")
+        assert "no numbers" in first["error"]
+        assert (second["state"], second["space"], second["dim"], second["device"]) == ("ready", "s", 64, "cpu")
+        assert second["checked_at"] > second["loaded_at"]
+        stale = msgspec.structs.replace(READY, checked_ago_s=200.0)
+        await _worker(api, stale, name="wrk_2")
+        assert (await models())["bundled"]["state"] == "unavailable"
+        assert (await api.a.get("/v1/models/bundled")).json()["name"] == "bundled"
+        _problem(await api.a.get("/v1/models/ViT-B-32/openai"), 404, "not_found")
+        _problem(await api.a.get("/v1/models/ViT-B-32%2Fopenai"), 404, "not_found")
+
+    call(body)
+
+
+def test_who_started_it_is_told_when_it_is_ready(call, capsys, monkeypatch):
+    monkeypatch.setattr(readiness, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(readiness, "EVERY_S", 0.02)
+    told = ""
+
+    async def body(api):
+        nonlocal told
+        ending = threading.Event()
+        telling = asyncio.create_task(asyncio.to_thread(readiness.announce_ready, api.address, ending))
+
+        async def heard(text: str) -> None:
+            nonlocal told
+            while text not in told:
+                told += capsys.readouterr().out
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(heard("no worker was heard of"), 20)
+        await _worker(api, LOADING)
+        await asyncio.wait_for(heard("waiting   a worker is loading auto\n"), 20)
+        await _worker(api, READY)
+        await asyncio.wait_for(heard("ready     "), 20)
+        await telling
+        # Nor does it keep anybody who leaves before that.
+        await api.world.change("DELETE FROM worker")
+        telling = asyncio.create_task(asyncio.to_thread(readiness.announce_ready, api.address, ending))
+        ending.set()
+        await asyncio.wait_for(telling, 20)
+
+    call(body)
+    assert told.count("loading") == 1

@@ -1,0 +1,6 @@
+"""The API as people reach it."""
+
+from tests.serving.api.conftest import call
+from tests.serving.jobs.conftest import run, server, url
+
+__all__ = ["call", "run", "server", "url"]

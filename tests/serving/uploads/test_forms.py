@@ -1,0 +1,142 @@
+"""One request that holds a whole video: as a body, as a form, under a name; streamed, whatever it says it is."""
+
+import hashlib
+import subprocess
+import tracemalloc
+
+import pytest
+
+from serving.uploads import form
+
+URL = "/v1/videos"
+
+
+def _form(*parts: tuple[str, bytes], end: bytes = b"--limit--\r\n") -> bytes:
+    return b"".join(b"--limit\r\n" + head.encode() + b"\r\n\r\n" + data + b"\r\n" for head, data in parts) + end
+
+
+def _file(data: bytes, name: str = "film.mp4") -> tuple[str, bytes]:
+    kind = f'Content-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: text/html'
+    return kind, data
+
+
+def _field(name: str, value: str) -> tuple[str, bytes]:
+    return f'Content-Disposition: form-data; name="{name}"', value.encode()
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=limit"}
+
+
+def _sent(api, body: bytes, **headers: str):
+    def chunks():
+        # Of all sizes, so that boundaries are cut.
+        at, size = 0, 1
+        while at < len(body):
+            yield body[at : at + size]
+            at, size = at + size, size % 977 + 13
+
+    return api.a.http.post(URL, content=chunks(), headers=FORM | headers)
+
+
+def test_a_form_with_a_file(api, film):
+    answer = _sent(api, _form(_field("title", "Köln"), _file(film, "ä.mp4")))
+    assert answer.status_code == 201, answer.text
+    video = answer.json()
+    assert (video["title"], video["filename"]) == ("Köln", "ä.mp4")
+    assert (video["size_bytes"], video["sha256"]) == (len(film), hashlib.sha256(film).hexdigest())
+    assert (api.objects / "videos" / video["id"]).read_bytes() == film
+    # As the same bytes in any other way.
+    assert api.a.http.post(URL, content=film).json()["id"] == video["id"]
+    assert api.a.http.post(URL, files={"file": film}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (_form(), 400),
+        (_form(_field("title", "x")), 400),
+        (_form(_field("other", "x"), _file(b"x")), 400),
+        (_form(_field("title", "x" * 501), _file(b"x")), 400),
+        (_form(_file(b"x" * 3000)), 422),
+        (_form(_file(b"")), 422),
+        (b"nonsense", 400),
+        (b"--limit\r\n" * 20, 400),
+    ],
+)
+def test_forms_that_are_not_taken(api, body, status):
+    answer = _sent(api, body)
+    assert answer.status_code == status, answer.text
+    assert api.files() == []
+
+
+def test_broken_forms_keep_nothing(api, film):
+    for broken in (
+        _form(_file(film), _field("title", "late")),
+        _form(_file(film), _file(film)),
+        _form(_file(film), end=b""),
+        _form(_file(film))[:-4000],
+    ):
+        answer = _sent(api, broken)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), answer.text
+    without = api.a.http.post(URL, content=_form(_file(film)), headers={"Content-Type": "multipart/form-data"})
+    assert without.status_code == 400
+    assert _sent(api, _form(_file(film + bytes(1 << 20)))).status_code == 413
+    assert (api.files(), api.sql("SELECT id FROM video")) == ([], [])
+
+
+def test_nothing_of_a_form_is_held():
+    import asyncio
+
+    size = 64 << 20
+
+    async def body():
+        chunk = bytes(1 << 20)
+
+        async def sent():
+            yield _form(_file(b""), end=b"")[:-2]
+            for _ in range(size >> 20):
+                yield chunk
+            yield b"\r\n--limit--\r\n"
+
+        found = await form.opened(sent(), FORM["Content-Type"])
+        tracemalloc.start()
+        total = 0
+        async for part in found.chunks:
+            total += len(part)
+        return total, tracemalloc.get_traced_memory()[1]
+
+    try:
+        total, peak_bytes = asyncio.run(body())
+    finally:
+        tracemalloc.stop()
+    assert total == size
+    assert peak_bytes < 8 << 20
+
+
+def test_curl(api, film, tmp_path):
+    """As people do it: a form, a file under a name, and a body that says it is a form's fields."""
+    file = tmp_path / "my film.mp4"
+    file.write_bytes(film)
+    base = str(api.a.http.base_url).rstrip("/")
+    ids = set()
+    for how in (
+        ("-F", f"file=@{file}", f"{base}/v1/videos"),
+        ("-T", str(file), f"{base}/v1/videos/files/"),
+        ("--data-binary", f"@{file}", f"{base}/v1/videos?filename=x"),
+        ("--data-binary", f"@{file}", "-H", "Content-Type: text/html", f"{base}/v1/videos"),
+    ):
+        command = ("curl", "-sS", "--fail-with-body", "-H", f"Authorization: Bearer {api.a.key}", *how)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        ids.add(done.stdout[: done.stdout.index(",")])
+    assert len(ids) == 1
+    assert api.sql("SELECT filename FROM video") == [("my film.mp4",)]
+
+
+def test_put_under_a_name(api, film):
+    made = api.a.http.put(f"{URL}/files/a%20b.mp4?title=T", content=film)
+    assert (made.status_code, made.json()["filename"], made.json()["title"]) == (201, "a b.mp4", "T")
+    assert made.headers["Location"] == f"/v1/videos/{made.json()['id']}"
+    assert api.a.http.put(f"{URL}/files/other.mp4", content=film).status_code == 200
+    assert api.a.http.put(f"{URL}/files/x", content=b"").status_code == 400
+    assert api.a.http.put(f"{URL}/files/x", content=b"no video").status_code == 422
