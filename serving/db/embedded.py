@@ -1,10 +1,18 @@
 """PostgreSQL without any set-up: a server of our own in a directory, reached through a Unix socket only."""
 
 import contextlib
+import logging
+import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+
+_LOG = logging.getLogger(__name__)
+
+#: Says which users of the system may be which of the database.
+_MAP = "automations"
 
 #: Whom the server's own processes connect as: no superuser, so that row-level security holds for them.
 _USER = "automations"
@@ -21,6 +29,7 @@ def embedded(folder: Path) -> Iterator[str]:
         folder, cleanup_mode="stop"
     )
     try:
+        _let_in_only_us(server, folder)
         if not _says(server, f"SELECT 1 FROM pg_roles WHERE rolname = '{_USER}'"):
             server.psql(f"CREATE ROLE {_USER} LOGIN CREATEDB;")
         if not _says(server, f"SELECT 1 FROM pg_database WHERE datname = '{_USER}'"):
@@ -29,6 +38,33 @@ def embedded(folder: Path) -> Iterator[str]:
         yield url.render_as_string(hide_password=False)
     finally:
         server.cleanup()
+
+
+def _let_in_only_us(server, folder: Path) -> None:
+    """The package lets in whoever reaches the socket, which may be where everybody does. From here on the system's user
+    decides: who runs this, and who runs the server where that is another one. Users without a name cannot be told
+    apart so; then the rights of the folder have to do."""
+    us = {_name(os.getuid()), _name(folder.stat().st_uid)} - {None}
+    if not us:
+        _LOG.warning("the user %s has no name: the rights of %s alone guard its database", os.getuid(), folder)
+        return
+    lines = [f"{_MAP} {_quoted(name)} {role}" for name in sorted(filter(None, us)) for role in ("postgres", _USER)]
+    wanted = {"pg_hba.conf": f"local all all peer map={_MAP}\n", "pg_ident.conf": "\n".join(lines) + "\n"}
+    for name, content in wanted.items():
+        if (folder / name).read_text() != content:
+            (folder / name).write_text(content)
+    server.psql("SELECT pg_reload_conf();")
+
+
+def _name(user_id: int) -> str | None:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def named(url: str, database: str) -> str:

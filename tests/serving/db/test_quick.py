@@ -1,0 +1,108 @@
+"""Reads by id that go together: everybody gets their own, and nobody waits for ever."""
+
+import asyncio
+import random
+
+import pytest
+
+from serving.db.quick import QuickReads
+from serving.errors import DatabaseUnavailable
+from tests.serving.jobs.conftest import run, server, url
+
+__all__ = ["run", "server", "url"]
+
+_VIDEOS = """
+INSERT INTO video (id, tenant_id, title, size_bytes, sha256, object_key, labels, user_metadata, status)
+SELECT tenant || n, tenant, tenant || n, n, 'h' || n, 'k', '{}', '{}', 'uploaded'
+FROM generate_series(1, 200) n, unnest(ARRAY['a', 'b']) tenant
+"""
+
+
+@pytest.fixture
+def reads(run):
+    """Runs `async def test(quick, world)` with 200 videos of each tenant, `a1` to `a200` and `b1` to `b200`."""
+
+    def with_reads(body):
+        async def main(world):
+            await world.change(_VIDEOS)
+            quick = QuickReads(world.database.url)
+            try:
+                await body(quick, world)
+            finally:
+                await quick.close()
+
+        run(main)
+
+    return with_reads
+
+
+def test_everybody_gets_what_they_asked_for(reads):
+    async def body(quick, _):
+        rng = random.Random(0)
+
+        async def caller(tenant: str) -> None:
+            for _ in range(40):
+                number = rng.randint(1, 250)
+                found = await asyncio.wait_for(quick.row("tenant_videos", tenant, f"{tenant}{number}"), 10)
+                if number > 200:
+                    assert found is None
+                else:
+                    assert (found.tenant_id, found.size_bytes, found.labels) == (tenant, number, [])
+                # Some come while others are being read, some when nobody is.
+                await asyncio.sleep(rng.choice((0, 0, 0.001)))
+
+        await asyncio.gather(*(caller(tenant) for tenant in "ab" * 20))
+
+    reads(body)
+
+
+def test_many_at_once_are_few_statements(reads):
+    async def body(quick, _):
+        statements = 0
+        rows = quick._pool.rows
+
+        async def counted(*arguments):
+            nonlocal statements
+            statements += 1
+            return await rows(*arguments)
+
+        quick._pool.rows = counted
+        found = await asyncio.gather(*(quick.row("tenant_videos", "a", f"a{n % 200 + 1}") for n in range(400)))
+        assert [one.size_bytes for one in found] == [n % 200 + 1 for n in range(400)]
+        assert statements <= 5
+
+    reads(body)
+
+
+def test_what_is_anothers_is_not_there(reads):
+    async def body(quick, _):
+        assert await quick.row("tenant_videos", "b", "a1") is None
+        assert (await quick.row("tenant_videos", "a", "a1")).id == "a1"
+
+    reads(body)
+
+
+def test_who_goes_away_takes_nobody_along(reads):
+    async def body(quick, _):
+        asked = [asyncio.create_task(quick.row("tenant_videos", "a", "a1")) for _ in range(10)]
+        await asyncio.sleep(0)
+        for one in asked[::2]:
+            one.cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(one, asyncio.CancelledError) for one in found] == [True, False] * 5
+
+    reads(body)
+
+
+def test_a_connection_that_breaks_is_made_anew(reads):
+    async def body(quick, world):
+        await quick.row("tenant_videos", "a", "a1")
+        for connection in quick._pool._pool._holders:
+            connection._con.terminate()
+        try:
+            found = await asyncio.wait_for(quick.row("tenant_videos", "a", "a1"), 10)
+        except DatabaseUnavailable:
+            found = await asyncio.wait_for(quick.row("tenant_videos", "a", "a1"), 10)
+        assert found.id == "a1"
+
+    reads(body)
