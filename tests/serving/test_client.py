@@ -4,8 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,14 +19,13 @@ from pipeline.synthesis import Encoding, write_video
 from serving.client import Client
 from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM, Database
-from serving.event_stream import EventParser
 from serving.jobs import events
 from serving.outputs import read_report
 from tests.formats.chart import moments
 from tests.serving.cutting import free_port, line
 from tests.serving.jobs.conftest import server
 from tests.serving.starting import Serving, started
-from tests.serving.test_cli import ROOT, automations
+from tests.serving.test_cli import automations
 
 __all__ = ["server"]
 
@@ -278,29 +275,3 @@ async def _happen(one: Serving, job: str, told: list[tuple[str, dict]]) -> None:
             await events.append(session, tenant, job, told)
     finally:
         await database.close()
-
-
-STREAM = (
-    b"\xef\xbb\xbfretry: 250\n\nid: 1\nevent: queued\ndata: {}\n\n: still here\n\n"
-    b'id:2\r\nevent: segment\r\ndata: {"why":\r\ndata: "a\xe2\x80\xa8b\xc2\x85"}\r\n\r\n:\r\revent: nothing\r\r'
-    b'id: 3\rid: none\revent: progress\rdata: {"done": 1}\r\rid: 4\ndata: {"cut": "o'
-)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_events_are_whole_however_they_come(size):
-    parser = EventParser()
-    told = [event for at in range(0, len(STREAM), size) for event in parser.feed(STREAM[at : at + size])]
-    assert [(one.number, one.kind, one.data) for one in told] == [
-        (1, "queued", {}),
-        (2, "segment", {"why": "a\u2028b\x85"}),
-        (3, "progress", {"done": 1}),
-    ]
-    assert parser.retry_s == 0.25
-
-
-def test_the_client_needs_nothing_of_the_server():
-    heavy = "{'torch', 'ray', 'litestar', 'sqlmodel', 'sqlalchemy', 'av', 'numpy'} & set(sys.modules)"
-    code = f"import sys, serving.client_cli, serving.client, serving.watching; print({heavy})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "set()\n", done.stderr
