@@ -7,6 +7,7 @@ each request waits until its token was taken; all who wait in a process have one
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -167,28 +168,30 @@ class Limits:
 
     async def _serve(self, bucket: str, rule: Rule, known: _Known) -> None:
         """Pay, and ask for those who wait, and for those who came meanwhile, until nobody does."""
+        turns: list[asyncio.Future[None]] = []
         try:
             while True:
                 turns, known.waiting = [turn for turn in known.waiting if not turn.done()], []
                 await self._ask(bucket, rule, known, turns)
                 if not known.waiting:
                     return
+        except DatabaseUnavailable as error:
+            # What was to be paid is paid another time.
+            _refuse((*turns, *known.waiting), error)
+        except Exception as error:
+            _refuse((*turns, *known.waiting), error)
+            raise
+        except asyncio.CancelledError:
+            _refuse((*turns, *known.waiting), DatabaseUnavailable("the server stops"))
+            raise
         finally:
+            known.waiting.clear()
             known.asking = None
 
     async def _ask(self, bucket: str, rule: Rule, known: _Known, turns: list[asyncio.Future[None]]) -> None:
         granted = 0
-        try:
-            if time.monotonic() >= known.empty_until or known.credit:
-                granted = await self._taken(bucket, rule, known, len(turns))
-        except BaseException as error:  # whatever it is, it is theirs who wait
-            for turn in turns:
-                if not turn.done():
-                    turn.set_exception(error if isinstance(error, Exception) else RuntimeError("the server stops"))
-            # Nobody waits for what is only settled: whoever comes next asks anew, and is told.
-            if not isinstance(error, DatabaseUnavailable):
-                raise
-            return
+        if time.monotonic() >= known.empty_until or known.credit:
+            granted = await self._taken(bucket, rule, known, len(turns))
         for place, turn in enumerate(turns):
             if turn.done():
                 continue
@@ -224,6 +227,12 @@ async def clean_buckets(database: Database) -> int:
         removed += found
         if found < _AT_ONCE:
             return removed
+
+
+def _refuse(turns: Iterable[asyncio.Future[None]], error: Exception) -> None:
+    for turn in turns:
+        if not turn.done():
+            turn.set_exception(error)
 
 
 def _refusal(wait_s: float) -> RateLimited:

@@ -142,6 +142,12 @@ def serve_worker(place: Places, settings: Settings) -> None:
     asyncio.run(_work(place, settings))
 
 
+def _connections(settings: Settings) -> int:
+    """Of a worker, at most: two for each job, some for deliveries and fetches that end at once, and for those who look
+    around. Opened when they are needed; PostgreSQL has 100 for all."""
+    return min(2 * settings.jobs.slots + 26, 80)
+
+
 async def _work(place: Places, settings: Settings) -> None:
     from pipeline.sandbox.client import Sandbox
     from serving import cleaning
@@ -160,7 +166,7 @@ async def _work(place: Places, settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    database = Database(place.database_url)
+    database = Database(place.database_url, pool_size=_connections(settings))
     with Sandbox(settings.worker) as sandbox:
         toolkits = LocalToolkits(settings, sandbox)
         cleaner = asyncio.create_task(cleaning.run(cleaning.chores(database, place.store, settings)))

@@ -10,7 +10,9 @@ from typing import Final, Literal
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from serving.audit import recording
@@ -20,7 +22,7 @@ from serving.db import (
 )
 from serving.db.failpoints import Write
 from serving.db.statements import execute
-from serving.errors import DatabaseMisconfigured, DatabaseUnavailable, InvalidRequest
+from serving.errors import DatabaseMisconfigured, DatabaseUnavailable, InvalidRequest, NotFound
 
 #: Stands for the server itself, which sees every tenant: workers, deliveries, clean-up.
 SYSTEM: Final = "*"
@@ -48,6 +50,8 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            # What could not be written is in no log: there are secrets among it.
+            hide_parameters=True,
             connect_args={"timeout": 10, "command_timeout": 30, "server_settings": {"application_name": "automations"}},
         )
 
@@ -61,7 +65,7 @@ class Database:
         """A transaction that changes nothing.
 
         Raises:
-            DatabaseUnavailable: it cannot be reached now; the same may work later.
+            DatabaseUnavailable: it cannot be reached now, or all connections are in use; the same may work later.
         """
         async with self._begun(tenant) as session:
             yield session
@@ -73,6 +77,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as `read`. Where the connection breaks while it is committed, nobody knows whether it
                 was: whatever is done again has to come out the same.
+            NotFound: a row that was to be changed is no longer there.
         """
         async with self._begun(tenant) as session:
             recording.begin()
@@ -107,7 +112,10 @@ class Database:
             async with AsyncSession(self._engine, expire_on_commit=False) as session:
                 await execute(session, _BEGIN_FOR, tenant=tenant)
                 yield session
-        except (OSError, TimeoutError, InterfaceError, OperationalError) as error:
+        except StaleDataError as error:
+            # Read in this transaction, and deleted by another one before it was written.
+            raise NotFound("it was deleted meanwhile") from error
+        except (OSError, TimeoutError, PoolTimeout, InterfaceError, OperationalError) as error:
             raise DatabaseUnavailable(f"the database cannot be reached ({_first_line(error)})") from error
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None) or ""

@@ -57,6 +57,7 @@ class QuickReads:
         for lane in self._lanes:
             lane.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
+        self._give_up(DatabaseUnavailable("the server stops"), {})
         await self._pool.close()
 
     async def _read(self) -> None:
@@ -70,10 +71,21 @@ class QuickReads:
                 names = list(wanted)
                 for first in range(0, len(names), _TOGETHER):
                     some = names[first : first + _TOGETHER]
-                    _settle(await self._rows(function, tenant, some), {name: wanted[name] for name in some})
+                    rows = await self._rows(function, tenant, some)
+                    _settle(rows, {name: wanted[name] for name in some})
+                    if isinstance(rows, DatabaseUnavailable):
+                        # Nor would the others be told anything else, only later.
+                        self._give_up(rows, {name: wanted[name] for name in names[first + len(some) :]})
+                        break
         finally:
             # At once, not when the task is seen to be done: whoever comes in between would wait for ever.
             self._reading -= 1
+
+    def _give_up(self, error: Exception, rest: Mapping[str, list[_Asked]]) -> None:
+        """Tell these, and all who wait, that there is nothing."""
+        waiting, self._wanted = self._wanted, {}
+        for wanted in (rest, *waiting.values()):
+            _settle(error, wanted)
 
     async def _rows(
         self, function: Function, tenant: str, names: Sequence[str]
@@ -81,7 +93,7 @@ class QuickReads:
         """Those rows that there are, or why there is none: which is for those who asked, not for this lane."""
         try:
             found = await self._pool.rows(f"SELECT * FROM {function}($1, $2)", tenant, names)
-        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             return error
         return {row["id"]: SimpleNamespace(**row) for row in found}
 

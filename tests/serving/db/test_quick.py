@@ -106,3 +106,26 @@ def test_a_connection_that_breaks_is_made_anew(reads):
         assert found.id == "a1"
 
     reads(body)
+
+
+def test_what_goes_wrong_is_told_to_all_who_wait(reads):
+    async def body(quick, _):
+        rows, broken = quick._pool.rows, asyncio.Event()
+
+        async def breaking(*arguments):
+            await broken.wait()
+            raise RuntimeError("not of the database")
+
+        quick._pool.rows = breaking
+        asked = [
+            asyncio.create_task(quick.row("tenant_videos", tenant, f"{tenant}{n}")) for n in (1, 2) for tenant in "ab"
+        ]
+        await asyncio.sleep(0.01)
+        broken.set()
+        for one in asked:
+            with pytest.raises(RuntimeError):
+                await asyncio.wait_for(one, 10)
+        quick._pool.rows = rows
+        assert (await quick.row("tenant_videos", "a", "a1")).id == "a1"
+
+    reads(body)
