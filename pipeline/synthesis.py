@@ -4,7 +4,9 @@ Used by the demo, the tests and the benchmarks. Everything is single-threaded an
 same frames give the same bytes with the same FFmpeg.
 """
 
-from collections.abc import Iterable
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -64,7 +66,10 @@ def write_video(
     """
     clock = encoding.clock or (Fraction(1, 90_000) if times_s is not None else 1 / Fraction(fps))
     times = iter(times_s) if times_s is not None else None
-    with av.open(str(path), "w", format=encoding.container, container_options=encoding.container_options) as container:
+    with (
+        _own_priority(),
+        av.open(str(path), "w", format=encoding.container, container_options=encoding.container_options) as container,
+    ):
         stream = None
         sound = None
         for number, pixels in enumerate(frames):
@@ -87,6 +92,21 @@ def write_video(
         if sound is not None and audio is not None:
             _write_audio(container, sound, audio)
     return path
+
+
+@contextlib.contextmanager
+def _own_priority() -> Iterator[None]:
+    """SVT-AV1 makes threads of those who may be, the caller's among them, real-time ones that nobody interrupts, and
+    leaves them so: whatever a root process starts afterwards would keep everything else off the processor."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, param)
 
 
 def _add_stream(
