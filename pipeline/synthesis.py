@@ -67,7 +67,7 @@ def write_video(
     clock = encoding.clock or (Fraction(1, 90_000) if times_s is not None else 1 / Fraction(fps))
     times = iter(times_s) if times_s is not None else None
     with (
-        _own_priority(),
+        own_priority(),
         av.open(str(path), "w", format=encoding.container, container_options=encoding.container_options) as container,
     ):
         stream = None
@@ -95,7 +95,7 @@ def write_video(
 
 
 @contextlib.contextmanager
-def _own_priority() -> Iterator[None]:
+def own_priority() -> Iterator[None]:
     """SVT-AV1 makes threads of those who may be, the caller's among them, real-time ones that nobody interrupts, and
     leaves them so: whatever a root process starts afterwards would keep everything else off the processor."""
     if not hasattr(os, "sched_getscheduler"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipeline.synthesis import own_priority
 from tests.formats.chart import to_yuv
 
 FPS = 25
@@ -127,7 +128,7 @@ def encode(
 ) -> Path:
     """One video stream of `signals` (see `picture`), at a constant rate or at `times_s`."""
     clock = clock or (Fraction(1, rate) if times_s is None else Fraction(1, 90_000))
-    with av.open(str(path), "w", format=container, container_options=muxer or {}) as output:
+    with own_priority(), av.open(str(path), "w", format=container, container_options=muxer or {}) as output:
         stream = output.add_stream(codec.name, rate=rate, options=codec.options)
         context = stream.codec_context
         stream.height, stream.width = signals[0].shape[:2]
