@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo serve test chaos lint bench lock clean
+.PHONY: demo serve test chaos fuzz lint bench lock clean
 
 demo: $(READY)
 	$(BIN)/automations demo --out demo
@@ -21,6 +21,10 @@ test: $(READY)
 # A thousand jobs while workers are killed and stopped and the database is restarted: half an hour.
 chaos: $(READY)
 	$(BIN)/python -m tests.serving.jobs.chaos
+
+# Some 17,000 requests of all kinds to every operation of the API: a few minutes. `make fuzz SEED=7` sends others.
+fuzz: $(READY)
+	$(BIN)/python -m tests.serving.api.fuzz --seed $(or $(SEED),0)
 
 lint: $(READY)
 	$(BIN)/ruff check .

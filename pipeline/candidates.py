@@ -1,13 +1,15 @@
 """Key segments of what has been seen so far, while the rest of the video is still being decoded.
 
 They are provisional: signals are normalised inside what is known, and what comes later may be better. They cost little,
-and change nothing of the report.
+and change nothing of the report: where they cannot be found, none are told any more, and that is all.
 """
 
 import asyncio
 import dataclasses
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from pipeline.plans import ClipPlan
 from pipeline.report import Notice, Segment
 from pipeline.spec import SegmentSpec
 from pipeline.toolkit import EMBEDDING, STATS
+
+_LOG = logging.getLogger(__name__)
 
 #: Looked for at most as often as this, seconds.
 EVERY_S = 1.0
@@ -62,21 +66,28 @@ class Candidates:
         self._due = 0.0
         self._last: list[tuple[float, float]] = []
         self._task: asyncio.Task[None] | None = None
+        self._over = False
         self.cost_s = 0.0
         """Seconds of CPU time that it took so far."""
 
     def planned(self, plans: Sequence[ClipPlan]) -> None:
         """These Clips will come."""
-        self._begins = {
-            (plan.chain, plan.part): float(self._index.times_of(plan.wanted).min())
-            for plan in plans
-            if len(plan.wanted)
-        }
-        self._order = sorted(self._begins, key=self._begins.__getitem__)
-        self._due = time.monotonic() + EVERY_S
+        with self._bearing():
+            self._begins = {
+                (plan.chain, plan.part): float(self._index.times_of(plan.wanted).min())
+                for plan in plans
+                if len(plan.wanted)
+            }
+            self._order = sorted(self._begins, key=self._begins.__getitem__)
+            self._due = time.monotonic() + EVERY_S
 
     def add(self, output: ClipOutput, found: Sequence[find.Boundary]) -> None:
         """One has come; `found`: where shots begin, as far as that is known."""
+        if not self._over:
+            with self._bearing():
+                self._add(output, found)
+
+    def _add(self, output: ClipOutput, found: Sequence[find.Boundary]) -> None:
         self._outputs.append(output)
         self._begins.pop((output.chain, output.part), None)
         while self._next < len(self._order) and self._order[self._next] not in self._begins:
@@ -86,10 +97,8 @@ class Candidates:
         until_s = self._begins[self._order[self._next]]
         if until_s < max(LEAST_S, self._known_s * GROWTH):
             return
-        if self._task is not None:
-            if not self._task.done():
-                return
-            self._task.result()
+        if self._task is not None and not self._task.done():
+            return
         self._known_s = until_s
         self._task = asyncio.create_task(self._tell(until_s, list(self._outputs), list(found)))
 
@@ -100,16 +109,26 @@ class Candidates:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _tell(self, until_s: float, outputs: list[ClipOutput], found: list[find.Boundary]) -> None:
-        loudness = None
-        if self._sound.done() and not self._sound.cancelled() and self._sound.exception() is None:
-            loudness, _ = self._sound.result()
-        chosen, cost_s = await asyncio.to_thread(self._choose, until_s, outputs, found, loudness)
-        self.cost_s += cost_s
-        self._due = time.monotonic() + max(EVERY_S, cost_s / MAX_SHARE)
-        where = sorted((segment.start_s, segment.end_s) for segment in chosen)
-        if where and where != self._last:
-            self._last = where
-            self._told(until_s, chosen)
+        with self._bearing():
+            loudness = None
+            if self._sound.done() and not self._sound.cancelled() and self._sound.exception() is None:
+                loudness, _ = self._sound.result()
+            chosen, cost_s = await asyncio.to_thread(self._choose, until_s, outputs, found, loudness)
+            self.cost_s += cost_s
+            self._due = time.monotonic() + max(EVERY_S, cost_s / MAX_SHARE)
+            where = sorted((segment.start_s, segment.end_s) for segment in chosen)
+            if where and where != self._last:
+                self._last = where
+                self._told(until_s, chosen)
+
+    @contextmanager
+    def _bearing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - the report does without them, whatever it is
+            self._over = True
+            self._outputs.clear()
+            _LOG.exception("which segments there would be by now cannot be told of this video any more")
 
     def _choose(
         self, until_s: float, outputs: list[ClipOutput], found: list[find.Boundary], loudness: Loudness | None

@@ -7,7 +7,7 @@ How far colours move from sample to sample is always known, and coarse.
 
 import numpy as np
 
-from models import frame_stats
+from models import frame_columns
 from pipeline.curves import fill, normalise
 from pipeline.evidence import Evidence, on_grid
 
@@ -79,7 +79,7 @@ def _tile_motion(evidence: Evidence) -> np.ndarray | None:
     times_s = evidence.samples.pts_s
     if len(times_s) < 3:
         return None
-    tiles = evidence.samples.stats[:, frame_stats.LAYOUT]
+    tiles = evidence.samples.stats[:, frame_columns.LAYOUT]
     # Root mean square: something that moves in a corner should not drown in a background that stands still.
     change = np.sqrt(np.square(np.diff(tiles, axis=0)).mean(1))
     shot = np.searchsorted(evidence.cuts_s, times_s, side="right")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models import frame_stats
+from models import frame_columns
 from pipeline.curves import Curves, binned, grid, normalise
 from pipeline.evidence import Evidence, on_grid
 from pipeline.flow import NO_FLOW, Flow
@@ -82,7 +82,7 @@ def novelty(evidence: Evidence) -> np.ndarray | None:
     times_s = evidence.samples.pts_s
     if len(times_s) < 3:
         return None
-    looks = evidence.samples.stats[:, frame_stats.LOOKS]
+    looks = evidence.samples.stats[:, frame_columns.LOOKS]
     looks = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-6)
     curves = [_unlikeness(vectors, times_s) for vectors in (evidence.samples.embeddings, looks)]
     return on_grid(np.mean(curves, axis=0), evidence)
@@ -126,16 +126,16 @@ def _surroundings_contrast(vectors: np.ndarray, times_s: np.ndarray) -> np.ndarr
 
 
 def quality(evidence: Evidence) -> np.ndarray | None:
-    """How good a frame looks: sharp, well exposed, colourful (weights and floors are ours; columns: `frame_stats`)."""
+    """How good a frame looks: sharp, well exposed, colourful (weights and floors are ours)."""
     stats = evidence.samples.stats
     if not len(stats):
         return None
-    exposed = 1.0 - frame_stats.column(stats, "dark") - frame_stats.column(stats, "bright")
-    exposed = exposed - np.abs(frame_stats.column(stats, "exposure") - 0.5)
+    exposed = 1.0 - frame_columns.column(stats, "dark") - frame_columns.column(stats, "bright")
+    exposed = exposed - np.abs(frame_columns.column(stats, "exposure") - 0.5)
     parts = [
-        normalise(frame_stats.column(stats, "sharpness"), 0.5),
+        normalise(frame_columns.column(stats, "sharpness"), 0.5),
         normalise(exposed, 0.2),
-        normalise(frame_stats.column(stats, "colourfulness"), 20.0),
+        normalise(frame_columns.column(stats, "colourfulness"), 20.0),
     ]
     return on_grid(np.average(parts, axis=0, weights=(2.0, 2.0, 1.0)), evidence)
 

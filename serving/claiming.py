@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from serving.errors import DatabaseUnavailable
+from serving.faults import Faults
 from serving.jobs.listening import Listener
 
 _LOG = logging.getLogger(__name__)
@@ -17,6 +17,9 @@ POLL_S: Final = 1.0
 
 #: How long work may go on after it was told to stop, seconds; then it is left to the next.
 GRACE_S: Final = 5.0
+
+#: How long what was canceled has to be given back, seconds; then it is left to its lease.
+LAST_S: Final = 2.0
 
 C = TypeVar("C")
 
@@ -53,6 +56,7 @@ class Claimer(Generic[C]):
         """`wake`: waits for a notice that there may be something to do."""
         self._claims, self._bounds, self._wake = claims, bounds, wake
         self._running: dict[asyncio.Task[None], str] = {}
+        self._faults = Faults("what is due is taken on")
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish what is under way, or leave it to others after five seconds."""
@@ -66,7 +70,9 @@ class Claimer(Generic[C]):
             unfinished = list(self._running)
             for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+            if unfinished:
+                # What waits for a database that hangs is not waited for.
+                await asyncio.wait(unfinished, timeout=LAST_S)
 
     async def _take_on(self) -> bool:
         """Start what is due, as far as there are slots; whether there was any."""
@@ -75,10 +81,9 @@ class Claimer(Generic[C]):
             return False
         counts = Counter(self._running.values())
         busy = [owner for owner, count in counts.items() if count >= self._bounds.per_owner]
-        try:
+        claimed: list[C] = []
+        with self._faults.borne():
             claimed = await self._claims.claim(free, busy)
-        except DatabaseUnavailable:
-            return False
         for claim in claimed:
             task = asyncio.create_task(self._claims.work(claim))
             self._running[task] = self._claims.owner(claim)

@@ -57,18 +57,17 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
 
 
 async def run(todo: tuple[Chore, ...]) -> None:
-    """Tidy up again and again, until canceled; which may happen at any time."""
-    loop = asyncio.get_running_loop()
-    due = dict.fromkeys(todo, loop.time())
+    """Tidy up again and again, until canceled; which may happen at any time. A chore that takes long holds no other
+    up."""
+    await asyncio.gather(*(_again(chore) for chore in todo))
+
+
+async def _again(chore: Chore) -> None:
     while True:
-        for chore in todo:
-            if due[chore] > loop.time():
-                continue
-            try:
-                found = await chore.do()
-                if found:
-                    _LOG.info("tidied up %d %s", found, chore.name)
-            except Exception:  # noqa: BLE001 - a full disk or a lost database ends neither this nor the worker beside it
-                _LOG.exception("%s could not be tidied up; again in %s s", chore.name, chore.every_s)
-            due[chore] = loop.time() + chore.every_s
-        await asyncio.sleep(max(0.0, min(due.values()) - loop.time()))
+        try:
+            found = await chore.do()
+            if found:
+                _LOG.info("tidied up %d %s", found, chore.name)
+        except Exception:  # noqa: BLE001 - a full disk or a lost database ends neither this nor the worker beside it
+            _LOG.exception("%s could not be tidied up; again in %s s", chore.name, chore.every_s)
+        await asyncio.sleep(chore.every_s)

@@ -21,6 +21,14 @@ class DatabaseMisconfigured(ServerError):
     code = "database_misconfigured"
 
 
+class SecretRefused(ServerError):
+    """The file with the server's secret cannot be relied on."""
+
+
+class PlaceRefused(ServerError):
+    """The embedded database would be where others of the machine can get at it."""
+
+
 class LeaseLost(ServerError):
     """Somebody else has the job by now, or it was canceled; nothing more may be written for it."""
 
@@ -84,6 +92,31 @@ class UnsupportedMediaType(ServerError):
     """A body of a type that is not read there."""
 
     code = "unsupported_media_type"
+
+
+class WrongPassword(InvalidRequest):
+    """Somebody who is known gave a password that is not theirs."""
+
+    code = "wrong_password"
+
+
+class ClientGone(ServerError):
+    """Whoever sent a request hung up before all of it had come."""
+
+    code = "client_gone"
+
+
+class RequestTimeout(ServerError):
+    """A request's body did not come in time."""
+
+    code = "request_timeout"
+    retryable = True
+
+
+class HeadersTooLarge(ServerError):
+    """More bytes of headers than are taken."""
+
+    code = "headers_too_large"
 
 
 class ProtocolVersion(ServerError):

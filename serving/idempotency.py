@@ -30,16 +30,17 @@ async def known(
         KeyReused: the name was used for another request.
     """
     digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).digest()
-    taken = await execute(
-        session,
-        insert(IdempotencyKey)
-        .values(tenant_id=tenant, operation=operation, key=name, digest=digest, target=target)
-        .on_conflict_do_nothing()
-        .returning(col(IdempotencyKey.key)),
-    )
-    if taken.one_or_none() is not None:
-        return None
-    row = await session.get_one(IdempotencyKey, (tenant, operation, name))
+    values = {"tenant_id": tenant, "operation": operation, "key": name, "digest": digest, "target": target}
+    row = None
+    # One that is there may be tidied up before it is read; then it is new after all.
+    while row is None:
+        taken = await execute(
+            session,
+            insert(IdempotencyKey).values(values).on_conflict_do_nothing().returning(col(IdempotencyKey.key)),
+        )
+        if taken.one_or_none() is not None:
+            return None
+        row = await session.get(IdempotencyKey, (tenant, operation, name))
     if row.digest != digest:
         raise KeyReused("this key or id was used for another request; use a new one, or send the same request")
     return row.target

@@ -141,6 +141,11 @@ class Limits:
         await turn
         return known.left(rule, time.monotonic())
 
+    def wait_s(self, bucket: str) -> float:
+        """For how long a bucket is known to be empty, seconds; 0.0 where it is not, or nobody knows. Asks nobody."""
+        known = self._known.get(bucket)
+        return 0.0 if known is None else max(0.0, known.empty_until - time.monotonic())
+
     async def close(self) -> None:
         """Close all connections. What was let in on credit last is forgiven."""
         for known in self._known.values():

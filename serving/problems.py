@@ -22,10 +22,12 @@ KINDS: Final[dict[str, Kind]] = {
     # the request
     "invalid_request": Kind(400, "The request is not valid", "Mend what `errors` points at and send it again."),
     "invalid_spec": Kind(400, "The analysis cannot be done as asked", "Mend the field that `detail` names."),
+    "wrong_password": Kind(400, "The password is another one", "Give the password that you sign in with."),
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
     "not_found": Kind(404, "There is no such thing", "Look up the id; what belongs to others looks like this, too."),
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
+    "request_timeout": Kind(408, "The request did not come in time", "Send it again, without pauses."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
     "gone": Kind(410, "It is no longer there", "Start anew."),
     "version_changed": Kind(412, "It was changed meanwhile", "Read what it is like now, and change that."),
@@ -39,7 +41,10 @@ KINDS: Final[dict[str, Kind]] = {
     "idempotency_key_reused": Kind(422, "The idempotency key was used before", "Use a new key for another request."),
     "address_refused": Kind(422, "The address is not one this server goes to", "Use a public http or https address."),
     "fetch_failed": Kind(422, "The address could not be read", "Check that it can be read from elsewhere; try again."),
+    "headers_too_large": Kind(431, "The headers are too long", "Send fewer or shorter headers."),
     "rate_limited": Kind(429, "Too many requests", "Wait as long as `Retry-After` says."),
+    # Nobody reads that: it is what logs and metrics call it, as other servers do.
+    "client_gone": Kind(499, "Whoever asked has hung up", "Send it again, whole."),
     "checksum_mismatch": Kind(460, "The bytes are not those of the checksum", "Send them again from the same offset."),
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),

@@ -1,17 +1,25 @@
 """Tells whoever started a server when it can do jobs: it takes them before that."""
 
-import json
+import http.client
 import threading
 import time
 import urllib.error
 import urllib.request
 from typing import Final
 
+import msgspec
+
 #: How often the server is asked, seconds.
 EVERY_S: Final = 0.5
 
 #: For how long nothing is said of what is missing: it is what takes its time at every start, seconds.
 PATIENCE_S: Final = 20.0
+
+
+class _Answer(msgspec.Struct):
+    """Of `/readyz`, where it is not ready."""
+
+    checks: dict[str, str] = {}
 
 
 def announce_ready(address: str, ending: threading.Event) -> None:
@@ -36,7 +44,15 @@ def _missing(address: str) -> str | None:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/readyz", timeout=5):
             return None
     except urllib.error.HTTPError as error:
-        checks = json.loads(error.read()).get("checks", {})
-        return "; ".join(said for said in checks.values() if said != "ok")
-    except OSError:
+        return _lacks(error)
+    except (OSError, http.client.HTTPException):
         return ""
+
+
+def _lacks(answer: urllib.error.HTTPError) -> str:
+    try:
+        checks = msgspec.json.decode(answer.read(), type=_Answer).checks
+    except (msgspec.DecodeError, OSError, http.client.HTTPException):
+        # Of whoever stands before it, or of another server.
+        return f"who answers there is not ready, and does not say why (status {answer.code})"
+    return "; ".join(said for said in checks.values() if said != "ok")

@@ -9,6 +9,7 @@ from msgspec import Meta
 from pipeline.errors import InvalidSpec
 from pipeline.record import Record
 from pipeline.spec import AnalysisSpec, Label, Sampling, SegmentSpec, check
+from serving.uploads.names import PLAIN_PATTERN
 from serving.weights import parse_weights
 
 
@@ -39,9 +40,9 @@ class FetchRequest(Record, frozen=True, kw_only=True):
 
     url: str
     """http or https, of the public Internet. No user or password in it."""
-    title: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    title: Annotated[str, Meta(min_length=1, max_length=500, pattern=PLAIN_PATTERN)] | None = None
     """The file's name where it is left out."""
-    filename: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    filename: Annotated[str, Meta(min_length=1, max_length=255, pattern=PLAIN_PATTERN)] | None = None
     """What the address says it is where it is left out."""
     job: JobAfter | None = None
     """An analysis to queue once the video is there; needs the scope `jobs:write`, too."""

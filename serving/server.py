@@ -11,13 +11,19 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM, Database
+from serving.db.waiting import PATIENCE_S, reached
+from serving.errors import SecretRefused
 from serving.proxies import proxy_options
 from serving.readiness import announce_ready
 from serving.settings import Settings
 from serving.storage.store import Store
+
+#: Bytes of the secret, at least: as many as the digests have that it keys.
+_SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,14 @@ class Places:
 
 
 @contextlib.contextmanager
-def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
+def places(settings: Settings, *, migrated: bool = True, waiting: bool = False) -> Iterator[Places]:
     """Everything that is needed, made where it is missing; an embedded database runs as long as the block lasts.
-    `migrated`: whether to bring its schema up to date."""
+    `migrated`: whether to bring its schema up to date; `waiting`: whether to wait a minute for a database that
+    does not answer yet.
+
+    Raises:
+        DatabaseUnavailable, DatabaseMisconfigured: see `waiting.reached`.
+    """
     folder = Path(settings.server.data_dir).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     # Other users of the machine have no business in other people's videos.
@@ -52,7 +63,7 @@ def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
             from serving.db import embedded
 
             url = stack.enter_context(embedded.embedded(folder / "postgres"))
-        asyncio.run(_checked(url))
+        asyncio.run(reached(url, PATIENCE_S if waiting else 0.0))
         if migrated:
             from serving.db import migrate
 
@@ -60,28 +71,32 @@ def places(settings: Settings, *, migrated: bool = True) -> Iterator[Places]:
         yield Places(folder, url, _secret(folder / "secret"))
 
 
-async def _checked(url: str) -> None:
-    database = Database(url, pool_size=1)
-    try:
-        await database.check()
-    finally:
-        await database.close()
-
-
 def _secret(file: Path) -> bytes:
-    """Read from a file that only its owner may read; made once, whole or not at all, whoever else makes it just now."""
+    """Read from a file that only its owner may read; made once, whole or not at all, whoever else makes it just now.
+
+    Raises:
+        SecretRefused: it is too short, or others may read it.
+    """
     if not file.exists():
         descriptor, made = tempfile.mkstemp(dir=file.parent, prefix="secret-")
         try:
             with os.fdopen(descriptor, "wb") as out:
-                out.write(secrets.token_bytes(32))
+                out.write(secrets.token_bytes(_SECRET_BYTES))
                 out.flush()
                 os.fsync(descriptor)
             with contextlib.suppress(FileExistsError):
                 os.link(made, file)
         finally:
             os.unlink(made)
-    return file.read_bytes()
+    if file.stat().st_mode & 0o077:
+        raise SecretRefused(f"{file}: others may read what all keys and tokens rest on; chmod 600 {file}")
+    secret = file.read_bytes()
+    if len(secret) < _SECRET_BYTES:
+        raise SecretRefused(
+            f"{file}: {len(secret)} bytes, at least {_SECRET_BYTES} are needed; put it back as it was, or delete it "
+            "and make all keys anew"
+        )
+    return secret
 
 
 def made_first_key(place: Places) -> str | None:
@@ -137,9 +152,10 @@ def serve_api(place: Places, settings: Settings) -> None:
     )
 
 
-def serve_worker(place: Places, settings: Settings) -> None:
-    """Work on jobs until the process is told to end."""
-    asyncio.run(_work(place, settings))
+def serve_worker(place: Places, settings: Settings) -> bool:
+    """Work on jobs until the process is told to end; whether all could be ended that has threads. Ten seconds after it
+    was told, the process ends itself, whatever hangs."""
+    return asyncio.run(_work(place, settings))
 
 
 def _connections(settings: Settings) -> int:
@@ -148,9 +164,9 @@ def _connections(settings: Settings) -> int:
     return min(2 * settings.jobs.slots + 26, 80)
 
 
-async def _work(place: Places, settings: Settings) -> None:
+async def _work(place: Places, settings: Settings) -> bool:
     from pipeline.sandbox.client import Sandbox
-    from serving import cleaning
+    from serving import cleaning, ending
     from serving.fetching.fetcher import Fetcher
     from serving.fetching.requests import FETCH_CHANNEL
     from serving.jobs.events import WORK_CHANNEL
@@ -164,8 +180,13 @@ async def _work(place: Places, settings: Settings) -> None:
     from serving.workers import Presence
 
     stop = asyncio.Event()
+
+    def told() -> None:
+        stop.set()
+        ending.within()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, told)
     database = Database(place.database_url, pool_size=_connections(settings))
     with Sandbox(settings.worker) as sandbox:
         toolkits = LocalToolkits(settings, sandbox)
@@ -193,8 +214,9 @@ async def _work(place: Places, settings: Settings) -> None:
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)
-            await toolkits.close()
+            ended = await toolkits.close()
             await database.close()
+    return ended
 
 
 def _own_address(settings: Settings) -> str:

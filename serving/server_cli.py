@@ -19,7 +19,7 @@ def serve() -> None:
 
     settings = load().settings
     console = new_console(highlight=False)
-    with server.places(settings) as place:
+    with server.places(settings, waiting=True) as place:
         key = server.made_first_key(place)
         for line in server.greeting(place, settings, key):
             console.print(line, markup=False, soft_wrap=True)
@@ -31,17 +31,20 @@ def api() -> None:
     from serving import server
 
     settings = load().settings
-    with server.places(settings, migrated=False) as place:
+    with server.places(settings, migrated=False, waiting=True) as place:
         server.serve_api(place, settings)
 
 
 def worker() -> None:
     """Run a worker alone: it claims jobs from the database that the API writes them to."""
-    from serving import server
+    from serving import ending, server
 
     settings = load().settings
-    with server.places(settings, migrated=False) as place:
-        server.serve_worker(place, settings)
+    with server.places(settings, migrated=False, waiting=True) as place:
+        ended = server.serve_worker(place, settings)
+    if not ended:
+        # A model that hangs would be waited for.
+        ending.at_once()
 
 
 @db.command()
@@ -50,7 +53,7 @@ def upgrade(revision: Annotated[str, typer.Argument(help="To which; the latest b
     from serving import server
     from serving.db import migrate
 
-    with server.places(load().settings, migrated=False) as place:
+    with server.places(load().settings, migrated=False, waiting=True) as place:
         migrate.upgrade(place.database_url, revision)
         print(migrate.current(place.database_url))
 

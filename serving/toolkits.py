@@ -22,6 +22,12 @@ CHECK_S: Final = 30.0
 #: How long it has for that, behind all frames that wait, seconds.
 PATIENCE_S: Final = 60.0
 
+#: How long engines have to end, all together, seconds.
+CLOSE_S: Final = 3.0
+
+#: What engines that hang are held by, to the end of the process.
+_NEVER_ENDED: Final[list[ExitStack]] = []
+
 
 @dataclass(slots=True)
 class _Held:
@@ -38,6 +44,13 @@ class _Held:
     error: str | None = None
     checking: "asyncio.Task[None] | None" = None
     """Has it compute something now and then, once it is loaded."""
+    check: "asyncio.Task[None] | None" = None
+    """That is under way, however long ago it was given up."""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether something was not answered: whoever ended its threads would wait for them."""
+        return self.check is not None and not self.check.done()
 
 
 class LocalToolkits:
@@ -58,9 +71,12 @@ class LocalToolkits:
             raise ModelUnavailable(f"this server runs {', '.join(allowed)}, not {model:.100} (jobs.models)")
         held = self._held.get(model)
         if held is None or (held.toolkit is None and held.loading.done()):
-            # What could not be loaded is tried again by whoever wants it next.
+            # What could not be loaded is tried again by whoever wants it next, unless it is still there and hangs.
+            if held is not None and held.hangs:
+                raise CheckFailed(f"{model}: {held.error}")
             stack = ExitStack()
-            held = self._held[model] = _Held(asyncio.create_task(self._load(model, stack)), stack)
+            loading = asyncio.create_task(self._load(model, stack, None if held is None else held.stack))
+            held = self._held[model] = _Held(loading, stack)
             # Nobody need be left who waits for it.
             held.loading.add_done_callback(lambda task: task.cancelled() or task.exception())
             self.changed.set()
@@ -78,15 +94,20 @@ class LocalToolkits:
         """What there is to say about each model that was asked for."""
         return tuple(_report(name, held) for name, held in self._held.items())
 
-    async def close(self) -> None:
-        """End all engines; a model that is being loaded is waited for, since nothing stops that."""
-        await asyncio.gather(*(held.loading for held in self._held.values()), return_exceptions=True)
+    async def close(self) -> bool:
+        """End all engines, as far as they end soon; whether they did. What is being loaded cannot be stopped, and what
+        hangs cannot be ended: a process that is left with such a thing has to be ended itself."""
         checking = [held.checking for held in self._held.values() if held.checking is not None]
         for task in checking:
             task.cancel()
         await asyncio.gather(*checking, return_exceptions=True)
-        for held in self._held.values():
-            held.stack.close()
+        ending = {asyncio.create_task(_end(held)): held for held in self._held.values()}
+        _, hanging = await asyncio.wait(ending, timeout=CLOSE_S) if ending else (set(), set())
+        for task in hanging:
+            # Were nobody to have it any more, it would be ended, and waited for.
+            _NEVER_ENDED.append(ending[task].stack)
+            task.cancel()
+        return not hanging
 
     async def _keep_loaded(self, model: str) -> None:
         while True:
@@ -99,21 +120,21 @@ class LocalToolkits:
                 _LOG.exception("the model %s could not be loaded", model)
             await asyncio.sleep(CHECK_S)
 
-    async def _load(self, model: str, stack: ExitStack) -> Toolkit:
+    async def _load(self, model: str, stack: ExitStack, before: ExitStack | None) -> Toolkit:
+        """`before`: what was loaded in vain."""
         try:
+            if before is not None:
+                await asyncio.to_thread(before.close)
             toolkit = await asyncio.to_thread(
                 lambda: stack.enter_context(local_toolkit(model, self._sandbox, settings=self._settings))
             )
-            await asyncio.wait_for(toolkit.check(), PATIENCE_S)
+            await _checked(self._held[model], toolkit)
         except Exception as error:
             held = self._held[model]
             held.error, held.checked_at = f"{error}" or type(error).__name__, time.monotonic()
             self.changed.set()
-            if isinstance(error, TimeoutError):
-                # Its threads hang; whoever ended them would wait for them.
-                held.error = f"no answer within {PATIENCE_S:g} s"
-                raise ModelUnavailable(f"{model} gave no answer within {PATIENCE_S:g} s") from error
-            await asyncio.to_thread(stack.close)
+            if not held.hangs:
+                await asyncio.to_thread(stack.close)
             raise
         held = self._held[model]
         held.toolkit = toolkit
@@ -126,14 +147,34 @@ class LocalToolkits:
         while True:
             await asyncio.sleep(CHECK_S)
             try:
-                await asyncio.wait_for(toolkit.check(), PATIENCE_S)
+                await _checked(held, toolkit)
                 held.error = None
-            except TimeoutError:
-                held.error = f"no answer within {PATIENCE_S:g} s"
-            except CheckFailed as failure:
-                held.error = str(failure)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, that is how the model is
+                held.error = f"{failure}" or type(failure).__name__
             held.checked_at = time.monotonic()
             self.changed.set()
+
+
+async def _end(held: _Held) -> None:
+    await asyncio.wait({task for task in (held.loading, held.check) if task is not None})
+    await asyncio.to_thread(held.stack.close)
+
+
+async def _checked(held: _Held, toolkit: Toolkit) -> None:
+    """Have it compute something; one that hangs is not asked again, but waited for.
+
+    Raises:
+        CheckFailed: it did not, or gave no answer in time.
+    """
+    if held.check is None:
+        held.check = asyncio.create_task(toolkit.check())
+        # Nobody need be left who waits for it.
+        held.check.add_done_callback(lambda task: task.cancelled() or task.exception())
+    done, _ = await asyncio.wait({held.check}, timeout=PATIENCE_S)
+    if not done:
+        raise CheckFailed(f"no answer within {PATIENCE_S:g} s")
+    check, held.check = held.check, None
+    check.result()
 
 
 def _report(name: str, held: _Held) -> ModelReport:

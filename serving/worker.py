@@ -1,16 +1,16 @@
 """A worker: claims jobs and runs them, several at once, until it is told to stop."""
 
 import asyncio
-import contextlib
 import logging
 from typing import Any
 
 from serving.errors import DatabaseUnavailable
+from serving.faults import Faults
 from serving.ids import new_id
 from serving.jobs.events import WORK_CHANNEL
 from serving.jobs.lease import Lease
 from serving.jobs.listening import Listener
-from serving.jobs.running import Tools, run
+from serving.jobs.running import LAST_S, Tools, run
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,6 +22,9 @@ REAP_S = 1.0
 
 #: How long a job may go on after the worker was told to stop, seconds; then it is given back.
 GRACE_S = 5.0
+
+#: How long what was canceled has to end, seconds; then it is left to its lease.
+END_S = 0.5
 
 
 class Worker:
@@ -45,12 +48,12 @@ class Worker:
             _, unfinished = await asyncio.wait(loops, timeout=GRACE_S)
             halt.set()
             if unfinished:
-                await asyncio.wait(unfinished, timeout=GRACE_S)
+                await asyncio.wait(unfinished, timeout=2 * LAST_S)
         finally:
-            reaper.cancel()
-            for loop in loops:
+            for loop in (reaper, *loops):
                 loop.cancel()
-            await asyncio.gather(reaper, *loops, return_exceptions=True)
+            # What waits for a database that hangs is not waited for.
+            await asyncio.wait({reaper, *loops}, timeout=END_S)
 
     async def _slot(self, stop: asyncio.Event, halt: asyncio.Event) -> None:
         while not stop.is_set():
@@ -86,7 +89,8 @@ class Worker:
                 wait.cancel()
 
     async def _reap(self) -> None:
+        faults = Faults("dead workers are looked for")
         while True:
-            with contextlib.suppress(DatabaseUnavailable):
+            with faults.borne():
                 await self._tools.queue.reap()
             await asyncio.sleep(REAP_S)

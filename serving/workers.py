@@ -20,10 +20,13 @@ from sqlalchemy import text
 from pipeline.record import Record
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.errors import DatabaseUnavailable
+from serving.faults import Faults
 
 #: How often a worker says how it is, seconds; at once when a model's state changes.
 BEAT_S: Final = 3.0
+
+#: How long it has for its last word, seconds.
+LAST_S: Final = 2.0
 
 #: One that was silent for longer than this is taken for dead, seconds.
 ALIVE_S: Final = 15.0
@@ -120,20 +123,23 @@ class Presence:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then its row is gone."""
+        faults = Faults("a worker says how it is")
         ending = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
                 self._changed.clear()
                 # While the database is away nobody is there to be told.
-                with contextlib.suppress(DatabaseUnavailable):
+                with faults.borne():
                     await self.beat()
                 news = asyncio.create_task(self._changed.wait())
                 await asyncio.wait({ending, news}, timeout=self._beat_s, return_when=asyncio.FIRST_COMPLETED)
                 news.cancel()
         finally:
             ending.cancel()
-        with contextlib.suppress(DatabaseUnavailable):
-            await self.leave()
+        # A row that stays is that of a worker that is silent.
+        with contextlib.suppress(TimeoutError), faults.borne(TimeoutError):
+            async with asyncio.timeout(LAST_S):
+                await self.leave()
 
     async def beat(self) -> None:
         """Say how it is now."""

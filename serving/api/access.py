@@ -18,7 +18,10 @@ Needed = Scope | Literal["anybody", "a person"]
 
 
 def _refusals(*statuses: int) -> dict[int, ResponseSpec]:
-    return {status: ResponseSpec(Problem, media_type=CONTENT_TYPE, generate_examples=False) for status in statuses}
+    # Of headers that are too long, any of them may be told.
+    return {
+        status: ResponseSpec(Problem, media_type=CONTENT_TYPE, generate_examples=False) for status in (*statuses, 431)
+    }
 
 
 #: For operations that need no key: signing in, health, the documentation.
@@ -29,7 +32,7 @@ OPEN: Final[dict[str, Any]] = {
 }
 
 #: As `OPEN`, for operations that take a password or a refresh token in their body.
-SIGNING_IN: Final[dict[str, Any]] = OPEN | {"responses": _refusals(400, 401, 404, 413, 429, 500, 503)}
+SIGNING_IN: Final[dict[str, Any]] = OPEN | {"responses": _refusals(400, 401, 404, 408, 413, 429, 500, 503)}
 
 #: Instead of a scope, for operations about who asks: anybody who is known, and people alone, whatever they may do.
 ANYBODY: Final = "anybody"
@@ -38,7 +41,7 @@ PERSON: Final = "a person"
 
 def needs(scope: Needed) -> dict[str, Any]:
     """What a route says that wants this, and the problems that it may answer with."""
-    return {"opt": {"scope": scope}, "responses": _refusals(400, 401, 403, 404, 409, 413, 422, 429, 500, 503)}
+    return {"opt": {"scope": scope}, "responses": _refusals(400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503)}
 
 
 def require(handler: BaseRouteHandler, method: str, principal: Principal | None) -> None:

@@ -21,6 +21,12 @@ from serving.options import LimitOptions
 _UNLIMITED: Final = frozenset({"live", "ready", "metrics"})
 
 
+def is_limited(scope: Scope) -> bool:
+    """Whether a request takes a token. Of those that do not, nobody asks who they come from either: that would be a way
+    to the database without a limit."""
+    return scope.get("method") != "OPTIONS" and operation_of(scope) not in _UNLIMITED
+
+
 class Admission(ASGIMiddleware):
     """Keeps requests within the limits, and says who acts. Comes after `Identification`."""
 
@@ -33,8 +39,10 @@ class Admission(ASGIMiddleware):
         """See `ASGIMiddleware`. Raises RateLimited, and as `access.require`."""
         principal: Principal | None = scope.get("principal")  # type: ignore[assignment]
         operation, address = operation_of(scope), address_of(scope)
-        if operation not in _UNLIMITED and scope.get("method") != "OPTIONS":
-            await self._take(scope, principal, address)
+        if is_limited(scope) and principal is not None:
+            await self._take(scope, "requests", self._known, f"requests:{principal.actor}")
+        elif is_limited(scope):
+            await self.take_of_stranger(scope)
         require(scope["route_handler"], str(scope.get("method")), principal)
         require_strict(scope["route_handler"], scope["query_string"])
         acting = ACTING.set(
@@ -53,21 +61,39 @@ class Admission(ASGIMiddleware):
         finally:
             ACTING.reset(acting)
 
-    async def _take(self, scope: Scope, principal: Principal | None, address: str) -> None:
-        if principal is not None:
-            policy, rule, bucket = "requests", self._known, f"requests:{principal.actor}"
-        else:
-            # Those who need no key and those who have no good one alike. Who is known never pays for their neighbours.
-            policy, rule, bucket = "address", self._unknown, f"address:{network_of(address)}"
+    async def take_of_stranger(self, scope: Scope) -> None:
+        """Take a token of the address's: those who need no key and those who have no good one alike. Who is known never
+        pays for their neighbours. Raises RateLimited."""
+        await self._take(scope, "address", self._unknown, _bucket_of_address(scope))
+
+    def refuse_early(self, scope: Scope) -> None:
+        """Before anybody looks up a key that is new here: where the address is known to have no token left, most likely
+        it is one of many that were made up, and would be refused all the same. Raises RateLimited."""
+        if self._unknown is None:
+            return
+        wait_s = self._limits.wait_s(_bucket_of_address(scope))
+        if wait_s > 0:
+            raise self._refused(
+                scope, "address", self._unknown, RateLimited("too many requests; wait a little", wait_s)
+            )
+
+    async def _take(self, scope: Scope, policy: str, rule: Rule | None, bucket: str) -> None:
         if rule is None:
             return
         try:
             left = await self._limits.take(bucket, rule)
         except RateLimited as error:
-            self._meters.limited(policy)
-            _say(scope, policy, rule, Left(0, error.retry_after_s))
-            raise
+            raise self._refused(scope, policy, rule, error) from None
         _say(scope, policy, rule, left)
+
+    def _refused(self, scope: Scope, policy: str, rule: Rule, error: RateLimited) -> RateLimited:
+        self._meters.limited(policy)
+        _say(scope, policy, rule, Left(0, error.retry_after_s))
+        return error
+
+
+def _bucket_of_address(scope: Scope) -> str:
+    return f"address:{network_of(address_of(scope))}"
 
 
 def _rule(per_s: float, burst: int) -> Rule | None:

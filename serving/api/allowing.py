@@ -14,7 +14,7 @@ class Allowing:
         """`routes`: of the app, all of them."""
         self._app = app
         self._methods = {
-            route.path_format: ", ".join(sorted(route.methods)).encode()
+            route.path_format: ", ".join(sorted(_methods(route))).encode()
             for route in routes
             if isinstance(route, HTTPRoute)
         }
@@ -33,3 +33,9 @@ class Allowing:
             await send(message)
 
         await self._app(scope, receive, allowed)
+
+
+def _methods(route: HTTPRoute) -> set[str]:
+    """Those that are in the schema, where any is; what is left are ways round things that let no others through."""
+    told = {method for handler in route.route_handlers if handler.include_in_schema for method in handler.http_methods}
+    return {str(method) for method in told or route.methods} | {"OPTIONS"}

@@ -16,7 +16,7 @@ from serving.api.audit import entries
 from serving.api.authentication import Identification
 from serving.api.batches import Batches
 from serving.api.described import DescribedConfig
-from serving.api.docs import RENDERERS, docs_router, favicon, start
+from serving.api.docs import docs_router, favicon, renderers, start
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
 from serving.api.jobs import Jobs
@@ -41,6 +41,7 @@ from serving.auth.credentials import Credentials
 from serving.auth.passwords import Passwords
 from serving.auth.sessions import Sessions
 from serving.auth.tokens import Tokens
+from serving.checking import Checks
 from serving.db.database import Database
 from serving.db.quick import QuickReads
 from serving.jobs.events import CHANNEL
@@ -116,19 +117,19 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "database": given(database),
             "store": given(store),
             "settings": given(settings),
-            "listener": given(listener),
             "following": given(following),
             "streams": given(streams),
             "secret": given(secret),
             "credentials": given(credentials),
             "tokens": given(tokens),
             "passwords": given(passwords),
+            "checks": given(Checks(database, store)),
             "sessions": given(Sessions(database, secret, tokens, passwords, settings.auth)),
             **{name: given(value) for name, value in surroundings.dependencies().items()},
             "uploads": given(Uploads(database, store, settings.upload)),
             "principal": Provide(principal_of, sync_to_thread=False),
         },
-        middleware=[Identification(credentials), surroundings.admission],
+        middleware=[Identification(credentials, surroundings.admission), surroundings.admission],
         exception_handlers={Exception: handle},
         lifespan=[lifespan],
         state=State({"quick": quick}, deep_copy=False),
@@ -137,7 +138,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             version="1",
             description="Understands video on your own machines: shots, key segments with reasons, tags over time.",
             openapi_router=docs_router(),
-            render_plugins=RENDERERS,
+            render_plugins=renderers(),
             components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
             security=[{"key": []}],
             use_handler_docstrings=True,

@@ -8,8 +8,9 @@ from litestar.openapi.spec import Schema
 
 _NOTHING = (NoneType, msgspec.UnsetType)
 
-#: `schema_extra` of a parameter with `ge=0`: the framework takes a bound of 0 for none.
+#: `schema_extra` of parameters with `ge=0` and `gt=0`: the framework takes a bound of 0 for none.
 FROM_ZERO: Final = {"minimum": 0}
+ABOVE_ZERO: Final = {"exclusive_minimum": 0}
 
 
 def constrain(shape: object, hint: Any) -> None:

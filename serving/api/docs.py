@@ -1,10 +1,10 @@
-"""The documentation page and its files; the schema itself is at `/docs/openapi.json` and `.yaml`."""
+"""The documentation page and its files; the schema itself is at `/docs/openapi.json`."""
 
 from typing import Any, Final
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import ResponseHeader
-from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.response import Redirect
 
 from serving.api.access import OPEN
@@ -28,8 +28,23 @@ class _Page(OpenAPIRenderPlugin):
         return docs_page().html.encode()
 
 
-#: What answers under `/docs`.
-RENDERERS: Final = (_Page(), JsonRenderPlugin(), YamlRenderPlugin())
+class _Document(JsonRenderPlugin):
+    """The schema, written once: anybody may ask for it, as often as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """See `OpenAPIRenderPlugin`."""
+        if self._written is None:
+            self._written = super().render(request, openapi_schema)
+        return self._written
+
+
+def renderers() -> tuple[OpenAPIRenderPlugin, ...]:
+    """What answers under `/docs`, of one app. No YAML: writing that takes the event loop a second each time."""
+    return _Page(), _Document()
 
 
 @get("/files/{version:str}/{name:str}", opt=OPEN["opt"], sync_to_thread=True)

@@ -53,7 +53,7 @@ async def watch(
     job_id: JobId,
     last_event_id: Annotated[
         str | None,
-        Parameter(header="Last-Event-ID", max_length=20, schema_extra={"pattern": "^[0-9]{1,18}$"}, required=False),
+        Parameter(header="Last-Event-ID", max_length=20, schema_extra={"pattern": "^[0-9]{0,18}$"}, required=False),
     ] = None,
     ticket: Annotated[
         str | None,
@@ -66,6 +66,9 @@ async def watch(
     seen = _number(last_event_id)
     async with database.read(principal.tenant_id) as session:
         job = await submission.find(session, principal.tenant_id, job_id)
+    if seen > job.event_number:
+        # What they saw was of another job, whose id is used again: that was deleted with its video.
+        seen = 0
     if job.state in FINAL and seen >= job.event_number:
         # What makes an EventSource come no more.
         return Response(None, status_code=204)
@@ -113,18 +116,19 @@ class _Watched:
             told.cancel()
 
     async def since(self, seen: int) -> tuple[list[Event], bool]:
-        """Events after a number, and whether the job was over before they were read."""
+        """Events after a number, and whether the job was over, or another one, before they were read."""
         this = (self.tenant, self.job_id)
         async with self.database.read(self.tenant) as session:
-            query = select(Job.state).where(Job.tenant_id == this[0], Job.id == this[1])
-            state = (await session.exec(query)).one_or_none()
+            query = select(Job.state, Job.event_number).where(Job.tenant_id == this[0], Job.id == this[1])
+            state, newest = (await session.exec(query)).one_or_none() or (None, 0)
             query = (
                 select(Event)
                 .where(Event.tenant_id == this[0], Event.job_id == this[1], Event.number > seen)
                 .order_by(col(Event.number))
                 .limit(_AT_ONCE)
             )
-            return list((await session.exec(query)).all()), state is None or state in FINAL
+            over = state is None or state in FINAL or newest < seen
+            return list((await session.exec(query)).all()), over
 
 
 async def _lines(watched: _Watched, seen: int, slot: Slot) -> AsyncIterator[str]:

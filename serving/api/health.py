@@ -1,17 +1,16 @@
 """Whether the server lives, and whether it is ready."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.openapi import ResponseSpec
 from litestar.params import Parameter
 
 from pipeline.record import Record
 from serving.api.access import OPEN
-from serving.db.database import Database
-from serving.errors import DatabaseUnavailable
-from serving.storage.store import Store
-from serving.workers import alive, missing
+from serving.api.operators import is_operator
+from serving.checking import ENGINE, OK, Checks
+from serving.settings import Settings
 
 Part = Literal["all", "api"]
 
@@ -37,8 +36,9 @@ async def live() -> Health:
 
 @get("/readyz", operation_id="ready", **_READY, tags=["health"], summary="Whether requests can be served")
 async def ready(
-    database: Database,
-    store: Store,
+    request: Request[Any, Any, Any],
+    settings: Settings,
+    checks: Checks,
     part: Annotated[
         Part,
         Parameter(
@@ -48,22 +48,11 @@ async def ready(
     ] = "all",
 ) -> Response[Health]:
     """Whether the database, its schema and the store are there, and an engine that really computed something lately.
-    503, with the same body, where one of them is not."""
-    # Not worth its half second before somebody asks.
-    from serving.db import migrate
-
-    checks = {"database": "ok", "migrations": "ok", "store": "ok"}
-    try:
-        behind = await migrate.behind(database)
-        if behind:
-            checks["migrations"] = behind
-        elif part == "all":
-            checks["engine"] = missing(await alive(database)) or "ok"
-    except DatabaseUnavailable as error:
-        checks["database"] = str(error)
-    try:
-        await store.ready()
-    except OSError as error:
-        checks["store"] = str(error)
-    good = all(said == "ok" for said in checks.values())
-    return Response(Health(checks=checks), status_code=200 if good else 503)
+    503, with the same body, where one of them is not. What is wrong with it in detail is told to who may read
+    `/metrics`, and is in the server's log."""
+    found = await checks.found()
+    parts = dict(found.parts) if is_operator(request.scope, settings.server.metrics_key) else found.told()
+    if part == "api":
+        parts.pop(ENGINE, None)
+    good = all(said == OK for said in parts.values())
+    return Response(Health(checks=parts), status_code=200 if good else 503)

@@ -1,6 +1,7 @@
 """Jobs: asked for, watched, canceled, tried again."""
 
 import asyncio
+import contextlib
 import zlib
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,16 +18,16 @@ from serving.api.moments import zoned
 from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Order, Page, page_of
 from serving.api.prefer import wait_s
 from serving.api.reading import read_quickly
+from serving.api.streams import Streams
 from serving.auth.principals import Principal
 from serving.db.database import Database
 from serving.db.media import StoredReport
 from serving.db.statements import execute
 from serving.db.work import Job
-from serving.errors import NotFound
+from serving.errors import NotFound, RateLimited
 from serving.jobs import submission
-from serving.jobs.events import CHANNEL
-from serving.jobs.listening import Listener
-from serving.jobs.submission import JobRequest, Submitted
+from serving.jobs.following import Following
+from serving.jobs.submission import JobRequest
 
 Prefer = Annotated[str | None, Parameter(header="Prefer", max_length=255, required=False)]
 
@@ -42,7 +43,8 @@ class Jobs(Controller):
         self,
         principal: Principal,
         database: Database,
-        listener: Listener,
+        following: Following,
+        streams: Streams,
         data: JobRequest,
         idempotency_key: Annotated[
             str | None, Parameter(header="Idempotency-Key", min_length=1, max_length=255, required=False)
@@ -52,7 +54,7 @@ class Jobs(Controller):
         """Queue a job. With `Idempotency-Key`, sending it again does not queue another. With `Prefer: wait=N` the
         answer comes when the job has ended, or after N seconds (60 at most)."""
         (made,) = await submission.submit(database, principal.tenant_id, [data], key=idempotency_key)
-        return await _answer(principal, database, listener, made, prefer)
+        return await _answer(principal.tenant_id, database, following, streams, made.job, prefer)
 
     @put(
         "/{job_id:str}",
@@ -65,14 +67,15 @@ class Jobs(Controller):
         self,
         principal: Principal,
         database: Database,
-        listener: Listener,
+        following: Following,
+        streams: Streams,
         job_id: JobId,
         data: JobRequest,
         prefer: Prefer = None,
     ) -> Response[JobView]:
         """Queue a job under an id of the caller's own; the same again finds the job that there is."""
         (made,) = await submission.submit(database, principal.tenant_id, [data], job_id=job_id)
-        return await _answer(principal, database, listener, made, prefer)
+        return await _answer(principal.tenant_id, database, following, streams, made.job, prefer)
 
     @get("/{job_id:str}", operation_id="get_job", **needs("jobs:read"), summary="A job as it is now")
     async def one(self, request: Request[Any, Any, Any], job_id: JobId) -> JobView:
@@ -141,29 +144,32 @@ class Jobs(Controller):
 
 
 async def _answer(
-    principal: Principal, database: Database, listener: Listener, made: Submitted, prefer: str | None
+    tenant: str, database: Database, following: Following, streams: Streams, job: Job, prefer: str | None
 ) -> Response[JobView]:
-    """202 and where to look, or 200 with the job that has ended meanwhile."""
-    job = made.job
+    """202 and where to look, or 200 with the job that has ended meanwhile. Who waits counts as a stream; where there
+    are as many as may be, the job is queued all the same and nobody is kept waiting."""
     patience_s = wait_s(prefer)
     headers = {"Location": f"/v1/jobs/{job.id}"}
     if patience_s is not None:
-        headers["Preference-Applied"] = f"wait={patience_s:g}"
-        job = await _waited(principal.tenant_id, database, listener, job.id, patience_s)
+        with contextlib.suppress(RateLimited), streams.take(tenant):
+            job = await _waited(tenant, database, following, job, patience_s)
+            headers["Preference-Applied"] = f"wait={patience_s:g}"
     return Response(view(job), status_code=200 if job.state in FINAL else 202, headers=headers)
 
 
-async def _waited(tenant: str, database: Database, listener: Listener, job_id: str, patience_s: float) -> Job:
+async def _waited(tenant: str, database: Database, following: Following, job: Job, patience_s: float) -> Job:
     loop = asyncio.get_running_loop()
     until = loop.time() + patience_s
     while True:
-        told = asyncio.create_task(listener.wait(CHANNEL, f"{tenant}/{job_id}"))
+        told = asyncio.create_task(following.beyond(tenant, job.id, job.event_number))
         try:
             async with database.read(tenant) as session:
-                job = await submission.find(session, tenant, job_id)
+                now = await submission.find(session, tenant, job.id)
             left_s = until - loop.time()
-            if job.state in FINAL or left_s <= 0:
-                return job
-            await asyncio.wait({told}, timeout=min(left_s, 1.0))
+            if now.state in FINAL or left_s <= 0:
+                return now
+            if now.event_number == job.event_number:
+                await asyncio.wait({told}, timeout=left_s)
+            job = now
         finally:
             told.cancel()

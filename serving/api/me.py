@@ -20,7 +20,7 @@ from serving.auth.principals import Principal
 from serving.auth.sessions import MAX_SESSIONS
 from serving.db.accounts import ApiKey, Tenant, UserSession
 from serving.db.database import Database
-from serving.errors import Conflict, InvalidRequest, NotFound
+from serving.errors import Conflict, NotFound, WrongPassword
 from serving.limiting import Limits
 from serving.settings import Settings
 
@@ -74,7 +74,7 @@ class Myself(Controller):
         async with database.read(principal.tenant_id) as session:
             kept = (await users.found(session, principal.tenant_id, principal.actor)).password_hash
         if not await passwords.verified(kept, data.old_password):
-            raise InvalidRequest("the old password is another one", (("/old_password", "is not the password"),))
+            raise WrongPassword("the old password is another one", (("/old_password", "is not the password"),))
         hashed = await passwords.hashed(data.new_password)
         async with database.write("user.write", principal.tenant_id) as session:
             user = await users.found(session, principal.tenant_id, principal.actor, locked=True)

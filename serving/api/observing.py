@@ -13,8 +13,18 @@ from serving.metrics.meters import Meters
 #: Of requests whose client left before anything was answered.
 _LEFT: Final = 499
 
-#: Statuses that refuse -> the problem, where nobody said which.
-_REFUSES: Final = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 429: "rate_limited"}
+#: Problems that are refusals, and are noted; others are mistakes.
+_REFUSES: Final = frozenset(
+    {
+        "unauthenticated",
+        "wrong_password",
+        "forbidden",
+        "not_found",
+        "rate_limited",
+        "address_refused",
+        "quota_exceeded",
+    }
+)
 
 
 class Observing:
@@ -53,18 +63,19 @@ class Observing:
                 self._meters.streams.dec()
             else:
                 self._meters.took(operation, time.perf_counter() - began)
-            if status in _REFUSES and operation != UNMATCHED:
-                self._refused(scope, operation, status)
+            code = str(scope.get("problem_code", ""))
+            if code in _REFUSES and operation != UNMATCHED:
+                self._refused(scope, operation, code)
 
-    def _refused(self, scope: Scope, operation: str, status: int) -> None:
+    def _refused(self, scope: Scope, operation: str, code: str) -> None:
         principal: Principal | None = scope.get("principal")  # type: ignore[assignment]
-        if status == 404 and (principal is None or not scope["path_params"]):
+        if code == "not_found" and (principal is None or not scope["path_params"]):
             # Only somebody's explicit id is worth knowing: whether they look for what is another's.
             return
         self._refusals.add(
             Refusal(
                 operation=operation,
-                code=str(scope.get("problem_code") or _REFUSES[status]),
+                code=code,
                 address=address_of(scope),
                 tenant_id=principal and principal.tenant_id,
                 actor=principal and principal.actor,

@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.record import Record
+from serving.api.peers import operation_of
 from serving.errors import InvalidRequest, RateLimited, ServerError
 from serving.problems import kind_of
 
@@ -60,7 +61,9 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     # For the audit log, which knows refusals by it.
     request.scope["problem_code"] = problem.code  # type: ignore[typeddict-unknown-key]
     if problem.status >= 500:
-        _LOG.error("%s %s: %s [%s]", request.method, request.url.path, problem.code, request_id, exc_info=error)
+        # What somebody sent is in the log as ASCII, so that it can look like nothing else there.
+        where = f"{operation_of(request.scope)} {request.scope['path']!a}"
+        _LOG.error("%s %s: %s [%s]", request.scope["method"], where, problem.code, request_id, exc_info=error)
     headers = {}
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -68,6 +71,9 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
         headers["Retry-After"] = "5"
     elif problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    elif problem.status == 408:
+        # Nobody waits for what may still come of it.
+        headers["Connection"] = "close"
     if isinstance(error, HTTPException):
         headers |= {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
     return Response(problem, status_code=problem.status, media_type=CONTENT_TYPE, headers=headers)
@@ -109,10 +115,12 @@ def _pointers(error: ValidationException) -> tuple[Pointer, ...]:
     found = []
     for one in error.extra or () if isinstance(error.extra, list) else ():
         key, source = str(one.get("key", "")), str(one.get("source", "body"))
-        # What handlers call the body.
-        key = "" if key == "data" else key
+        message = str(one.get("message", ""))
+        if key == "data":
+            # What handlers call the body.
+            key, message = "", "the body is missing" if message == "'data'" else message
         # msgspec writes `labels[0].name`, and `[...]` for a key of which it does not say which.
         place = key.partition("[...]")[0].replace("[", ".").replace("]", "")
         pointer = "/" + place.replace(".", "/") if source == "body" else f"?{key}"
-        found.append(Pointer(pointer=pointer if key else "", detail=str(one.get("message", ""))))
+        found.append(Pointer(pointer=pointer if key else "", detail=message))
     return tuple(found)

@@ -1,6 +1,6 @@
 """Signing in, going on, and signing out."""
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Controller, Request, Response, post
 
@@ -13,12 +13,16 @@ from serving.auth.users import email_of
 from serving.limiting import Limits
 from serving.settings import Settings
 
+#: Bytes of a body, which anybody may send: a password and an address, or a token.
+_MAX_BODY_BYTES: Final = 16 << 10
+
 
 class Authentication(Controller):
     """`/v1/auth`"""
 
     path = "/v1/auth"
     tags = ("auth",)
+    request_max_body_size = _MAX_BODY_BYTES
 
     @post("/token", operation_id="sign_in", **SIGNING_IN, status_code=200, summary="Sign in")
     async def sign_in(

@@ -1,4 +1,4 @@
-"""How many streams are open, and how many may be."""
+"""How many streams are open, and how many may be. Requests that wait for a job to end count, too."""
 
 from collections import Counter
 
@@ -53,6 +53,12 @@ class Slot:
             self._open[self._tenant] -= 1
             if not self._open[self._tenant]:
                 del self._open[self._tenant]
+
+    def __enter__(self) -> "Slot":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def __del__(self) -> None:
         self.release()

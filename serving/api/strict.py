@@ -4,8 +4,9 @@ The framework would make something of each of these, so that what a caller got w
 right. Texts that come in a query can hardly be but texts; here is what they have to look like.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 from functools import cache
 from types import NoneType
@@ -19,7 +20,12 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import ParameterKwarg
 from litestar.typing import FieldDefinition
 
-from serving.errors import InvalidRequest
+from serving.errors import ClientGone, InvalidRequest, RequestTimeout
+
+#: For how long a client may send nothing in the middle of a body before it counts as gone, seconds; and how long all of
+#: a body may take that is read as one: all but videos.
+STALLED_S: Final = 60.0
+BODY_S: Final = 30.0
 
 #: What a value of a type looks like, and what is said of one that does not.
 _LOOKS: Final[Mapping[Any, tuple[re.Pattern[str], str]]] = {
@@ -36,7 +42,45 @@ _PLACE: Final = re.compile(r" - at `\$\.?(.*)`$")
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """Reads a body as what the handler takes, without guessing what was meant."""
+    """Reads a body as what the handler takes, without guessing what was meant, and without waiting for ever."""
+
+    async def body(self) -> bytes:
+        """See `Request.body`.
+
+        Raises:
+            RequestTimeout: it has not come in time.
+            ClientGone: it will not come.
+        """
+        try:
+            async with asyncio.timeout(BODY_S):
+                return await super().body()
+        except TimeoutError as error:
+            raise RequestTimeout(f"the body took longer than {BODY_S:g} s") from error
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """See `Request.stream`.
+
+        Raises:
+            RequestTimeout: nothing came for too long.
+            ClientGone: nothing will come.
+        """
+        receive = self.receive
+
+        async def patient() -> Any:
+            try:
+                message = await asyncio.wait_for(receive(), STALLED_S)
+            except TimeoutError as error:
+                raise RequestTimeout(f"nothing came for {STALLED_S:g} s in the middle of the body") from error
+            if message["type"] == "http.disconnect":
+                raise ClientGone("the connection ended before the body did")
+            return message
+
+        self.receive = patient
+        try:
+            async for chunk in super().stream():
+                yield chunk
+        finally:
+            self.receive = receive
 
     async def json(self) -> Any:
         """See `Request.json`.

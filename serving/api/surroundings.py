@@ -8,6 +8,7 @@ from litestar import Litestar
 
 from serving.api.admission import Admission
 from serving.api.allowing import Allowing
+from serving.api.bounded import Bounded
 from serving.api.cors import Cors, origins_of
 from serving.api.heading import Heading
 from serving.api.observing import Observing
@@ -33,12 +34,12 @@ class Surroundings:
 
     def dependencies(self) -> dict[str, object]:
         """What handlers may ask for, by name."""
-        return {"limits": self.limits, "meters": self.meters, "backlog": self.backlog}
+        return {"limits": self.limits, "meters": self.meters, "backlog": self.backlog, "admission": self.admission}
 
     def put_around(self, app: Litestar) -> None:
         """Around all that the app answers, paths that lead nowhere included: middleware sees only those that lead
         somewhere."""
-        inner = Cors(Heading(Allowing(app.asgi_handler, app.routes)), self._origins)
+        inner = Cors(Heading(Bounded(Allowing(app.asgi_handler, app.routes))), self._origins)
         app.asgi_handler = Observing(inner, self.meters, self._refusals)
 
     @contextlib.asynccontextmanager

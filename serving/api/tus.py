@@ -17,6 +17,7 @@ from litestar.params import Parameter
 from serving.api import problem
 from serving.api.access import OPEN, Principal, needs
 from serving.api.constraints import FROM_ZERO
+from serving.api.strict import STALLED_S
 from serving.api.tus_views import UploadId
 from serving.db.uploads import Upload
 from serving.errors import Gone, InvalidRequest, ProtocolVersion, TooLarge, UnsupportedMediaType, UploadErrored
@@ -29,9 +30,6 @@ VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,creation-with-upload,creation-defer-length,checksum,termination,expiration"
 BYTES: Final = "application/offset+octet-stream"
 """The one type that pieces have."""
-
-#: For how long a client may send nothing in the middle of a piece before it counts as gone, seconds.
-STALLED_S: Final = 60.0
 
 Length = Annotated[int | None, Parameter(header="Upload-Length", ge=0, schema_extra=FROM_ZERO, required=False)]
 Offset = Annotated[int | None, Parameter(header="Upload-Offset", ge=0, schema_extra=FROM_ZERO, required=False)]
@@ -173,7 +171,8 @@ class ResumableUploads(Controller):
     ) -> Response[None]:
         """Give an upload up, with all that came of it. For one that is sent in pieces, `Tus-Resumable` has to be there;
         one that is fetched is stopped within seconds."""
-        if (await uploads.find(principal.tenant_id, upload_id)).method == "tus":
+        tus = (await uploads.find(principal.tenant_id, upload_id)).method == "tus"
+        if tus or "Tus-Resumable" in request.headers:
             _require_version(request)
         return await _cancel(principal.tenant_id, uploads, upload_id)
 

@@ -14,8 +14,9 @@ from serving.errors import InvalidRequest, TooLarge
 from serving.settings import Settings
 from serving.storage.store import Store
 from serving.uploads import form, quota, receive
+from serving.uploads.names import PLAIN_PATTERN
 
-Title = Annotated[str | None, Parameter(min_length=1, max_length=500, required=False)]
+Title = Annotated[str | None, Parameter(min_length=1, max_length=500, pattern=PLAIN_PATTERN, required=False)]
 ContentLength = Annotated[int | None, Parameter(header="Content-Length", ge=0, schema_extra=FROM_ZERO, required=False)]
 
 
@@ -35,7 +36,7 @@ async def upload(
     store: Store,
     settings: Settings,
     title: Title = None,
-    filename: Annotated[str | None, Parameter(max_length=255, required=False)] = None,
+    filename: Annotated[str | None, Parameter(max_length=255, pattern=PLAIN_PATTERN, required=False)] = None,
     content_length: ContentLength = None,
 ) -> Response[VideoView]:
     """The body is the video's bytes, as they are; or a form (`multipart/form-data`) with one file, and before it a
@@ -65,7 +66,9 @@ async def put_file(
     database: Database,
     store: Store,
     settings: Settings,
-    filename: Annotated[str, Parameter(min_length=1, max_length=255, description="What the file is called")],
+    filename: Annotated[
+        str, Parameter(min_length=1, max_length=255, pattern=PLAIN_PATTERN, description="What the file is called")
+    ],
     title: Title = None,
     content_length: ContentLength = None,
 ) -> Response[VideoView]:
@@ -81,8 +84,9 @@ class _Keeping:
     def __init__(self, database: Database, store: Store, settings: Settings, tenant: str) -> None:
         self._database, self._store, self._options, self._tenant = database, store, settings.upload, tenant
 
-    async def require_room(self, content_length: int | None, *, around_bytes: int = 0) -> None:
-        """Before a byte is read: it would be for nothing.
+    async def require_room(self, content_length: int | None, *, around_bytes: int = 0) -> int | None:
+        """Before a byte is read: it would be for nothing. As many may come, as things are just now; None: as many as
+        one video may have.
 
         Raises:
             InvalidRequest: there are none.
@@ -96,17 +100,18 @@ class _Keeping:
             raise TooLarge(f"{size} bytes; at most {self._options.max_bytes} are taken (upload.max_bytes)")
         async with self._database.read(self._tenant) as session:
             await quota.require_room(session, self._tenant, size, self._options.tenant_max_bytes)
+            return await quota.room_bytes(session, self._tenant, self._options.tenant_max_bytes)
 
     async def answer(
         self, chunks: AsyncIterator[bytes], content_length: int | None, title: str | None, filename: str | None
     ) -> Response[VideoView]:
         """Keep the bytes, and tell of the video."""
-        await self.require_room(content_length)
+        room_bytes = await self.require_room(content_length)
         received = await receive.whole(
             self._database,
             self._store,
             self._tenant,
-            _bounded(chunks, self._options.max_bytes),
+            _bounded(chunks, self._options.max_bytes, room_bytes),
             title=title,
             filename=filename,
             tenant_max_bytes=self._options.tenant_max_bytes,
@@ -116,11 +121,12 @@ class _Keeping:
         return Response(view(video), status_code=201 if received.created else 200, headers=headers)
 
 
-async def _bounded(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+async def _bounded(chunks: AsyncIterator[bytes], most: int, room_bytes: int | None) -> AsyncIterator[bytes]:
     size = 0
     async for chunk in chunks:
         size += len(chunk)
         if size > most:
             raise TooLarge(f"more than {most} bytes; so many are not taken (upload.max_bytes)")
+        quota.require_within(size, room_bytes)
         if chunk:
             yield chunk

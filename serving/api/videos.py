@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pipeline.record import Record
 from pipeline.report import Report, Segment, Shot, Tag
 from serving.api.access import Principal, needs
-from serving.api.constraints import FROM_ZERO
+from serving.api.constraints import ABOVE_ZERO, FROM_ZERO
 from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Page, page_of
 from serving.api.reading import read_quickly
 from serving.api.video_list import Sort, Status, VideoFilters, filters, narrowed, ordered
@@ -26,10 +26,11 @@ from serving.db.media import StoredReport, Video
 from serving.db.work import Job
 from serving.errors import InvalidRequest, NotFound
 from serving.storage.store import Store
+from serving.uploads.names import PLAIN_PATTERN
 from serving.weights import segment_spec
 
 VideoId = Annotated[str, Parameter(pattern=r"^vid_[0-9A-Z]{26}$", description="Id of a video")]
-Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Labels = Annotated[tuple[Label, ...], msgspec.Meta(max_length=100)]
 
@@ -143,7 +144,8 @@ class Videos(Controller):
         if data.user_metadata is not msgspec.UNSET:
             _require_modest(data.user_metadata)
         async with database.write("video.write", principal.tenant_id) as session:
-            video = await find(session, principal.tenant_id, video_id)
+            # Locked, so that it is not deleted meanwhile.
+            video = await find(session, principal.tenant_id, video_id, lock=True)
             for name in ("title", "labels", "user_metadata"):
                 value = getattr(data, name)
                 if value is not msgspec.UNSET:
@@ -183,7 +185,7 @@ class Videos(Controller):
         most: Annotated[
             int | None, Parameter(query="max", ge=0, schema_extra=FROM_ZERO, le=1000, required=False)
         ] = None,
-        target_s: Annotated[float | None, Parameter(gt=0, required=False)] = None,
+        target_s: Annotated[float | None, Parameter(gt=0, schema_extra=ABOVE_ZERO, required=False)] = None,
     ) -> tuple[Segment, ...]:
         """Its key segments; with weights, a number or a length, chosen anew from stored signals. Decodes nothing."""
         report = await _report(database, principal.tenant_id, video_id)
@@ -226,9 +228,10 @@ def _depth(value: Any, most: int) -> int:
     return 1 + max((_depth(one, most - 1) for one in inner), default=0)
 
 
-async def find(session: AsyncSession, tenant: str, video_id: str) -> Video:
-    """A video. Raises NotFound."""
-    video = (await session.exec(select(Video).where(Video.tenant_id == tenant, Video.id == video_id))).one_or_none()
+async def find(session: AsyncSession, tenant: str, video_id: str, *, lock: bool = False) -> Video:
+    """A video; `lock`: for the rest of the transaction. Raises NotFound."""
+    query = select(Video).where(Video.tenant_id == tenant, Video.id == video_id)
+    video = (await session.exec(query.with_for_update(key_share=True) if lock else query)).one_or_none()
     if video is None:
         raise NotFound("there is no such video")
     return video

@@ -15,6 +15,7 @@ from serving.api.problem import CONTENT_TYPE, Problem
 from serving.api.strict import StrictRequest
 from serving.api.versions import IfMatch, IfNoneMatch, etag, is_known, require_match
 from serving.api.vocabulary_records import (
+    NAME_PATTERN,
     VocabularyRequest,
     VocabularySummary,
     VocabularyView,
@@ -24,6 +25,7 @@ from serving.api.vocabulary_records import (
 )
 from serving.db.database import Database
 from serving.db.vocabularies import Vocabulary
+from serving.errors import InvalidRequest
 from serving.vocabularies import builtin, rows
 from serving.vocabularies.builtin import BuiltIn
 
@@ -35,7 +37,7 @@ _REPLACE["responses"] |= {412: ResponseSpec(Problem, media_type=CONTENT_TYPE, ge
 
 NameOfToml = Annotated[
     str | None,
-    Parameter(query="name", max_length=100, required=False, description="Of a body in TOML, which holds none"),
+    Parameter(query="name", pattern=NAME_PATTERN, required=False, description="Of a body in TOML, which holds none"),
 ]
 
 
@@ -46,9 +48,12 @@ class _EitherType(StrictRequest):
         """See `Request.json`."""
         if self.content_type[0] != TOML:
             return await super().json()
+        name = self.query_params.get("name")
+        if name is None:
+            raise InvalidRequest("a body in TOML holds no name", (("?name", "has to be there"),))
         text = (await self.body()).decode("utf-8", "replace")
         labels = files.parse(text, "the vocabulary")
-        return {"name": self.query_params.get("name"), "labels": msgspec.to_builtins(labels)}
+        return {"name": name, "labels": msgspec.to_builtins(labels)}
 
 
 class Vocabularies(Controller):

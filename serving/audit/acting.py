@@ -37,6 +37,13 @@ class Acting:
 ACTING: ContextVar[Acting | None] = ContextVar("acting", default=None)
 
 
+def about(target: str) -> None:
+    """As `Acting.about`, for rows that are written by statements of our own, which do not note themselves."""
+    acting = ACTING.get()
+    if acting is not None:
+        acting.about(target)
+
+
 def known_as(actor: str | None, credential: str) -> None:
     """Who acts turned out to be somebody: whoever signs in is nobody at first."""
     acting = ACTING.get()

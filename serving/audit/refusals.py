@@ -74,6 +74,7 @@ class Refusals:
     def __init__(self, database: Database, dropped: Callable[[], object]) -> None:
         """`dropped`: called for each that there was no room for."""
         self._database, self._dropped = database, dropped
+        self._failing = False
         # 86,400 rows a day and process for strangers, whatever they do.
         self._strangers = _Kept(rows_per_s=1.0, most_rows=200.0, rows=200.0)
         self._known = _Kept(rows_per_s=20.0, most_rows=2000.0, rows=2000.0)
@@ -93,7 +94,8 @@ class Refusals:
             await self.write()
 
     async def write(self) -> None:
-        """Write down what is due. Where the database is away, it stays due."""
+        """Write down what is due. What could not be written, for whatever reason, stays due, and the log says so once:
+        nothing that goes wrong here ends it, or the refusals after it."""
         for kept in (self._known, self._strangers):
             due = kept.due()
             if not due:
@@ -101,9 +103,21 @@ class Refusals:
             try:
                 async with self._database.write("audit.refusals", SYSTEM) as session:
                     await (await session.connection()).execute(insert(AuditEntry), [_row(*one) for one in due.items()])
-            except ServerError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who come later are to be noted, too
                 kept.back(due)
-                _LOG.warning("refusals are not in the audit log yet: %s", error)
+                self._say(error)
+            except BaseException:
+                # Canceled: whoever writes next has it. Where it was about to be committed it may then be there twice.
+                kept.back(due)
+                raise
+            else:
+                self._failing = False
+
+    def _say(self, error: Exception) -> None:
+        if not self._failing:
+            unexpected = None if isinstance(error, ServerError) else error
+            _LOG.warning("refusals are not in the audit log yet: %s", type(error).__name__, exc_info=unexpected)
+        self._failing = True
 
 
 def _row(refusal: Refusal, count: int) -> dict[str, Any]:

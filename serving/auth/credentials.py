@@ -2,12 +2,16 @@
 
 What the database says is remembered for less than a second, and in one place for all of them: a key that was revoked,
 a person who was disabled or has another role, a session that was ended is felt at every process within that second.
+
+What strangers show is remembered apart from what is good, and never longer than its digest: whatever they send, they
+neither fill the memory nor have others asked about anew.
 """
 
 import asyncio
 import dataclasses
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func, or_
 from sqlmodel import col, select
@@ -21,8 +25,11 @@ from serving.db.database import SYSTEM, Database
 #: For how long a credential that was found good is taken for good, seconds.
 TRUSTED_S: Final = 0.8
 
-#: Credentials that are remembered at most, per process.
+#: Credentials that are remembered at most, per process: good ones, and as many others.
 _MAX_REMEMBERED: Final = 10_000
+
+#: The longest token that is looked at, characters; ours have about 400.
+_MAX_TOKEN_CHARS: Final = 2048
 
 #: All that a ticket for events is good for.
 _TICKET_SCOPES: Final = frozenset({"jobs:read"})
@@ -36,14 +43,22 @@ class Credentials:
         self._database = database
         self._secret = secret
         self._tokens = tokens
-        self._known: dict[bytes | str, tuple[float, Principal | None]] = {}
+        self._known: dict[bytes | str, tuple[float, Principal]] = {}
+        self._nobody: dict[bytes | str, float] = {}
         self._digests: dict[str, bytes] = {}
         self._asking: dict[bytes | str, asyncio.Future[Principal | None]] = {}
 
-    async def principal(self, shown: str) -> Principal | None:
-        """Whose API key or access token it is; None where it is nobody's, or no longer good."""
+    async def principal(self, shown: str, before_asking: Callable[[], None] | None = None) -> Principal | None:
+        """Whose API key or access token it is; None where it is nobody's, or no longer good.
+
+        Args:
+            before_asking: called before the database is asked about a key that was never found good here. What it
+                raises is raised.
+        """
         if shown.startswith(opaque.KEY_PREFIX):
-            return await self._remembered(self._digest(shown))
+            return await self._by_key(shown, before_asking)
+        if len(shown) > _MAX_TOKEN_CHARS:
+            return None
         access = self._tokens.read_access(shown)
         if access is None:
             return None
@@ -62,7 +77,7 @@ class Credentials:
     async def ticket(self, shown: str, job_id: str) -> Principal | None:
         """Whoever asked for the ticket, and may do nothing but read jobs; None where it is none for the events of this
         job, or what it was asked for with is no longer good."""
-        ticket = self._tokens.read_ticket(shown)
+        ticket = self._tokens.read_ticket(shown) if len(shown) <= _MAX_TOKEN_CHARS else None
         if ticket is None or ticket.job_id != job_id:
             return None
         found = await self._remembered(ticket.credential)
@@ -70,19 +85,33 @@ class Credentials:
             return None
         return dataclasses.replace(found, scopes=found.scopes & _TICKET_SCOPES)
 
-    def _digest(self, key: str) -> bytes:
-        """As `opaque.digest`; computed once for keys that come again and again, which takes a tenth of a read by id."""
+    async def _by_key(self, key: str, before_asking: Callable[[], None] | None) -> Principal | None:
+        if len(key) != opaque.KEY_CHARS:
+            return None
+        # Computed once for good keys that come again and again, which takes a tenth of a read by id.
         digest = self._digests.get(key)
-        if digest is None:
-            if len(self._digests) >= _MAX_REMEMBERED:
-                self._digests.clear()
-            digest = self._digests[key] = opaque.digest(self._secret, key)
-        return digest
+        if digest is not None:
+            return await self._remembered(digest)
+        digest = opaque.digest(self._secret, key)
+        if before_asking is not None and self._recently(digest) is None:
+            before_asking()
+        found = await self._remembered(digest)
+        if found is not None:
+            _make_room(self._digests)
+            self._digests[key] = digest
+        return found
+
+    def _recently(self, name: bytes | str) -> tuple[Principal | None] | None:
+        """What was found of it a moment ago; None where that is to be asked."""
+        latest = time.monotonic() - TRUSTED_S
+        known = self._known.get(name)
+        if known is not None and known[0] > latest:
+            return (known[1],)
+        return (None,) if self._nobody.get(name, latest) > latest else None
 
     async def _remembered(self, name: bytes | str) -> Principal | None:
-        known = self._known.get(name)
-        if known is not None and time.monotonic() - known[0] < TRUSTED_S:
-            return known[1]
+        if (recently := self._recently(name)) is not None:
+            return recently[0]
         asking = self._asking.get(name)
         if asking is None:
             # Of many requests at once, one asks for all.
@@ -98,10 +127,15 @@ class Credentials:
             principal = await self._key(col(ApiKey.id) == name)
         else:
             principal = await self._person(name)
-        if len(self._known) >= _MAX_REMEMBERED:
-            self._known.clear()
         # Counted from before the question: what was revoked since then is not yet in the answer.
-        self._known[name] = asked, principal
+        if principal is None:
+            self._known.pop(name, None)
+            _make_room(self._nobody)
+            self._nobody[name] = asked
+        else:
+            self._nobody.pop(name, None)
+            _make_room(self._known)
+            self._known[name] = asked, principal
         return principal
 
     async def _key(self, which: ColumnElement[bool]) -> Principal | None:
@@ -131,3 +165,9 @@ class Credentials:
         if user is None:
             return None
         return Principal(tenant_id=user.tenant_id, actor=user.id, scopes=ROLES[user.role], credential=session_id)
+
+
+def _make_room(remembered: dict[Any, Any]) -> None:
+    """Forget all of it once it is as much as may be: it is soon asked for again."""
+    if len(remembered) >= _MAX_REMEMBERED:
+        remembered.clear()

@@ -9,6 +9,12 @@ from typing import Final
 KEY_PREFIX: Final = "aut_"
 REFRESH_PREFIX: Final = "rtk_"
 
+#: Characters that are random: 256 bits in base64.
+_RANDOM_CHARS: Final = 43
+
+#: Characters of a key, no more and no less.
+KEY_CHARS: Final = len(KEY_PREFIX) + _RANDOM_CHARS
+
 #: Characters of a key that are kept to recognise it by: the prefix, and 24 of 256 bits.
 _HINT: Final = 8
 

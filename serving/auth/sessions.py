@@ -60,6 +60,14 @@ class Issued:
     refresh_expires_at: datetime
 
 
+class _Reused(Exception):
+    """A refresh token came that was used before."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(user_id)
+        self.user_id = user_id
+
+
 class Sessions:
     """Begins sessions, goes on with them, and ends them."""
 
@@ -109,8 +117,11 @@ class Sessions:
         if family is not None:
             tenant, session_id = family
             known_as(None, session_id)
-            async with self._database.write("session.refresh", tenant) as session:
-                issued = await self._gone_on(session, tenant, session_id, digest)
+            try:
+                async with self._database.write("session.refresh", tenant) as session:
+                    issued = await self._gone_on(session, tenant, session_id, digest)
+            except _Reused as reused:
+                await self._end_reused(tenant, reused.user_id, session_id)
         if issued is None:
             raise Unauthenticated("the refresh token is not good any more; sign in again")
         return issued
@@ -150,16 +161,18 @@ class Sessions:
         found = (await session.exec(locked)).one_or_none()
         if found is None or found[1] or found[0].revoked_at is not None:
             return None
-        theirs = (RefreshToken.tenant_id == tenant, RefreshToken.digest == digest)
-        shown = select(RefreshToken, col(RefreshToken.expires_at) <= func.now()).where(*theirs)
-        token, expired = (await session.exec(shown)).one()
-        if token.used_at is not None:
-            await session.exec(
-                ending(tenant, "a refresh token was used twice").where(col(UserSession.id) == session_id)
-            )
+        shown = select(RefreshToken, col(RefreshToken.expires_at) <= func.now()).where(
+            RefreshToken.tenant_id == tenant, RefreshToken.digest == digest
+        )
+        token, expired = (await session.exec(shown)).one_or_none() or (None, True)
+        if token is None:
+            # Its time was over, and it was tidied up since it was looked for.
             return None
-        user = (await session.exec(select(User).where(User.tenant_id == tenant, User.id == found[0].user_id))).one()
-        if expired or user.disabled_at is not None:
+        if token.used_at is not None:
+            raise _Reused(found[0].user_id)
+        theirs = select(User).where(User.tenant_id == tenant, User.id == found[0].user_id)
+        user = (await session.exec(theirs)).one_or_none()
+        if expired or user is None or user.disabled_at is not None:
             return None
         token.used_at = text("now()")  # type: ignore[assignment]
         found[0].used_at = text("now()")  # type: ignore[assignment]
@@ -169,6 +182,14 @@ class Sessions:
         of_it = (col(RefreshToken.tenant_id) == tenant, col(RefreshToken.session_id) == session_id)
         await session.exec(delete(RefreshToken).where(*of_it, col(RefreshToken.expires_at) <= func.now()))
         return await self._issued(session, found[0])
+
+    async def _end_reused(self, tenant: str, user_id: str, session_id: str) -> None:
+        """End a session of which a token was shown twice; under a name of its own, for whoever reads the audit log."""
+        known_as(user_id, session_id)
+        async with self._database.write("session.reused", tenant) as session:
+            await session.exec(
+                ending(tenant, "a refresh token was used twice").where(col(UserSession.id) == session_id)
+            )
 
     async def _issued(self, session: AsyncSession, begun: UserSession) -> Issued:
         known_as(begun.user_id, begun.id)

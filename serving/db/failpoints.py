@@ -18,6 +18,7 @@ Write = Literal[
     "user.write",
     "session.create",
     "session.refresh",
+    "session.reused",
     "session.end",
     "upload.create",
     "upload.append",

@@ -1,6 +1,7 @@
 """The schema: brought up to date, taken back, and asked how old it is. Alembic does it."""
 
 import asyncio
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -25,8 +26,9 @@ def downgrade(url: str, revision: str) -> None:
     _run(url, lambda config: command.downgrade(config, revision))
 
 
+@cache
 def head() -> str:
-    """The revision that this version of the server needs."""
+    """The revision that this version of the server needs. Read from the scripts once: that takes a while."""
     return ScriptDirectory(str(_SCRIPTS)).get_current_head() or ""
 
 

@@ -48,7 +48,9 @@ class Upload(SQLModel, table=True):
     job_id: str | None = None
     """That analysis, queued in the transaction that made the video."""
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """How often somebody began to fetch it. Whoever did names this number in every later write."""
+    """How often somebody began to fetch it, but for those who gave it back."""
+    fence: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Goes up whenever somebody takes it on. Whoever did names this number in every later write."""
     next_at: Moment | None = moment(nullable=True)
     """When it is due to be fetched. Whoever takes it on moves this on, and goes on doing so."""
     created_at: Moment = moment(now=True)

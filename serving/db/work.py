@@ -18,6 +18,8 @@ class Job(SQLModel, table=True):
     __table_args__ = (
         Index("ix_job_claim", "state", "run_after", postgresql_where="state = 'queued'"),
         Index("ix_job_lease", "lease_until", postgresql_where="state = 'running'"),
+        # Of those with the same features one runs at a time, whoever claims them.
+        Index("ix_job_running", "tenant_id", "feature_key", unique=True, postgresql_where="state = 'running'"),
         # For the metrics, which count jobs that ended lately.
         Index("ix_job_finished", "finished_at", postgresql_include=["state"]),
         Index("ix_job_tenant_created", "tenant_id", "created_at", "id"),

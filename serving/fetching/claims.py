@@ -1,8 +1,8 @@
 """Uploads that are to be fetched, in the database: taken on by one fetcher at a time, and the outcome written down.
 
 Who takes one on moves its `next_at` on, and does so again while at it. If nothing is heard of them until then, it is
-due again, for anybody, and begun anew. Each time it is taken on has its number: whoever has it writes only as long as
-that is the latest.
+due again, for anybody, and begun anew. Each time it is taken on has its number, the fence: whoever has it writes only
+as long as that is the latest.
 """
 
 import random
@@ -19,7 +19,7 @@ from serving.db.uploads import Upload
 from serving.errors import LeaseLost, NotFound, ServerError
 from serving.storage.store import Store
 from serving.uploads.becoming import become, told
-from serving.uploads.receive import Stored
+from serving.uploads.receive import Stored, deleted_unless_kept
 from serving.uploads.rows import looked_up
 
 #: Waits before the second attempt, the third and so on, in seconds; after the last one fails, it is given up. All
@@ -50,10 +50,10 @@ _CLAIM = text(
         ) waiting
         LIMIT :most
     )
-    UPDATE upload u SET attempts = attempts + 1, next_at = now() + make_interval(secs => :lease_s),
+    UPDATE upload u SET attempts = attempts + 1, fence = fence + 1, next_at = now() + make_interval(secs => :lease_s),
         received_bytes = 0, size_bytes = NULL
     FROM due WHERE u.id = due.id
-    RETURNING u.id, u.tenant_id, u.attempts AS attempt, u.url, u.filename
+    RETURNING u.id, u.tenant_id, u.attempts AS attempt, u.fence, u.url, u.filename
     """
 )
 
@@ -61,15 +61,15 @@ _RENEW = text(
     """
     UPDATE upload SET received_bytes = :received, size_bytes = :size, updated_at = now(),
         next_at = now() + make_interval(secs => :lease_s), expires_at = greatest(expires_at, now() + interval '1 hour')
-    WHERE tenant_id = :tenant AND id = :id AND status = 'waiting' AND attempts = :attempt RETURNING id
+    WHERE tenant_id = :tenant AND id = :id AND status = 'waiting' AND fence = :fence RETURNING id
     """
 )
 
-#: What was not finished costs no attempt.
+#: What was not finished costs no attempt; the fence stays as it is, so that no two ever have the same.
 _GIVE_BACK = text(
     """
     UPDATE upload SET attempts = attempts - 1, next_at = now()
-    WHERE tenant_id = :tenant AND id = :id AND status = 'waiting' AND attempts = :attempt
+    WHERE tenant_id = :tenant AND id = :id AND status = 'waiting' AND fence = :fence
     """
 )
 
@@ -83,7 +83,9 @@ class Claim:
     id: str
     tenant_id: str
     attempt: int
-    """Counts from 1; nobody else has the same."""
+    """Counts from 1."""
+    fence: int
+    """Nobody else has the same."""
     url: str
     filename: str | None
     """None where the address is to say it."""
@@ -124,17 +126,11 @@ async def keep(
         LeaseLost: it was canceled, or somebody else has it.
         QuotaExceeded: the tenant may not keep so much.
     """
-    try:
-        async with database.write("upload.complete", claim.tenant_id) as session:
-            upload = await _mine(session, claim)
-            upload.filename = filename
-            upload.size_bytes = upload.received_bytes = stored.written.size_bytes
-            received = await become(session, upload, stored, tenant_max_bytes)
-    except (ServerError, VideoError) as error:
-        # Where the database broke off, nobody knows whether a row names it.
-        if not error.retryable:
-            await store.delete(stored.object_key)
-        raise
+    async with deleted_unless_kept(store, stored), database.write("upload.complete", claim.tenant_id) as session:
+        upload = await _mine(session, claim)
+        upload.filename = filename
+        upload.size_bytes = upload.received_bytes = stored.written.size_bytes
+        received = await become(session, upload, stored, tenant_max_bytes)
     if not received.created:
         await store.delete(stored.object_key)
 
@@ -175,10 +171,10 @@ async def _mine(session, claim: Claim) -> Upload:
         upload, _ = await looked_up(session, claim.tenant_id, claim.id, lock=True)
     except NotFound as error:
         raise LeaseLost(f"{claim.id} is gone") from error
-    if upload.status != "waiting" or upload.attempts != claim.attempt:
+    if upload.status != "waiting" or upload.fence != claim.fence:
         raise LeaseLost(f"{claim.id} is not ours any more")
     return upload
 
 
 def _this(claim: Claim) -> dict[str, object]:
-    return {"tenant": claim.tenant_id, "id": claim.id, "attempt": claim.attempt}
+    return {"tenant": claim.tenant_id, "id": claim.id, "fence": claim.fence}

@@ -142,7 +142,7 @@ class Fetcher:
         async with fetching as fetched:
             length = fetched.headers.get("content-length", "")
             progress.size_bytes = int(length) if length.isascii() and length.isdigit() else None
-            _require_room(progress.size_bytes or 0, room_bytes)
+            quota.require_within(progress.size_bytes or 0, room_bytes)
             name = claim.filename or name_of(fetched.url, fetched.headers)
             stored = await receive.put(self._store, _counted(fetched.chunks, progress, room_bytes), name)
         return stored, name
@@ -151,10 +151,5 @@ class Fetcher:
 async def _counted(chunks: AsyncIterator[bytes], progress: _Progress, room_bytes: int | None) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         progress.received_bytes += len(chunk)
-        _require_room(progress.received_bytes, room_bytes)
+        quota.require_within(progress.received_bytes, room_bytes)
         yield chunk
-
-
-def _require_room(size_bytes: int, room_bytes: int | None) -> None:
-    if room_bytes is not None and size_bytes > room_bytes:
-        raise QuotaExceeded(f"there are {size_bytes} bytes or more; {room_bytes} of the quota are left")

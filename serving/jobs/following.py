@@ -9,20 +9,21 @@ from sqlalchemy import text
 
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.errors import DatabaseUnavailable
+from serving.faults import Faults
 from serving.jobs.events import CHANNEL
 from serving.jobs.listening import Listener
 
 #: How often is looked, seconds: once for all who wait, however many.
 POLL_S: Final = 2.0
 
-#: Of jobs that somebody waits for, those that have events which are not known yet, and those that are gone.
+#: Of jobs that somebody waits for, those that have events which are not known yet, and those that are gone,
+#: or are others under the same id, with fewer events.
 _NEWS = text(
     """
     SELECT waited.tenant_id, waited.id
     FROM unnest(cast(:tenants AS text[]), cast(:jobs AS text[]), cast(:seen AS bigint[])) waited (tenant_id, id, seen)
     LEFT JOIN job ON job.tenant_id = waited.tenant_id AND job.id = waited.id
-    WHERE job.id IS NULL OR job.event_number > waited.seen
+    WHERE job.id IS NULL OR job.event_number <> waited.seen
     """
 )
 
@@ -57,11 +58,12 @@ class Following:
                 del self._waiting[key]
 
     async def _run(self) -> None:
+        faults = Faults("news of jobs are looked for")
         while True:
             await asyncio.sleep(POLL_S)
             if self._waiting:
                 # Away for a moment: those who wait are woken a little later.
-                with contextlib.suppress(DatabaseUnavailable):
+                with faults.borne():
                     await self._look()
 
     async def _look(self) -> None:

@@ -7,13 +7,17 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.report import Segment
-from serving.errors import DatabaseUnavailable
+from serving.errors import LeaseLost
+from serving.faults import Faults
 from serving.jobs.checkpointing import CheckpointedEngine
 from serving.jobs.lease import Lease
 from serving.jobs.queue import Queue
 
 #: How often, seconds.
 EVERY_S = 1.0
+
+#: How long a last write may take when the work is over, seconds.
+LAST_S = 2.0
 
 
 class Progress:
@@ -25,6 +29,9 @@ class Progress:
         self._now: dict[str, Any] = {}
         self._told: dict[str, Any] = {}
         self._candidates: dict[str, Any] | None = None
+        self._candidates_told: dict[str, Any] | None = None
+        self._unsaved: list[tuple[str, bytes]] = []
+        self._faults = Faults(f"the progress of {lease.job_id} is written down")
         self._task: asyncio.Task[None] | None = None
 
     def tell(self, stage: str, done: int, total: int) -> None:
@@ -57,25 +64,37 @@ class Progress:
     ) -> None:
         assert self._task is not None
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait({self._task}, timeout=LAST_S)
         if kind is not None:
             # What was finished so far is what the next attempt is spared.
-            with contextlib.suppress(DatabaseUnavailable):
-                await self._keep()
+            with contextlib.suppress(LeaseLost, TimeoutError), self._faults.borne(LeaseLost, TimeoutError):
+                async with asyncio.timeout(LAST_S):
+                    await self._keep()
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
-            # A database that is away for a moment costs a report of progress, no more.
-            with contextlib.suppress(DatabaseUnavailable):
-                await self._keep()
-                if self._now != self._told or self._candidates is not None:
-                    self._told, candidates = self._now, self._candidates
-                    self._candidates = None
-                    await self._queue.progress(self._lease, self._told, candidates)
+            try:
+                # A database that is away for a moment costs nothing: what it was to be told, it is told later.
+                with self._faults.borne(LeaseLost):
+                    await self._keep()
+                    await self._report()
+            except LeaseLost:
+                # Whoever renews the lease finds that, too, and ends the work.
+                return
 
     async def _keep(self) -> None:
-        new = self._engine.new()
-        if new:
-            await self._queue.checkpoint(self._lease, new)
+        self._unsaved += self._engine.new()
+        if self._unsaved:
+            # Forgotten once they are there for certain: the same may be written twice.
+            count = len(self._unsaved)
+            await self._queue.checkpoint(self._lease, self._unsaved[:count])
+            del self._unsaved[:count]
+
+    async def _report(self) -> None:
+        now, candidates = self._now, self._candidates
+        if now == self._told and candidates is self._candidates_told:
+            return
+        fresh = None if candidates is self._candidates_told else candidates
+        await self._queue.progress(self._lease, now, fresh)
+        self._told, self._candidates_told = now, candidates

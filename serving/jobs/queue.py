@@ -34,6 +34,11 @@ _TENANTS = text(
     """
 )
 
+#: Who claims a tenant's jobs has this until the claim is committed: of two at once, the second one would not see what
+#: the first one runs. The first number says what is locked.
+_LOCK_AT_ONCE = text("SELECT pg_try_advisory_xact_lock(20100, hashtext(:tenant))")
+_LOCK = text("SELECT pg_advisory_xact_lock(20100, hashtext(:tenant))")
+
 #: One job of a tenant that nobody else is about to claim. Of those with the same features one is done first: the others
 #: then find them.
 _CLAIM = text(
@@ -108,28 +113,40 @@ class Queue:
 
     async def claim(self, worker: str) -> Lease | None:
         """The next job that is to be done, now this worker's; None where there is none."""
+        busy: list[str] = []
         async with self.database.write("job.claim", SYSTEM) as session:
             for tenant_id in (await execute(session, _TENANTS)).scalars().all():
-                claimed = await execute(session, _CLAIM, worker=worker, lease_s=self.lease_s, tenant=tenant_id)
-                row = claimed.one_or_none()
-                if row is None:
-                    continue
-                lease = Lease(
-                    tenant_id=tenant_id,
-                    job_id=row.id,
-                    fence=row.fence,
-                    worker=worker,
-                    video_id=row.video_id,
-                    feature_key=row.feature_key,
-                    spec=row.spec,
-                    attempt=row.attempt,
-                    max_attempts=row.max_attempts,
-                    queued_s=row.queued_s,
-                    timeout_s=row.timeout_s,
-                )
-                await append(session, tenant_id, row.id, [("running", {"attempt": row.attempt})])
-                return lease
+                if not (await execute(session, _LOCK_AT_ONCE, tenant=tenant_id)).scalar_one():
+                    busy.append(tenant_id)
+                elif (lease := await self._claim_of(session, tenant_id, worker)) is not None:
+                    return lease
+        # Somebody else was at these. One after the other and nothing else locked: nobody waits for one who waits.
+        for tenant_id in busy:
+            async with self.database.write("job.claim", SYSTEM) as session:
+                await execute(session, _LOCK, tenant=tenant_id)
+                if (lease := await self._claim_of(session, tenant_id, worker)) is not None:
+                    return lease
         return None
+
+    async def _claim_of(self, session: AsyncSession, tenant_id: str, worker: str) -> Lease | None:
+        claimed = await execute(session, _CLAIM, worker=worker, lease_s=self.lease_s, tenant=tenant_id)
+        row = claimed.one_or_none()
+        if row is None:
+            return None
+        await append(session, tenant_id, row.id, [("running", {"attempt": row.attempt})])
+        return Lease(
+            tenant_id=tenant_id,
+            job_id=row.id,
+            fence=row.fence,
+            worker=worker,
+            video_id=row.video_id,
+            feature_key=row.feature_key,
+            spec=row.spec,
+            attempt=row.attempt,
+            max_attempts=row.max_attempts,
+            queued_s=row.queued_s,
+            timeout_s=row.timeout_s,
+        )
 
     async def renew(self, lease: Lease) -> bool:
         """Say that the work goes on; True where the caller wants it to stop.

@@ -19,11 +19,12 @@ from pipeline.toolkit import Toolkit
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video
 from serving.errors import DatabaseUnavailable, LeaseLost
+from serving.faults import Faults
 from serving.jobs import metrics, outcomes
 from serving.jobs.checkpointing import CheckpointedEngine
 from serving.jobs.lease import Lease, Problem
 from serving.jobs.metrics import Metrics
-from serving.jobs.progress import Progress
+from serving.jobs.progress import LAST_S, Progress
 from serving.jobs.queue import Queue
 from serving.options import JOB_OPTIONS
 from serving.storage.store import Store
@@ -68,7 +69,10 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
                 await outcomes.canceled(tools.queue.database, lease)
         elif ending.done():
             await _stopped(work)
-            await tools.queue.release(lease)
+            # Where that takes too long, it is somebody's once the lease is over.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_S):
+                    await tools.queue.release(lease)
         else:
             await _stopped(work)
             detail = f"not done within {timeout_s:g} s, which is what one attempt may take"
@@ -100,18 +104,19 @@ async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report
 
 async def _watch(lease: Lease, queue: Queue) -> bool:
     """Renew the lease; ends with True when the job is to be canceled, with False when it is lost."""
+    faults = Faults(f"the lease of {lease.job_id} is renewed")
     silent_since = time.monotonic()
     while True:
         try:
-            if await queue.renew(lease):
-                return True
-            silent_since = time.monotonic()
+            with faults.borne(LeaseLost):
+                if await queue.renew(lease):
+                    return True
+                silent_since = time.monotonic()
         except LeaseLost:
             return False
-        except DatabaseUnavailable:
-            # The database may come back before the lease runs out; after that it is no longer ours for certain.
-            if time.monotonic() - silent_since > queue.lease_s:
-                return False
+        # What is wrong may pass before the lease runs out; after that it is no longer ours for certain.
+        if time.monotonic() - silent_since > queue.lease_s:
+            return False
         await asyncio.sleep(min(queue.lease_s / 6, 1.0))
 
 

@@ -63,9 +63,9 @@ class Completion:
             require_going(row)
             return row
         try:
-            return await self._kept(upload, stored)
+            async with receive.deleted_unless_kept(self._store, stored):
+                return await self._kept(upload, stored)
         except QuotaExceeded as error:
-            await self._store.delete(stored.object_key)
             return await self._refused(upload, error)
 
     async def _kept(self, upload: Upload, stored: Stored) -> Upload:

@@ -7,6 +7,7 @@ from typing import Final
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from serving.errors import InvalidRequest
+from serving.uploads.names import CONTROL
 
 CONTENT_TYPE: Final = "multipart/form-data"
 
@@ -33,7 +34,8 @@ async def opened(chunks: AsyncIterator[bytes], content_type: str) -> Form:
     """Read a form up to its file. `content_type`: as the request has it, with the boundary.
 
     Raises:
-        InvalidRequest: it is no form, has no file, or another field than `title` before it.
+        InvalidRequest: it is no form, has no file, or another field than `title` before it; or one of the names cannot
+            be one.
     """
     events = _events(chunks, content_type)
     title = None
@@ -43,6 +45,8 @@ async def opened(chunks: AsyncIterator[bytes], content_type: str) -> Form:
         if event.filename is not None:
             if len(event.filename) > _NAME_CHARS:
                 raise _wrong(f"the file's name has more than {_NAME_CHARS} characters")
+            if CONTROL.search(event.filename):
+                raise _wrong("the file's name has control characters")
             return Form(event.filename or None, title, _file(events))
         if event.name != "title":
             raise _wrong(f"{event.name or 'a field without a name'}: there may be `title`, and behind it one file")
@@ -85,6 +89,8 @@ async def _text(events: AsyncIterator[MultipartSegment | bytes | bytearray | Non
         text = value.decode()
     except UnicodeDecodeError as error:
         raise _wrong("`title` is not UTF-8") from error
+    if CONTROL.search(text):
+        raise _wrong("`title` has control characters")
     if len(text) > _TITLE_CHARS:
         raise _wrong(f"`title` has more than {_TITLE_CHARS} characters")
     return text or None

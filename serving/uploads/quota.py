@@ -79,6 +79,13 @@ async def room_bytes(session: AsyncSession, tenant: str, default_bytes: int) -> 
     return None if allowed_bytes is None else max(0, allowed_bytes - await _used(session, tenant))
 
 
+def require_within(size_bytes: int, room: int | None) -> None:
+    """Of what comes without saying how much it is: whether so much fits into what `room_bytes` said. Raises
+    QuotaExceeded."""
+    if room is not None and size_bytes > room:
+        raise QuotaExceeded(f"there are {size_bytes} bytes or more; {room} of the quota are left")
+
+
 async def usage(session: AsyncSession, tenant: str, default_bytes: int) -> Usage:
     """What the tenant keeps. Raises NotFound."""
     return Usage(

@@ -1,18 +1,19 @@
 """From a stream of bytes to a video: stored, recognised by its hash, and looked at."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.errors import UnsupportedContainer
+from pipeline.errors import UnsupportedContainer, VideoError
 from pipeline.structure import HEAD_BYTES, kind_of_head
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
-from serving.errors import QuotaExceeded
+from serving.errors import ServerError
 from serving.ids import new_id
 from serving.storage.store import Store, Written
 from serving.uploads import quota
@@ -59,17 +60,25 @@ async def whole(
         QuotaExceeded: the tenant may not keep so much.
     """
     stored = await put(store, chunks, filename)
-    try:
-        async with database.write("upload.complete", tenant) as session:
-            received = await keep(
-                session, tenant, stored, title=title, filename=filename, tenant_max_bytes=tenant_max_bytes
-            )
-    except QuotaExceeded:
-        await store.delete(stored.object_key)
-        raise
+    async with deleted_unless_kept(store, stored), database.write("upload.complete", tenant) as session:
+        received = await keep(
+            session, tenant, stored, title=title, filename=filename, tenant_max_bytes=tenant_max_bytes
+        )
     if not received.created:
         await store.delete(stored.object_key)
     return received
+
+
+@asynccontextmanager
+async def deleted_unless_kept(store: Store, stored: Stored) -> AsyncIterator[None]:
+    """Deletes the object where the block, which is to write the row that names it, fails for good."""
+    try:
+        yield
+    except (ServerError, VideoError) as error:
+        # Where the database broke off, nobody knows whether a row names it.
+        if not error.retryable:
+            await store.delete(stored.object_key)
+        raise
 
 
 async def put(store: Store, chunks: AsyncIterator[bytes], filename: str | None) -> Stored:

@@ -9,6 +9,7 @@ from typing import Final
 
 from serving.errors import InvalidRequest
 from serving.uploads.incoming import Checksum
+from serving.uploads.names import CONTROL
 
 #: Algorithms of checksums, best first; hashlib has them under the same names.
 ALGORITHMS: Final = ("sha256", "sha512", "sha1")
@@ -20,8 +21,6 @@ MAX_METADATA_BYTES: Final = 8 << 10
 _MOST: Final = {"filename": 255, "title": 500}
 
 _KEY = re.compile(r"[!-+\--~]+")  # printable ASCII without space and comma
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def _text(name: str, value: bytes, most: int) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _wrong("Upload-Metadata", f"{name} is not UTF-8") from error
-    if _CONTROL.search(text) or len(text) > most:
+    if CONTROL.search(text) or len(text) > most:
         raise _wrong("Upload-Metadata", f"{name} has control characters, or more than {most} characters")
     return text
 

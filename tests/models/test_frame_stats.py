@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from models.base import FrameModel
-from models.frame_stats import COLUMNS, LAYOUT, LOOKS, FrameStats, column
+from models.frame_columns import COLUMNS, LAYOUT, LOOKS, column
+from models.frame_stats import FrameStats
 
 
 def picture(height=90, width=160, rgb=(128, 128, 128)):

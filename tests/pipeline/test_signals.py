@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.frame_stats import COLUMNS, LAYOUT, LOOKS
+from models.frame_columns import COLUMNS, LAYOUT, LOOKS
 from pipeline import signals
 from pipeline.curves import binned, fill, grid, interpolate, normalise
 from pipeline.frames import Loudness, Samples

@@ -10,7 +10,12 @@ TIMEOUT_S: Final = 20
 ALL_PHASES: Final = ("examples", "coverage", "fuzzing", "stateful")
 
 #: Checks that are ours instead, with what they let pass and why: see `fuzz_hooks`.
-_OURS: Final = ("positive_data_acceptance", "response_schema_conformance")
+_OURS: Final = (
+    "positive_data_acceptance",
+    "negative_data_rejection",
+    "response_schema_conformance",
+    "ensure_resource_availability",
+)
 
 #: Check -> statuses that it takes for right.
 _EXPECTED: Final[dict[str, list[str]]] = {
@@ -36,8 +41,7 @@ def config(known: dict[str, list[str]], token: str | None, *, seed: int, example
         *_table("generation", {"max-examples": examples, "database": "none", "allow-x00": True, "no-shrink": True}),
         *(_table("auth.openapi.key", {"bearer": token}) if token else ()),
         *(line for name in ALL_PHASES for line in _table(f"phases.{name}", {"enabled": name in phases})),
-        *(line for name in _OURS for line in _table(f"checks.{name}", {"enabled": False})),
-        *(line for name, said in _EXPECTED.items() for line in _table(f"checks.{name}", {"expected-statuses": said})),
+        *(line for name in sorted({*_OURS, *_EXPECTED}) for line in _table(f"checks.{name}", _check(name))),
         *_table("reports.ndjson", {"enabled": True, "path": "events.ndjson"}),
         *_table("output.sanitization", {"enabled": False}),
     ]
@@ -46,6 +50,11 @@ def config(known: dict[str, list[str]], token: str | None, *, seed: int, example
     bound = {name: f'{{dictionary = "known_{number}", probability = 0.7}}' for number, name in enumerate(known)}
     lines += ["[parameters]", *(f"{json.dumps(name)} = {value}" for name, value in bound.items())]
     return "\n".join(lines) + "\n"
+
+
+def _check(name: str) -> dict[str, Any]:
+    expected = {"expected-statuses": _EXPECTED[name]} if name in _EXPECTED else {}
+    return {"enabled": name not in _OURS, **expected}
 
 
 def _table(name: str, values: dict[str, Any]) -> list[str]:

@@ -22,17 +22,23 @@ from tests.serving.api.test_matrix import Things
 from tests.serving.auth import people
 from tests.serving.jobs.conftest import World
 
+#: Who asks.
+CREDENTIALS = ("admin key", "viewer key", "admin, signed in", "nobody")
+
 #: As many of each kind: some operations destroy what they are about.
 _EACH = 30
 
+#: So few of those that belong to another thing, that the two are found together. There may be 50 webhooks at most.
+_FEW = 8
+
 #: Kind of thing -> names of the parameters that take its id.
 _PARAMETERS = {
-    "video": ("path.video_id", "query.video_id"),
+    "video": ("path.video_id", "query.video_id", "body.video_id"),
     "job": ("path.job_id",),
     "batch": ("path.batch_id", "query.batch_id"),
     "key": ("path.key_id",),
     "user": ("path.user_id",),
-    "webhook": ("path.webhook_id",),
+    "refresh": ("body.refresh_token",),
     "delivery": ("path.delivery_id",),
     "upload": ("path.upload_id",),
     "vocabulary": ("path.name",),
@@ -76,9 +82,13 @@ class Fuzzed:
 async def _known(things: Things) -> dict[str, list[str]]:
     """Things of tenant `a`."""
     found: dict[str, list[str]] = {name: [] for names in _PARAMETERS.values() for name in names}
+    found["path.webhook_id"] = []
     for kind, names in _PARAMETERS.items():
-        for _ in range(_EACH):
-            made = (await things.make(kind, "a"))[kind]
+        for _ in range(_FEW if kind == "delivery" else _EACH):
+            ids = await things.make(kind, "a")
+            made = ids[kind]
+            if kind == "delivery":
+                found["path.webhook_id"].append(ids["webhook"])
             for name in names:
                 found[name].append(made.lower().replace("_", "-") if kind == "vocabulary" else made)
     return found
@@ -125,12 +135,12 @@ async def _credentials(world: World, address: str) -> dict[str, str | None]:
     user = await people.made(database, "a", "admin")
     async with httpx.AsyncClient(base_url=address, timeout=30) as client:
         tokens = (await people.sign_in(client, user)).json()
-    made = {
-        "admin key": await made_key(database, "a"),
-        "viewer key": await made_key(database, "a", ROLES["viewer"]),
-        "admin, signed in": tokens["access_token"],
-        "nobody": None,
-    }
+    shown = (
+        await made_key(database, "a"),
+        await made_key(database, "a", ROLES["viewer"]),
+        tokens["access_token"],
+        None,
+    )
     lasting = {
         "api_key": [row.id for row in await world.sql("SELECT id FROM api_key WHERE name = 'test'")],
         "app_user": [user.id],
@@ -143,7 +153,7 @@ async def _credentials(world: World, address: str) -> dict[str, str | None]:
             await connection.execute(_LASTING.format(table=table, ids=", ".join(f"'{one}'" for one in ids)))
     finally:
         await connection.close()
-    return made
+    return dict(zip(CREDENTIALS, shown, strict=True))
 
 
 @asynccontextmanager

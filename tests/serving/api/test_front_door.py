@@ -184,7 +184,7 @@ def test_keys_are_shown_once_and_revoked_at_once(call):
         made = (await api.a.post("/v1/keys", json={"name": "ci", "scopes": ["jobs:read"]})).json()
         client = await api.client(made["key"])
         assert (await client.get("/v1/jobs")).status_code == 200
-        listed = (await api.a.get("/v1/keys")).json()
+        listed = (await api.a.get("/v1/keys")).json()["data"]
         assert made["key"] not in str(listed)
         assert {key["hint"] for key in listed if key["id"] == made["about"]["id"]} == {made["key"][:8]}
         _problem(await api.b.delete(f"/v1/keys/{made['about']['id']}"), 404, "not_found")

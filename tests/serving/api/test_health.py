@@ -1,14 +1,22 @@
 """Ready or not, and which models there are, over HTTP."""
 
 import asyncio
+import http.server
+import socket
 import threading
 
 import msgspec
+import pytest
 
-from serving import readiness
+from serving import checking, readiness
+from serving.db import migrate
+from serving.storage.store import Store
 from serving.workers import Presence
 from tests.serving.api.test_front_door import _problem
+from tests.serving.jobs.conftest import run
 from tests.serving.jobs.test_workers import FAILED, LOADING, READY
+
+__all__ = ["run"]
 
 
 async def _worker(api, *models, name="wrk_1") -> None:
@@ -18,7 +26,9 @@ async def _worker(api, *models, name="wrk_1") -> None:
     await presence.beat()
 
 
-def test_the_api_is_ready_before_any_engine_is(call):
+def test_the_api_is_ready_before_any_engine_is(call, monkeypatch):
+    monkeypatch.setattr(checking, "TRUSTED_S", 0.0)
+
     async def body(api):
         async def ready(**params) -> tuple[int, dict]:
             answer = await api.nobody.get("/readyz", params=params)
@@ -105,3 +115,86 @@ def test_who_started_it_is_told_when_it_is_ready(call, capsys, monkeypatch):
 
     call(body)
     assert told.count("loading") == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>busy</html>", b"[]", b'{"checks": 1}', b'{"checks": {"a": 1}}', b""])
+def test_an_answer_of_somebody_else_is_no_end_of_waiting(body):
+    """A proxy stands before it."""
+
+    class Busy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Busy) as there:
+        threading.Thread(target=there.handle_request, daemon=True).start()
+        assert "status 503" in (readiness._missing(f"http://127.0.0.1:{there.server_port}") or "")
+
+
+def test_an_answer_that_is_no_http_is_none():
+    with socket.create_server(("127.0.0.1", 0)) as there:
+
+        def answer() -> None:
+            connection, _ = there.accept()
+            connection.recv(1 << 16)
+            connection.sendall(b"220 mail.example.com\r\n")
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert readiness._missing(f"http://127.0.0.1:{there.getsockname()[1]}") == ""
+
+
+def test_strangers_hear_that_something_is_wrong_and_not_what(call, monkeypatch, caplog):
+    monkeypatch.setattr(checking, "TRUSTED_S", 0.0)
+
+    async def body(api):
+        async def told() -> dict:
+            # As through a proxy of this machine: from anywhere.
+            answer = await api.nobody.get("/readyz", headers={"X-Forwarded-For": "203.0.113.1"})
+            assert answer.status_code == 503
+            return answer.json()["checks"]
+
+        await _worker(api, FAILED)
+        everything = {"database": "ok", "migrations": "ok", "store": "ok"}
+        assert await told() == everything | {"engine": "no job can be done just now"}
+        await api.world.change("UPDATE alembic_version SET version_num = 'older'")
+        assert await told() == everything | {"migrations": "not up to date"}
+        assert "older" in (await api.nobody.get("/readyz")).json()["checks"]["migrations"]
+
+    call(body)
+    assert "holds no numbers" in caplog.text
+    assert "older" in caplog.text
+
+
+def test_one_look_a_second_answers_everybody(run, tmp_path):
+    async def body(world):
+        looks = 0
+
+        class Counted(Store):
+            async def ready(self) -> None:
+                nonlocal looks
+                looks += 1
+                await super().ready()
+
+        checks = checking.Checks(world.database, Counted(tmp_path))
+        found = await asyncio.gather(*(checks.found() for _ in range(50)))
+        assert (looks, len({id(one) for one in found})) == (1, 1)
+        assert await checks.found() is found[0]
+        # Who leaves takes nobody along.
+        checks._latest = None
+        first, second = asyncio.create_task(checks.found()), asyncio.create_task(checks.found())
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).parts["store"] == "ok"
+        assert looks == 2
+
+    run(body)
+
+
+def test_the_revision_that_is_needed_is_read_once():
+    assert migrate.head() == migrate.head()
+    assert migrate.head.cache_info().misses == 1

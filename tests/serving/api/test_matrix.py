@@ -146,6 +146,7 @@ class Caller:
     """What they may do; None where nobody knows them."""
     user_id: str | None = None
     """Of a person who signed in."""
+    tenant: str = "a"
 
     def expected(self, row: Row, whose: str) -> int:
         """What they are answered about a thing of their own, a foreign one, or none."""
@@ -157,9 +158,10 @@ class Caller:
         return {"own": row.ok, "foreign": row.foreign, "missing": row.missing}[whose]
 
 
-async def _person(api, role: Role) -> Caller:
-    client = await people.signed_in(api, role=role)
-    return Caller(client, ROLES[role], client.user.id)
+async def person(api, role: Role, tenant: str = "a") -> Caller:
+    """Somebody who signed in."""
+    client = await people.signed_in(api, tenant, role)
+    return Caller(client, ROLES[role], client.user.id, tenant)
 
 
 async def _callers(api) -> dict[str, Caller]:
@@ -183,8 +185,21 @@ async def _callers(api) -> dict[str, Caller]:
         "an ended session": Caller(ended, None),
         "a disabled user": Caller(disabled, None),
         **{f"a key like {role}": Caller(await api.with_key("a", scopes), scopes) for role, scopes in ROLES.items()},
-        **{f"{role}, signed in": await _person(api, role) for role in get_args(Role)},
+        **{f"{role}, signed in": await person(api, role) for role in get_args(Role)},
+        "an admin's key of another tenant": Caller(api.b, ROLES["admin"], tenant="b"),
+        "an admin of another tenant, signed in": await person(api, "admin", "b"),
     }
+
+
+async def ids_for(things: Things, row: Row, caller: Caller, whose: str) -> dict[str, str]:
+    """Ids of a thing that an operation is about: the caller's own, another tenant's, or nobody's."""
+    if row.target is None or whose == "missing":
+        return dict(MISSING)
+    # What is open to all is asked for in words that name tenant `a`.
+    tenant = "a" if row.scope is None else caller.tenant
+    if whose == "own":
+        return await things.make(row.target, tenant, caller.user_id if tenant == caller.tenant else None)
+    return await things.make(row.target, "b" if tenant == "a" else "a")
 
 
 def test_the_matrix(call, sample_report):
@@ -205,11 +220,7 @@ def test_the_matrix(call, sample_report):
                 # Where nobody has to say who they are, it is the same whoever they are.
                 all_kinds = row.target and (row.scope is not None or who == "nobody")
                 for whose in ("own", "foreign", "missing") if all_kinds else ("own",):
-                    ids = dict(MISSING)
-                    if row.target and whose == "own":
-                        ids = await things.make(row.target, "a", caller.user_id)
-                    elif row.target and whose == "foreign":
-                        ids = await things.make(row.target, "b")
+                    ids = await ids_for(things, row, caller, whose)
                     answer = await caller.client.request(**_filled(row, ids))
                     cells += 1
                     expected = caller.expected(row, whose)

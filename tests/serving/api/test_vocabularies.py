@@ -162,7 +162,7 @@ def test_files_of_the_command_line_go_in_and_out(call):
         refused = await api.a.post("/v1/vocabularies", content=b"[[label", params={"name": "x"}, headers=toml)
         assert "not TOML" in _problem(refused, 400, "invalid_spec")["detail"]
         unnamed = await api.a.post("/v1/vocabularies", content=text, headers=toml)
-        assert _problem(unnamed, 400, "invalid_request")["errors"][0]["pointer"] == "/name"
+        assert _problem(unnamed, 400, "invalid_request")["errors"][0]["pointer"] == "?name"
 
     call(body)
 

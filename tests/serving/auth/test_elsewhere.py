@@ -125,7 +125,7 @@ def test_dying_while_a_stolen_token_is_found_out_is_no_way_around_it(call, url, 
         client = await people.signed_in(api)
         token = client.tokens["refresh_token"]
         newer = (await people.refresh(api.nobody, token)).json()["refresh_token"]
-        async with processes.another(url, "session.refresh:after") as dying:
+        async with processes.another(url, "session.reused:after") as dying:
             with pytest.raises(httpx.TransportError):
                 await people.refresh(dying, token)
         refused(await people.refresh(api.nobody, newer), 401, "unauthenticated")

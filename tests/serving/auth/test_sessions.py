@@ -132,7 +132,7 @@ def test_another_password_ends_all_other_sessions(call):
         elsewhere = (await people.sign_in(api.nobody, client.user)).json()
         new = "another horse battery"
         wrong = await client.post("/v1/me/password", json={"old_password": new, "new_password": new})
-        assert refused(wrong, 400, "invalid_request")["errors"][0]["pointer"] == "/old_password"
+        assert refused(wrong, 400, "wrong_password")["errors"][0]["pointer"] == "/old_password"
         short = await client.post("/v1/me/password", json={"old_password": PASSWORD, "new_password": "short"})
         refused(short, 400, "invalid_request")
         change = {"old_password": PASSWORD, "new_password": new}

@@ -2,6 +2,10 @@
 
 import asyncio
 
+import pytest
+
+from serving.errors import LeaseLost
+from serving.fetching import claims
 from serving.fetching import fetcher as fetchers
 from tests.serving.fetching.conftest import asked, fetcher, fetching, holding, named, objects, over, seen
 from tests.serving.webhooks.receiver import receiving
@@ -129,5 +133,24 @@ def test_fetchers_that_die_over_it_end_it(call, at_once):
         async with fetching(api):
             done = await over(api, upload)
         assert (done["status"], done["error"]["code"]) == ("errored", "fetch_failed")
+
+    call(body)
+
+
+def test_a_number_that_was_given_back_is_nobody_elses(call):
+    """Two who were stopped for long: the one gives back, the other may still not write."""
+
+    async def body(api):
+        await asked(api, "http://films.example.com/x.mp4")
+        (zombie,) = await fetcher(api, lease_s=0.0).claim(1, [])
+        (later,) = await fetcher(api, lease_s=0.0).claim(1, [])
+        await claims.give_back(api.world.database, later)
+        with pytest.raises(LeaseLost):
+            await claims.renew(api.world.database, zombie, 1, None, 30.0)
+        (last,) = await fetcher(api).claim(1, [])
+        assert last.attempt == 2
+        with pytest.raises(LeaseLost):
+            await claims.renew(api.world.database, later, 1, None, 30.0)
+        await claims.renew(api.world.database, last, 1, None, 30.0)
 
     call(body)

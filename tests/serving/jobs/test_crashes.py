@@ -69,7 +69,9 @@ ELSEWHERE = {
     **dict.fromkeys(("delivery.claim", "delivery.done"), "tests/serving/webhooks/test_dying.py"),
     **dict.fromkeys(("clean.expired", "clean.old"), "deletes what is over, and looks again the next time"),
     **dict.fromkeys(("worker.beat", "worker.leave"), "says who is there; one that is not is forgotten"),
-    **dict.fromkeys(("session.create", "session.refresh", "session.end", "user.write"), "one row of one person"),
+    **dict.fromkeys(
+        ("session.create", "session.refresh", "session.reused", "session.end", "user.write"), "one row of one person"
+    ),
     **dict.fromkeys(("tenant.create", "tenant.quota"), "one row, by an operator who sees what came of it"),
     **dict.fromkeys(("key.create", "key.revoke"), "one row; a key that nobody was shown is nobody's"),
     **dict.fromkeys(("webhook.write", "vocabulary.write"), "one row, which its owner reads and writes"),

@@ -19,6 +19,7 @@ def processes(url: str, folder: Path, count: int, **settings: object) -> Iterato
     """Addresses of `count` processes. Keys that are made with `SECRET` are good there."""
     folder.mkdir(exist_ok=True)
     (folder / "secret").write_bytes(SECRET)
+    (folder / "secret").chmod(0o600)
     addresses = []
     with contextlib.ExitStack() as stack:
         for number in range(count):
