@@ -2,6 +2,7 @@
 they may do it."""
 
 import math
+import time
 from typing import Final
 
 from litestar.middleware import ASGIMiddleware
@@ -20,6 +21,9 @@ from serving.options import LimitOptions
 #: What monitors ask for, who must not be turned away.
 _UNLIMITED: Final = frozenset({"live", "ready", "metrics"})
 
+#: How often a process looks up a key that is new to it, of addresses that have no token left, seconds.
+LOOK_UP_EVERY_S: Final = 0.1
+
 
 def is_limited(scope: Scope) -> bool:
     """Whether a request takes a token. Of those that do not, nobody asks who they come from either: that would be a way
@@ -32,6 +36,7 @@ class Admission(ASGIMiddleware):
 
     def __init__(self, limits: Limits, options: LimitOptions, meters: Meters) -> None:
         self._limits, self._meters = limits, meters
+        self._look_up_at = 0.0
         self._known = _rule(options.requests_per_s, options.burst)
         self._unknown = _rule(options.unknown_per_s, options.unknown_burst)
 
@@ -68,14 +73,16 @@ class Admission(ASGIMiddleware):
 
     def refuse_early(self, scope: Scope) -> None:
         """Before anybody looks up a key that is new here: where the address is known to have no token left, most likely
-        it is one of many that were made up, and would be refused all the same. Raises RateLimited."""
+        it is one of many that were made up, and would be refused all the same. A few are looked up even so, for it may
+        be that of a neighbour. Raises RateLimited."""
         if self._unknown is None:
             return
-        wait_s = self._limits.wait_s(_bucket_of_address(scope))
+        wait_s, now = self._limits.wait_s(_bucket_of_address(scope)), time.monotonic()
+        if wait_s > 0 and now < self._look_up_at:
+            error = RateLimited("too many requests; wait a little", wait_s)
+            raise self._refused(scope, "address", self._unknown, error)
         if wait_s > 0:
-            raise self._refused(
-                scope, "address", self._unknown, RateLimited("too many requests; wait a little", wait_s)
-            )
+            self._look_up_at = now + LOOK_UP_EVERY_S
 
     async def _take(self, scope: Scope, policy: str, rule: Rule | None, bucket: str) -> None:
         if rule is None:

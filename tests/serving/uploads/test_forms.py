@@ -1,12 +1,18 @@
 """One request that holds a whole video: as a body, as a form, under a name; streamed, whatever it says it is."""
 
+import asyncio
 import hashlib
 import subprocess
 import tracemalloc
+from http.client import HTTPConnection
+from urllib.parse import quote, urlencode, urlsplit
 
+import httpx
 import pytest
 
-from serving.uploads import form
+from serving.db.database import Database
+from serving.errors import InvalidRequest
+from serving.uploads import form, receive
 
 URL = "/v1/videos"
 
@@ -140,3 +146,56 @@ def test_put_under_a_name(api, film):
     assert api.a.http.put(f"{URL}/files/other.mp4", content=film).status_code == 200
     assert api.a.http.put(f"{URL}/files/x", content=b"").status_code == 400
     assert api.a.http.put(f"{URL}/files/x", content=b"no video").status_code == 422
+
+
+@pytest.mark.parametrize("sign", ["\n", "\x1b", "\x7f", "\x9f", "\0"])
+def test_names_that_do_something_are_refused_before_a_byte_is_read(api, film, sign):
+    name = f"a{sign}b"
+
+    def refused(answer) -> None:
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), answer.text
+        assert answer.json()["errors"]
+
+    for query in ({"title": name}, {"filename": name}, {"title": f"a{sign}"}):
+        refused(_asked(api, "POST", "/v1/videos?" + urlencode(query)))
+    refused(_asked(api, "PUT", "/v1/videos/files/" + quote(name)))
+    refused(api.a.http.post("/v1/uploads/url", json={"url": "https://example.com/x.mp4", "title": name}))
+    refused(api.a.http.post("/v1/uploads/url", json={"url": "https://example.com/x.mp4", "filename": name}))
+    refused(_sent(api, _form(_field("title", name), _file(film))))
+    if sign not in "\n\0":
+        refused(_sent(api, _form(_file(film, name))))
+    assert api.files() == []
+    video = api.a.http.post("/v1/videos?title=Ein%20Sch%C3%B6ner&filename=%F0%9F%8E%AC.mp4", content=film).json()
+    assert (video["title"], video["filename"]) == ("Ein Schöner", "🎬.mp4")
+    refused(api.a.http.patch(f"/v1/videos/{video['id']}", json={"title": name}))
+
+
+def _asked(api, method: str, path: str):
+    """The answer to a request whose body never comes."""
+    where = urlsplit(str(api.a.http.base_url))
+    connection = HTTPConnection(where.hostname, where.port, timeout=10)
+    connection.putrequest(method, path)
+    for header in (("Authorization", f"Bearer {api.a.key}"), ("Content-Length", "1000000")):
+        connection.putheader(*header)
+    connection.endheaders()
+    answer = connection.getresponse()
+    found = httpx.Response(answer.status, content=answer.read())
+    connection.close()
+    return found
+
+
+def test_what_cannot_be_kept_leaves_no_object(api, film):
+    async def body() -> None:
+        database = Database(api.url, pool_size=1)
+
+        async def chunks():
+            yield film
+
+        try:
+            with pytest.raises(InvalidRequest, match="zero character"):
+                await receive.whole(database, api.store, "a", chunks(), title="a\0b")
+        finally:
+            await database.close()
+
+    asyncio.run(body())
+    assert api.files() == []

@@ -1,7 +1,9 @@
 """What a tenant may keep, over all the ways in, and exactly so under concurrency."""
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -34,6 +36,15 @@ def _refused(answer) -> None:
     assert answer.json()["type"] == "/problems/quota_exceeded"
 
 
+def _answer_before_the_end(api, head: str, data: bytes) -> str:
+    """First line of the answer to a body without a length, of which only so much comes."""
+    where = urlsplit(str(api.a.http.base_url))
+    said = f"{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.a.key}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=10) as line:
+        line.sendall(said.encode() + f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        return line.recv(1000).decode().partition("\r\n")[0]
+
+
 def test_usage_is_what_is_kept(api, film):
     assert _usage(api.a) == {
         "used_bytes": 0, "allowed_bytes": None, "videos": 0, "video_bytes": 0, "uploads": 0, "upload_bytes": 0
@@ -61,8 +72,10 @@ def test_it_holds_for_one_request(api, film):
     answer = api.a.http.post("/v1/videos", content=film + b"x")
     _refused(answer)
     assert f"{len(film) + 1} bytes: 0 of {len(film)} are used" in answer.json()["detail"]
-    # Where the length is not said before, it shows at the end.
+    # Where the length is not said before, it shows once too much has come: the end is not waited for.
     _refused(api.a.http.post("/v1/videos", content=iter([film, b"x"])))
+    for head in ("POST /v1/videos", "PUT /v1/videos/files/x.mp4"):
+        assert _answer_before_the_end(api, head, film + b"x").startswith("HTTP/1.1 413 ")
     assert api.files() == []
     assert api.a.http.post("/v1/videos", content=film).status_code == 201
     _refused(api.a.http.post("/v1/videos", content=film + b"x"))
