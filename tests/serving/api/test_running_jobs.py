@@ -190,3 +190,24 @@ def test_a_video_that_is_deleted_under_its_job_ends_it_quietly(call, toolkit, fi
 
     call(body)
     assert [record for record in caplog.records if record.name.startswith("serving")] == []
+
+
+def test_what_cannot_be_told_early_costs_the_report_nothing(call, toolkit, film, caplog, monkeypatch):
+    asked = 0
+
+    def broken(*_) -> None:
+        nonlocal asked
+        asked += 1
+        raise ValueError("zero-size array")
+
+    monkeypatch.setattr(candidates.Candidates, "_choose", broken)
+
+    async def body(api):
+        video = (await api.a.post("/v1/videos", content=film.read_bytes())).json()["id"]
+        async with worked(api, toolkit):
+            kinds = [event.kind for event in await _events(api.a, await _posted(api, video_id=video))]
+        assert (kinds[-1], "candidates" in kinds) == ("succeeded", False)
+
+    call(body)
+    assert asked == 1
+    assert [record.name for record in caplog.records if record.exc_info] == ["pipeline.candidates"]

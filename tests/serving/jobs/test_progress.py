@@ -1,21 +1,28 @@
 """What was finished is kept and what there is to tell is told, however often it takes."""
 
 import asyncio
+import sys
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from serving.db.database import SYSTEM
+from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
+from serving.ending import LIMIT_S
 from serving.jobs import progress, running, submission
 from serving.jobs.progress import Progress
+from serving.jobs.queue import Queue
 from serving.jobs.running import Tools
 from serving.jobs.submission import JobRequest
 from serving.storage.store import Store
 from serving.worker import Worker
+from tests.serving.jobs.freezing import line
 from tests.serving.jobs.test_loops import _gone, _until
 from tests.serving.jobs.test_racing import _until_waiting
+from tests.serving.test_cli import ROOT, environment
 
 
 class Finished:
@@ -116,19 +123,55 @@ class Endless:
         await asyncio.Event().wait()
 
 
-def test_who_is_told_to_stop_does_not_wait_for_the_database(run, tmp_path, monkeypatch):
+def test_who_is_told_to_stop_does_not_wait_for_a_database_that_hangs(run, tmp_path, monkeypatch):
     monkeypatch.setattr("serving.worker.GRACE_S", 0.05)
-    monkeypatch.setattr(running, "LAST_S", 0.2)
+    monkeypatch.setattr("serving.worker.LAST_S", 0.1)
+    monkeypatch.setattr(running, "LAST_S", 0.1)
 
     async def body(world):
         await submission.submit(world.database, "a", [JobRequest(video_id="vid_a")])
-        stop, models = asyncio.Event(), Endless()
-        working = asyncio.create_task(Worker(Tools(world.queue, Store(tmp_path), models), slots=1).serve(stop))
-        await asyncio.wait_for(models.asked.wait(), 20)
-        async with _locked(world, "job"):
-            stop.set()
-            # Whoever has locked it keeps it for longer than anybody waits.
-            await asyncio.wait_for(asyncio.shield(working), 8)
-        assert [state for (state,) in await world.sql("SELECT state FROM job")] == ["running"]
+        with tempfile.TemporaryDirectory() as folder:
+            async with line(world.database.url, Path(folder)) as frozen:
+                database = Database(frozen.url)
+                stop, models = asyncio.Event(), Endless()
+                worker = Worker(Tools(Queue(database), Store(tmp_path), models), slots=1)
+                working = asyncio.create_task(worker.serve(stop))
+                await asyncio.wait_for(models.asked.wait(), 20)
+                frozen.freeze()
+                stop.set()
+                done, _ = await asyncio.wait({working}, timeout=8)
+                frozen.thaw()
+                assert done, "it waits for the database"
+                await database.close()
+
+    run(body)
+
+
+@pytest.mark.slow
+def test_a_worker_ends_within_ten_seconds_of_the_signal_though_its_database_hangs(run, tmp_path):
+    async def body(world):
+        with tempfile.TemporaryDirectory() as folder:
+            async with line(world.database.url, Path(folder)) as frozen:
+                env = {"DATABASE_URL": frozen.url, "DATA_DIR": tmp_path}
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "serving.cli", "worker"),
+                    cwd=ROOT,
+                    env=environment({f"AUTOMATIONS_SERVER__{name}": value for name, value in env.items()}),
+                )
+                try:
+
+                    async def there() -> bool:
+                        return bool(await world.sql("SELECT 1 FROM worker"))
+
+                    await _until(there, 60)
+                    await asyncio.sleep(2)
+                    frozen.freeze()
+                    await asyncio.sleep(1)
+                    process.terminate()
+                    assert await asyncio.wait_for(process.wait(), LIMIT_S + 3) == 0
+                finally:
+                    if process.returncode is None:
+                        process.kill()
 
     run(body)
