@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from serving.db.database import SYSTEM, Database
+from serving.db.database import SYSTEM
 from serving.db.statements import execute
 from serving.ending import LIMIT_S
-from serving.jobs import progress, running, submission
+from serving.jobs import progress, submission
 from serving.jobs.progress import Progress
-from serving.jobs.queue import Queue
-from serving.jobs.running import Tools
 from serving.jobs.submission import JobRequest
-from serving.storage.store import Store
-from serving.worker import Worker
 from tests.serving.jobs.freezing import line
 from tests.serving.jobs.test_loops import _gone, _until
 from tests.serving.jobs.test_racing import _until_waiting
@@ -107,42 +103,6 @@ def test_what_was_being_written_when_it_was_stopped_is_kept(run):
             await asyncio.sleep(0.1)
         await asyncio.gather(working, return_exceptions=True)
         assert await _kept(world) == ["first"]
-
-    run(body)
-
-
-class Endless:
-    """Models that are never loaded."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-
-    async def get(self, model: str):
-        """See `Toolkits.get`."""
-        self.asked.set()
-        await asyncio.Event().wait()
-
-
-def test_who_is_told_to_stop_does_not_wait_for_a_database_that_hangs(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.worker.GRACE_S", 0.05)
-    monkeypatch.setattr("serving.worker.LAST_S", 0.1)
-    monkeypatch.setattr(running, "LAST_S", 0.1)
-
-    async def body(world):
-        await submission.submit(world.database, "a", [JobRequest(video_id="vid_a")])
-        with tempfile.TemporaryDirectory() as folder:
-            async with line(world.database.url, Path(folder)) as frozen:
-                database = Database(frozen.url)
-                stop, models = asyncio.Event(), Endless()
-                worker = Worker(Tools(Queue(database), Store(tmp_path), models), slots=1)
-                working = asyncio.create_task(worker.serve(stop))
-                await asyncio.wait_for(models.asked.wait(), 20)
-                frozen.freeze()
-                stop.set()
-                done, _ = await asyncio.wait({working}, timeout=8)
-                frozen.thaw()
-                assert done, "it waits for the database"
-                await database.close()
 
     run(body)
 
