@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo serve test chaos fuzz lint bench lock clean
+.PHONY: demo serve test chaos drill fuzz image-check lint bench lock clean
 
 demo: $(READY)
 	$(BIN)/automations demo --out demo
@@ -15,16 +15,29 @@ demo: $(READY)
 serve: $(READY)
 	$(BIN)/automations serve
 
+# Three at once also on two cores: many wait for processes of theirs.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not drill"
 
 # A thousand jobs while workers are killed and stopped and the database is restarted: half an hour.
 chaos: $(READY)
 	$(BIN)/python -m tests.serving.jobs.chaos
 
+# Replicas, Serve and Ray itself are killed under jobs, ten times each, and models are replaced, by good ones and by broken
+# ones: half an hour.
+drill: $(READY)
+	$(BIN)/python -m pytest -m drill
+	$(BIN)/python -m tests.serving.graph.drill --times 10
+	$(BIN)/python -m tests.serving.graph.drill_swaps
+
 # Some 17,000 requests of all kinds to every operation of the API: a few minutes. `make fuzz SEED=7` sends others.
 fuzz: $(READY)
 	$(BIN)/python -m tests.serving.api.fuzz --seed $(or $(SEED),0)
+
+# The steps of Dockerfile.gpu in a plain Debian 13, and what they built started: 10 minutes, 17 GB meanwhile. As root,
+# with debootstrap.
+image-check: $(READY)
+	$(BIN)/python -m tests.deploying.in_a_debian_root
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,12 +48,13 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(or $(NAME),all)
 
+# Compiled at once: where Python may not write (PYTHONDONTWRITEBYTECODE), each process would compile torch for itself.
 $(READY): requirements.lock pyproject.toml
 	@echo "setting up $(VENV): about 7 GB of packages, a few minutes on a usual line"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -1,6 +1,7 @@
 """How fast does the API answer, against a handler that does nothing and a query without an API?
 
     python -m benchmarks api [--seconds 3] [--clients 1 16 64] [--videos 1000 1000000]
+    python -m benchmarks api --starts      how long it takes to start, alone; the other figures stay as they are
 
 The API runs in a process of its own, as does an embedded PostgreSQL; requests come from this one over keep-alive
 connections, with a client that does no more than it must. What is asked of takes turns, several rounds; medians.
@@ -8,6 +9,7 @@ connections, with a client that does no more than it must. What is asked of take
 
 import argparse
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks import machine
+from benchmarks.api_start import starts
 from serving.auth import opaque
 from serving.auth.principals import SCOPES
 from serving.db import embedded, migrate
@@ -38,6 +41,9 @@ OUT = Path("benchmarks/results/api.json")
 GOALS = {"get_job_to_bare": 0.4, "upload_to_bare": 0.6, "p99_to_p50": 10.0, "list_large_to_small": 1.25}
 
 UPLOAD_BYTES = 64 << 20
+
+#: Jobs that are asked for by turns: everybody looks at one of their own.
+JOBS = 100
 
 _SECRET = b"benchmark".ljust(32, b".")
 
@@ -57,11 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--videos", type=int, nargs=2, default=[1_000, 1_000_000], help="lists to compare")
     parser.add_argument("--out", type=Path, default=OUT, help=f"result file (default {OUT})")
+    parser.add_argument("--starts", action="store_true", help="measure starts alone, and keep the rest of the file")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder, embedded.embedded(Path(folder) / "postgres") as url:
         migrate.upgrade(url)
-        result = asyncio.run(_measure(url, Path(folder), args))
+        result = json.loads(args.out.read_text()) if args.starts else asyncio.run(_measure(url, Path(folder), args))
+        result["starts_s"] = starts(url, Path(folder))
     args.out.write_text(json.dumps(result, indent=1) + "\n")
+    for what, seconds in result["starts_s"].items():
+        print(f"{what:22} " + ", ".join(f"{path} after {found:.2f} s" for path, found in seconds.items()))
     for name, found in result["ratios"].items():
         print(f"{name:22} {found:8.3f}   goal {GOALS[name]}")
     return 0
@@ -122,19 +132,21 @@ async def _filled(url: str, counts: Sequence[int]) -> dict[str, str]:
     async with database.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text("ANALYZE video"))
-    await submission.submit(database, "a", [JobRequest(video_id="vid_a")], job_id="job")
+    for number in range(JOBS):
+        await submission.submit(database, "a", [JobRequest(video_id="vid_a")], job_id=f"job{number}")
     async with database.read("a") as session:
-        assert (await execute(session, text("SELECT count(*) FROM job"))).scalar_one() == 1
+        assert (await execute(session, text("SELECT count(*) FROM job"))).scalar_one() == JOBS
     await database.close()
     return keys
 
 
 async def _rounds(api: int, plain: int, keys: dict[str, str], args: argparse.Namespace) -> list[dict[str, Any]]:
     body = json.dumps({"video_id": "vid_a"}).encode()
+    jobs = itertools.cycle(f"job{number}" for number in range(JOBS))
     asked: dict[str, tuple[int, Callable[[], bytes]]] = {
         "bare": (plain, lambda: request("GET", "/bare")),
-        "query": (plain, lambda: request("GET", "/query/job")),
-        "get_job": (api, lambda: request("GET", "/v1/jobs/job", keys["a"])),
+        "query": (plain, lambda: request("GET", f"/query/{next(jobs)}")),
+        "get_job": (api, lambda: request("GET", f"/v1/jobs/{next(jobs)}", keys["a"])),
         "list_small": (api, lambda: request("GET", "/v1/videos", keys["a"])),
         "list_large": (api, lambda: request("GET", "/v1/videos", keys["b"])),
         "post_job": (api, lambda: request("POST", "/v1/jobs", keys["a"], body)),

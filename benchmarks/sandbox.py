@@ -128,7 +128,7 @@ def toolkits(sandbox: Sandbox) -> Iterator[dict[str, Toolkit]]:
         decoding = choose_decoder("pyav", "cpu", reference=PyAVDecoder())
         try:
             yield {
-                "here": replace(locked_in, engine=engine, decoding=decoding, open=LocalMedia),
+                "here": replace(locked_in, engine=engine, decoding=decoding.told, open=LocalMedia),
                 "locked_in": locked_in,
             }
         finally:

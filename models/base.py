@@ -1,14 +1,47 @@
-"""The contract between the engine and a network: one required method, and a card that says what comes out."""
+"""The contract between the engine and a network: one required method, and a card that says what comes out.
+
+A `FrameModel` looks at frames, a `Head` at the vectors of another model. Either is a class with an `info` and a `run`;
+docs/models.md shows one from its first line to its use.
+"""
 
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 #: Pixels as an engine hands them over: uint8 [N, H, W, 3] RGB, a numpy array, or a torch tensor on any device.
 Pixels = Any
+
+
+Kind = Literal["embedding", "measurement", "scores"]
+"""What rows mean: a vector of length 1 of a space, columns with units of their own, or a probability for each label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A column of a model of the kind `scores`: how probable it is, in [0, 1], that something holds in a frame."""
+
+    label: str
+    threshold: float = 0.5
+    """From which on a frame counts as showing it."""
+    parent: str | None = None
+    """The category that the label belongs to."""
+    signal: bool = False
+    """Whether it is no tag but says how good a moment is: key segments can be chosen by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model has to be given."""
+
+    space: str | None = None
+    """Of a head: the space of the vectors that it reads. None: frames."""
+    fps: float | None = None
+    """Frames per second of video below which its answers are not to be relied on; None: any will do."""
+    side: int | None = None
+    """Shorter side of a frame, pixels, below which they are not; None: any will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +56,22 @@ class ModelInfo:
     """Identity of the vector space, from `space_id`. Vectors of two spaces are never compared."""
     dim: int
     """Columns of every output row."""
-    kind: str = "embedding"
-    """`embedding` (L2-normalised rows) or `measurement` (columns with a fixed meaning)."""
+    kind: Kind = "embedding"
     device: str = "cpu"
     """Where it runs: `cpu`, `cuda:0`, ..."""
     dtype: str = "float32"
     """Arithmetic of the forward pass: `float32` or `bfloat16`."""
     columns: tuple[str, ...] = ()
-    """Names of the columns of a `measurement`; empty for an embedding."""
+    """Names of the columns of a `measurement`; empty for others."""
+    scores: tuple[Score, ...] = ()
+    """What the columns of `scores` mean; empty for others."""
+    needs: Needs = Needs()
+
+    @property
+    def identity(self) -> str:
+        """Of the numbers that come out: of one space, vectors may still differ by the arithmetic. Where two processes
+        give it, one may go on with what the other began."""
+        return f"{self.space}-{self.dtype}"
 
 
 class FrameModel(Protocol):
@@ -65,6 +106,18 @@ class FrameModel(Protocol):
         return frames
 
 
+class Head(Protocol):
+    """Turns vectors of another model into one row each, so that neither a decode nor a forward pass is done again."""
+
+    info: ModelInfo
+    """`info.needs.space` says whose vectors it reads."""
+
+    @abstractmethod
+    def run(self, vectors: np.ndarray) -> np.ndarray:
+        """float32 [N, D], L2-normalised, of the space `info.needs.space` -> float32 [N, info.dim]; N may be 0."""
+        ...
+
+
 @runtime_checkable
 class TextModel(Protocol):
     """A text tower whose vectors live in the space of a frame model."""
@@ -74,6 +127,14 @@ class TextModel(Protocol):
     def embed_text(self, texts: list[str]) -> np.ndarray:
         """N strings -> float32 [N, info.dim], L2-normalised."""
         ...
+
+
+class Encoder(FrameModel, TextModel, Protocol):
+    """A frame model and a text model of one space: what an analysis can be made with."""
+
+    likelihood: "Likelihood"
+    known_words: frozenset[str] | None
+    """The words that its text tower was taught, lower case; None: everyday language."""
 
 
 @dataclass(frozen=True, slots=True)

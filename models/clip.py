@@ -1,14 +1,15 @@
 """Any open_clip model as a frame model and a text model of one space.
 
 The class below does not care where weights come from; `models.catalog` turns names into it. A forward pass on a CPU is
-split over single-threaded workers and uses the towers of `models.towers` where they know the architecture: 1.2 to 1.5x
-eager open_clip with the same vectors (`python -m benchmarks.encode`).
+split over single-threaded workers and uses the towers of `models.towers` and `models.timm_towers` where they know the
+architecture: 1.2 to 1.8x eager open_clip with the same vectors (`python -m benchmarks encode`).
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -19,9 +20,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.base import FrameModel, Likelihood, ModelInfo, Pixels, TextModel, space_id
-from models.device import Placement, Workers, split
+from models.base import Encoder, Likelihood, ModelInfo, Pixels, space_id
+from models.compiling import Compilation, compiled
+from models.device import Placement, Workers, moved, split
 from models.preprocess import Preprocessing
+from models.products import packs
+from models.timm_towers import fast_timm, fold_timm_
 from models.towers import fast_text, fast_vision, fold_
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -32,9 +36,12 @@ ROWS_A_PART = 400
 
 TEXTS_A_PART = 64
 
+COMPILED_BATCH = 32
+"""Frames in a batch that a tower is compiled for, where nobody says: as many as an engine takes by default."""
 
-class ClipModel(FrameModel, TextModel):
-    """A FrameModel and a TextModel. All methods may be called from several threads at once."""
+
+class ClipModel(Encoder):
+    """An Encoder. All methods may be called from several threads at once."""
 
     info: ModelInfo
     likelihood: Likelihood
@@ -43,6 +50,12 @@ class ClipModel(FrameModel, TextModel):
     preprocessing: Preprocessing
     placement: Placement
     """Where it runs, and why there."""
+    knows_tower: bool
+    """Whether its image tower is computed by `models.towers`, and not by open_clip."""
+    checksum: str
+    """SHA-256 of the weights, see `weights_checksum`."""
+    parameters: int
+    """Of both towers."""
 
     def __init__(
         self,
@@ -60,7 +73,8 @@ class ClipModel(FrameModel, TextModel):
         `version` None stands for the checksum of the weights; `architecture` is a canonical description of the network.
         """
         network = network.eval().requires_grad_(False)
-        checksum = weights_checksum(network)
+        self.checksum = checksum = weights_checksum(network)
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
         self.placement = placement
         self.known_words = known_words
         self.likelihood = _likelihood(network)
@@ -70,11 +84,18 @@ class ClipModel(FrameModel, TextModel):
         self._device = torch.device(placement.device)
         self._dtype = placement.torch_dtype
         fold_(network)
+        fold_timm_(network.visual)
         network = network.to(self._device, self._dtype)
-        self._vision = fast_vision(network.visual) or network.encode_image
-        self._text = fast_text(network) or network.encode_text
         self._part = max(1, -(-ROWS_A_PART // _tokens(network.visual)))
+        vision = fast_vision(network.visual) or fast_timm(network.visual)
+        self.knows_tower = vision is not None
+        self._vision = vision or network.encode_image
+        if vision is not None:
+            # Its weights may lie in memory twice by now, of which only the tower's are still of use.
+            network.visual = nn.Identity()
+        self._text = fast_text(network) or network.encode_text
         self._workers = Workers(placement.workers) if self._device.type == "cpu" and placement.workers > 1 else None
+        self._see = self._seen
         dim = self._run(self._vision, self._blank()).shape[1]
         self.info = ModelInfo(
             name=name,
@@ -89,26 +110,19 @@ class ClipModel(FrameModel, TextModel):
 
     def run(self, pixels: Pixels) -> np.ndarray:
         """uint8 [N, H, W, 3] RGB -> float32 [N, info.dim] on the host, L2-normalised."""
-        return self.encode(self.preprocess(pixels))
+        # Each worker prepares what it looks at: an engine has threads for that, whoever calls this has none.
+        return self._in_parts(pixels, lambda part: self._image(self.preprocess(part)))
 
     def preprocess(self, pixels: Pixels) -> torch.Tensor:
         """uint8 [N, H, W, 3] RGB on any device -> uint8 [N, 3, S, S] on the model's, resized and cut.
 
         Runs on the calling thread. On a GPU the copy is under way when this returns.
         """
-        frames = self.preprocessing(pixels)
-        if self._device.type == "cuda" and frames.device.type == "cpu":
-            return frames.pin_memory().to(self._device, non_blocking=True)
-        return frames.to(self._device)
+        return moved(self.preprocessing(pixels), self._device)
 
     def encode(self, frames: torch.Tensor) -> np.ndarray:
         """uint8 [N, 3, S, S] as `preprocess` gives them, also concatenated -> float32 [N, info.dim], L2-normalised."""
-        if len(frames) == 0:
-            return np.zeros((0, self.info.dim), np.float32)
-        if self._workers is None or len(frames) < self._workers.count:
-            return self._image(frames).numpy(force=True)
-        sizes = split(len(frames), self._workers.count, self._part)
-        return torch.cat(self._workers.map(self._image, frames.split(sizes))).numpy(force=True)
+        return self._in_parts(frames, self._image)
 
     def embed_text(self, texts: list[str]) -> np.ndarray:
         """N strings, as they are -> float32 [N, info.dim], L2-normalised. What the model cannot hold is cut off."""
@@ -126,8 +140,36 @@ class ClipModel(FrameModel, TextModel):
         rows[order] = torch.cat(embedded).cpu()
         return rows.numpy()
 
+    def compile(self, batch: int = COMPILED_BATCH) -> Compilation:
+        """Have torch.compile make the image tower faster for batches of that size, where it can. Takes up to minutes;
+        before anybody else has the model."""
+        if self._device.type == "cpu" and self.knows_tower and packs(self._dtype):
+            return Compilation(
+                False,
+                "on this CPU its layers run on weights that are laid out for oneDNN, which the compiler cannot take in",
+            )
+        size = batch if self._workers is None else min(self._part, -(-batch // self._workers.count))
+        noise = torch.Generator().manual_seed(0)
+        frames = torch.randint(0, 256, (size, 3, *self.preprocessing.size), dtype=torch.uint8, generator=noise)
+        with torch.inference_mode():
+            self._see, found = compiled(self._seen, frames.to(self._device))
+        return found
+
+    def _in_parts(self, frames: Any, see: Callable[[Any], torch.Tensor]) -> np.ndarray:
+        """float32 [N, info.dim] on the host, of N frames as `see` takes them; on a CPU each worker sees a part."""
+        if len(frames) == 0:
+            return np.zeros((0, self.info.dim), np.float32)
+        if self._workers is None or len(frames) < self._workers.count:
+            return see(frames).numpy(force=True)
+        ends = itertools.accumulate(split(len(frames), self._workers.count, self._part), initial=0)
+        parts = [frames[start:end] for start, end in itertools.pairwise(ends)]
+        return torch.cat(self._workers.map(see, parts)).numpy(force=True)
+
     def _image(self, frames: torch.Tensor) -> torch.Tensor:
-        return self._run(lambda x: self._vision(self.preprocessing.normalise(x, self._dtype)), frames.to(self._device))
+        return self._run(self._see, frames.to(self._device))
+
+    def _seen(self, frames: torch.Tensor) -> torch.Tensor:
+        return self._vision(self.preprocessing.normalise(frames, self._dtype))
 
     @torch.inference_mode()
     def _run(self, tower: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -162,4 +204,6 @@ def _likelihood(network: nn.Module) -> Likelihood:
 def _tokens(visual: nn.Module) -> int:
     """Rows that one image is to the matrix products; 50 where the tower does not tell."""
     grid: Sequence[int] | None = getattr(visual, "grid_size", None)
+    embed = getattr(getattr(visual, "trunk", None), "patch_embed", None)
+    grid = grid or getattr(embed, "grid_size", None)
     return 50 if grid is None else grid[0] * grid[1] + 1

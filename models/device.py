@@ -150,6 +150,14 @@ def _single_threaded() -> None:
     torch.set_num_threads(1)
 
 
+def moved(frames: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor, there. From the CPU to a GPU the copy is under way when this returns: from pinned memory, which torch
+    keeps until it is done. The other way it is done, for nobody on the CPU would wait for it."""
+    if device.type == "cuda" and frames.device.type == "cpu":
+        return frames.pin_memory().to(device, non_blocking=True)
+    return frames.to(device)
+
+
 class Workers:
     """Threads that run parts of a batch, each part on one core.
 

@@ -29,3 +29,9 @@ class MissingDependency(ModelError):
     """The model needs a package that is not installed."""
 
     code = "missing_dependency"
+
+
+class BadModel(ModelError):
+    """The class is there, but what it says of itself, or gives, is not what a model has to say or give."""
+
+    code = "bad_model"

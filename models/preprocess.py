@@ -1,15 +1,17 @@
 """Frames to what a CLIP sees: open_clip's own preprocessing, on batches of uint8 tensors instead of PIL images.
 
-Equal to open_clip's PIL transform to 1/255 before normalisation (tests/models/test_preprocess.py says how equal),
-because torch's uint8 resize is Pillow's fixed-point algorithm. On a Zen 3 core a 1080p frame takes 1.7 ms, with PIL 18.
-Not as equal for small tall frames that are squashed (300 x 400 to 224 x 224): Pillow shrinks their height first and
-torch their width, so what is cut to 0..255 in between differs, by 0.4/255 on average on noise and 22/255 at most.
+Equal to open_clip's PIL transform to 1/255 before normalisation, because torch's uint8 resize is Pillow's fixed-point
+algorithm; to 2/255 at one value in 6 million (tests/models/test_preprocess.py, `benchmarks parity`). On a Zen 3
+core a 1080p frame takes 1.7 ms, with PIL 18.
+What is cut to 0..255 between the two passes depends on which side is resized first, and Pillow takes the height first
+where that shrinks by more than twice as many pixels as the width (phones' 9:20, tall frames that are squashed); so do
+we, on a CPU. A GPU computes in float32 and cuts once, at the end: up to 22/255 off on noise, 0.4/255 on average.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +24,9 @@ from models.base import Pixels
 Mode = Literal["shortest", "longest", "squash"]
 
 _KERNELS = {"bicubic": torch.ops.aten._upsample_bicubic2d_aa, "bilinear": torch.ops.aten._upsample_bilinear2d_aa}
+
+Pass = tuple[tuple[int, int], tuple[float, float]]
+"""Of a resize: (height, width) after it, and its scales."""
 
 # torch has uint8 resize kernels for these; elsewhere it is torchvision's float32 detour that is right.
 _UINT8_KERNELS = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
@@ -122,10 +127,20 @@ class Preprocessing:
         elif frames.device.type == "cpu" and _UINT8_KERNELS:
             # Asked for fewer columns and rows at the scale of the whole, the kernel computes only those, bit for bit
             # the same: 10 % less work on 16:9, 35 % on 9:16. (What lies left of and above the crop cannot be spared.)
-            sides = zip((height, width), plan.resized, (top + crop_h, left + crop_w), strict=True)
-            wanted = [_end(source, whole, end) for source, whole, end in sides]
-            scales = (whole / source for source, whole in zip((height, width), plan.resized, strict=True))
-            resized = _KERNELS[self.interpolation](frames, wanted, False, *scales)
+            kernel, (to_h, to_w) = _KERNELS[self.interpolation], plan.resized
+            rows, columns = _end(height, to_h, top + crop_h), _end(width, to_w, left + crop_w)
+            passes = [((rows, width), (to_h / height, 1.0)), ((rows, columns), (1.0, to_w / width))]
+            if not height_first(height, width, plan.resized):
+                passes = [((height, columns), (1.0, to_w / width)), ((rows, columns), (to_h / height, 1.0))]
+            if to_h > height or to_w > width:
+                resized = _enlarged(kernel, frames, passes)
+            elif passes[0][0] == (rows, width):
+                for size, scales in passes:
+                    frames = kernel(frames, list(size), False, *scales)
+                resized = frames
+            else:
+                # Columns first is what the kernel does by itself, in one call.
+                resized = kernel(frames, [rows, columns], False, to_h / height, to_w / width)
         else:
             from torchvision.transforms.v2 import InterpolationMode
             from torchvision.transforms.v2.functional import resize
@@ -144,6 +159,15 @@ class Preprocessing:
         return self._rows[key]
 
 
+def _enlarged(kernel: Callable[..., torch.Tensor], frames: torch.Tensor, passes: Sequence[Pass]) -> torch.Tensor:
+    """Pillow's way in float32. torch's uint8 kernel keeps its weights in 16 bits, which is 2 steps off for some values
+    in 100,000 where pictures are enlarged; where they are reduced it is as good, and faster."""
+    pictures = frames.float()
+    for size, scales in passes:
+        pictures = kernel(pictures, list(size), False, *scales).add_(0.5).floor_().clamp_(0, 255)
+    return pictures.to(torch.uint8)
+
+
 def _as_tensor(pixels: Pixels) -> torch.Tensor:
     """A view [N, 3, H, W] of uint8 [N, H, W, 3]: no copy, in the memory order that the kernel is 3x faster on."""
     if isinstance(pixels, np.ndarray):
@@ -153,6 +177,15 @@ def _as_tensor(pixels: Pixels) -> torch.Tensor:
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
         raise ValueError(f"expected frames as uint8 [N, H, W, 3], got {pixels.dtype} {list(pixels.shape)}")
     return pixels.permute(0, 3, 1, 2)
+
+
+def height_first(height: int, width: int, resized: tuple[int, int]) -> bool:
+    """Whether Pillow (13.0) resizes the height of such a frame before its width; found out by trying, for both filters.
+
+    >>> height_first(736, 480, (224, 224)), height_first(737, 480, (224, 224))
+    (False, True)
+    """
+    return height - resized[0] > 2 * max(width - resized[1], 0)
 
 
 def _end(source: int, whole: int, end: int) -> int:

@@ -20,6 +20,7 @@ import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from models.clip import ClipModel, Tokenizer, canonical
 from models.device import Placement
@@ -69,11 +70,16 @@ def bundled_folder() -> Path:
     return Path(__file__).parent / "bundled"
 
 
+def tag_files(architecture: str, tag: str) -> tuple[str, tuple[str, ...]]:
+    """The repository on the hub that a pretrained tag is in, and what its weights may be called there."""
+    repo, _, file = tags()[architecture, tag]["hf_hub"].rpartition("/")
+    return repo, (f"{file.rpartition('.')[0]}.safetensors", file) if file else WEIGHTS_FILES
+
+
 def from_tag(name: str, architecture: str, tag: str, placement: Placement) -> ClipModel:
     """A pretrained model of open_clip, from the local cache or the hub."""
     entry = tags()[architecture, tag]
-    repo, _, file = entry["hf_hub"].rpartition("/")
-    files = (f"{file.rpartition('.')[0]}.safetensors", file) if file else WEIGHTS_FILES
+    repo, files = tag_files(architecture, tag)
     overrides = {key: entry[key] for key in TAG_PREPROCESSING if key in entry}
     # open_clip only warns where a tag was trained with QuickGELU and the architecture's file says GELU, and then
     # computes other vectors than the weights were trained for.
@@ -93,8 +99,7 @@ def from_file(name: str, architecture: str, path: str, placement: Placement) -> 
 
 def from_seed(name: str, architecture: str, placement: Placement) -> ClipModel:
     """A built-in architecture with random weights, the same every time."""
-    with _seeding, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded():
         return _build(name, architecture, None, placement, version="random")
 
 
@@ -130,7 +135,7 @@ def _build(
     preprocessing: dict[str, Any] | None = None,
 ) -> ClipModel:
     """`source` is a built-in architecture or `local-dir:FOLDER`."""
-    try:
+    with reading(name, weights or source):
         with warnings.catch_warnings(), _without_false_alarm():
             warnings.filterwarnings("ignore", message="QuickGELU mismatch")
             network = open_clip.create_model(
@@ -147,12 +152,6 @@ def _build(
         config = open_clip.get_model_config(source) | ({"quick_gelu": True} if quick_gelu else {})
         folder = Path(source.removeprefix("local-dir:")) if source.startswith("local-dir:") else None
         tokenizer, known_words = _tokenizer(source, folder), _known_words(folder)
-    except ImportError as error:
-        raise MissingDependency(f"{name} needs a package that is not installed: {error}") from error
-    except pickle.UnpicklingError as error:
-        raise BadWeights(f"{weights} holds more than tensors and was not opened: convert it to safetensors") from error
-    except _MISFITS as error:
-        raise BadWeights(f"{name} cannot be loaded from {weights or source}: {_first_line(error)}") from error
     return ClipModel(
         network,
         tokenizer,
@@ -164,11 +163,57 @@ def _build(
     )
 
 
+@contextmanager
+def reading(name: str, source: str | Path) -> Iterator[None]:
+    """Whatever goes wrong in the block, in which a network is built and filled from `source`, has a name.
+
+    Raises:
+        MissingDependency: it needs a package that is not installed.
+        BadWeights: what is read is damaged, does not fit, or is more than tensors.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependency(f"{name} needs a package that is not installed: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise BadWeights(f"{source} holds more than tensors and was not opened: convert it to safetensors") from error
+    except _MISFITS as error:
+        raise BadWeights(f"{name} cannot be loaded from {source}: {_first_line(error)}") from error
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file by their names, on the host. A checkpoint of a training may have them beside other things,
+    and with the `module.` that training on several GPUs puts before their names. To be called within `reading`.
+    """
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+        raise ValueError("it holds no tensors by their names")
+    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Networks that are built in the block have the same random weights every time."""
+    with _seeding, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 def _tokenizer(source: str, folder: Path | None) -> Tokenizer:
     if folder is not None and (folder / BPE_FILE).is_file():
         length = _text_config(folder).get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
         return SimpleTokenizer(bpe_path=str(folder / BPE_FILE), context_length=length)
-    return open_clip.get_tokenizer(source)
+    text = open_clip.get_model_config(source).get("text_cfg", {})
+    if text.keys() & {"hf_tokenizer_name", "tokenizer_kwargs"}:
+        return open_clip.get_tokenizer(source)
+    # open_clip's own, which is there anyway: one more has 27 MB of small objects, and holes of them stay behind.
+    length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    return functools.partial(open_clip.tokenize, context_length=length)
 
 
 def _text_config(folder: Path) -> dict[str, Any]:
@@ -183,8 +228,10 @@ def _known_words(folder: Path | None) -> frozenset[str] | None:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__
+    """What it says first; of torch, whose first line may be a heading, the first thing below that, too."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return said[:300]
 
 
 @contextmanager

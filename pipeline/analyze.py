@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import curves, segments, signals, tags, vocabulary
+from models.base import ModelInfo
+from pipeline import added, curves, segments, signals, wording
 from pipeline.candidates import Candidates, Told
 from pipeline.container import Video
 from pipeline.decode import fallback
@@ -23,15 +24,14 @@ from pipeline.report import (
     ModelUse,
     Notice,
     Report,
-    Source,
-    Tag,
     Timings,
     VideoInfo,
 )
 from pipeline.rescore import pack, storable
 from pipeline.sampling import choose, describe
 from pipeline.scan import Scan, scan
-from pipeline.spec import AnalysisSpec, Label, check
+from pipeline.spec import AnalysisSpec, check
+from pipeline.stills import Reusing
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 
 #: With a larger share of the wanted frames lost than this, a report would mislead.
@@ -69,12 +69,11 @@ async def analyze(
     """
     check(spec)
     began = time.perf_counter()
-    counted = toolkit.decoding.decoder.tally.read()
     media = toolkit.open(path)
     progress("indexing", 0, 1)
     opened = await asyncio.to_thread(_open, media, spec)
     progress("indexing", 1, 1)
-    text_vectors = functools.cache(lambda: _text_vectors(spec, toolkit))
+    text_vectors = functools.cache(lambda: wording.relevance_vectors(spec, toolkit))
     sound = asyncio.create_task(
         asyncio.to_thread(media.listen, start_s=opened.info.start_s, duration_s=opened.info.duration_s)
     )
@@ -87,7 +86,7 @@ async def analyze(
             media,
             opened.index,
             opened.wanted,
-            toolkit.engine,
+            Reusing(toolkit.engine) if spec.reuse else toolkit.engine,
             shots=spec.shots,
             progress=lambda done, total: progress("frames", done, total),
             candidates=candidates,
@@ -102,23 +101,22 @@ async def analyze(
 
     analysed = time.perf_counter()
     samples = Samples(seen.pts_s, seen.arrays[EMBEDDING], seen.arrays[STATS])
-    found_tags, tag_notices = await asyncio.to_thread(_tags, samples, spec, toolkit, opened.info.duration_s)
+    duration_s = opened.info.duration_s
+    found_tags, tag_notices = await asyncio.to_thread(wording.found_tags, samples, spec, toolkit, duration_s)
+    found_tags += added.found_tags(toolkit.added, seen.arrays, seen.pts_s, duration_s)
     shots = seen.shots
+    cuts_s = np.array([shot.start_s for shot in shots[1:]])
     curve = signals.measure(
-        opened.index,
-        samples,
-        loudness,
-        cuts_s=tuple(shot.start_s for shot in shots[1:]),
-        flow=seen.flow,
-        **await asyncio.to_thread(text_vectors),
-    )
+        opened.index, samples, loudness, cuts_s=cuts_s, flow=seen.flow, **await asyncio.to_thread(text_vectors)
+    ).joined(lambda cells_s: added.signals(toolkit.added, seen.arrays, seen.pts_s, cells_s, cuts_s))
     chosen = await asyncio.to_thread(segments.choose, curve, shots, spec.segments, opened.info.duration_s)
     progress("analysing", 1, 1)
     finished = time.perf_counter()
     total_s = finished - began
-    # What other analyses did meanwhile with the same decoders is in it, too.
-    decoding = fallback.notices(toolkit.decoding.decoder.tally.read() - counted, toolkit.decoding.device)
+    decoding = fallback.notices(seen.passed_on.elements(), toolkit.decoding.device)
     notices = [*toolkit.notices, *tag_notices, *decoding, *_decode_notices(opened, seen)]
+    notices += toolkit.later()
+    notices += added.notices(toolkit.added, seen.failed, spec, min(opened.info.width, opened.info.height))
     if audio_notice is not None:
         notices.append(audio_notice)
     return Report(
@@ -127,7 +125,10 @@ async def analyze(
         shots=shots,
         segments=segments.tagged(chosen, found_tags),
         tags=found_tags,
-        models=(_model_use(toolkit),),
+        models=(
+            _model_use(spec.model, toolkit.encoder.info),
+            *(_model_use(name, info) for name, info in toolkit.added.items()),
+        ),
         timings=Timings(
             index_s=opened.index_s,
             decode_s=seen.decode_s,
@@ -166,65 +167,12 @@ def _require_enough(opened: _Opened, seen: Scan) -> None:
         )
 
 
-def _tags(
-    samples: Samples, spec: AnalysisSpec, toolkit: Toolkit, duration_s: float
-) -> tuple[tuple[Tag, ...], list[Notice]]:
-    encoder = toolkit.encoder
-    labels = spec.labels
-    if labels is None:
-        labels = vocabulary.read("general" if encoder.known_words is None else "bundled")
-    if not labels:
-        return (), []
-    vectors = tags.embed(labels, encoder, encoder.likelihood)
-    found = tags.find(
-        samples.pts_s,
-        samples.embeddings,
-        vectors,
-        encoder.likelihood,
-        duration_s=duration_s,
-        source=Source(name=encoder.info.name, version=encoder.info.space),
-    )
-    return found, _unknown_words(labels, encoder)
-
-
-def _unknown_words(labels: tuple[Label, ...], encoder) -> list[Notice]:
-    if encoder.known_words is None:
-        return []
-    unknown = []
-    for label in labels:
-        texts = label.prompts or (label.name,)
-        if not any(set(text.lower().split()) <= encoder.known_words for text in texts):
-            unknown.append(label.name)
-    if not unknown:
-        return []
-    return [
-        Notice(
-            code="unknown_label",
-            message=f"the model {encoder.info.name} was never taught these labels, so it cannot find them: "
-            f"{', '.join(unknown)}; use a pretrained model (--model) for everyday things",
-        )
-    ]
-
-
-def _text_vectors(spec: AnalysisSpec, toolkit: Toolkit) -> dict[str, np.ndarray]:
-    """What the relevance signal compares frames with; nothing where nobody said and no general words are known."""
-    encoder = toolkit.encoder
-    if spec.segments.prompts:
-        return {"wanted": encoder.embed_text(list(spec.segments.prompts))}
-    if encoder.known_words is None:
-        return {
-            "wanted": encoder.embed_text(list(signals.HIGHLIGHT_PROMPTS)),
-            "unwanted": encoder.embed_text(list(signals.FILLER_PROMPTS)),
-        }
-    return {}
-
-
 def _decode_report(opened: _Opened, seen: Scan, spec: AnalysisSpec, toolkit: Toolkit) -> DecodeReport:
     lost = lost_ranges(opened.index, opened.wanted, seen.missing)
     if opened.cut_off is not None:
         lost = (*lost, opened.cut_off)
     return DecodeReport(
-        backend=toolkit.decoding.decoder.name,
+        backend=toolkit.decoding.name,
         reason=toolkit.decoding.reason,
         sampling=describe(spec.sampling),
         frames_total=opened.info.frames,
@@ -232,6 +180,7 @@ def _decode_report(opened: _Opened, seen: Scan, spec: AnalysisSpec, toolkit: Too
         frames_decoded=len(seen.pts_s),
         packets_fed=seen.packets,
         packets_fed_shots=seen.packets_shots,
+        frames_reused=seen.reused,
         frames_lost=len(seen.missing) + (opened.cut_off.frames if opened.cut_off else 0),
         lost=lost,
     )
@@ -282,10 +231,17 @@ def _decode_notices(opened: _Opened, seen: Scan) -> list[Notice]:
     return notices
 
 
-def _model_use(toolkit: Toolkit) -> ModelUse:
-    info = toolkit.encoder.info
+def _model_use(asked: str, info: ModelInfo) -> ModelUse:
     return ModelUse(
-        name=info.name, version=info.version, space=info.space, dim=info.dim, device=info.device, dtype=info.dtype
+        asked=asked,
+        name=info.name,
+        version=info.version,
+        space=info.space,
+        dim=info.dim,
+        device=info.device,
+        dtype=info.dtype,
+        kind=info.kind,
+        needs_space=info.needs.space,
     )
 
 

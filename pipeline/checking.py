@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
-from models.base import ModelInfo
+from models.answers import require_rows
 from pipeline.errors import CheckFailed
 
-#: How far from 1 an embedding's length may be: bfloat16 keeps 8 bits.
-_LENGTH_TOLERANCE = 0.02
+__all__ = ["MAX_TOLD", "failed_by", "require_rows", "told"]
+
+#: Characters of an error that are passed on.
+MAX_TOLD = 500
 
 
 @contextmanager
@@ -18,18 +18,10 @@ def failed_by(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CheckFailed(f"{name}: {type(error).__name__}: {error}"[:500]) from error
+        raise CheckFailed(f"{name}: {told(error)}") from error
 
 
-def require_rows(rows: np.ndarray, count: int, info: ModelInfo) -> None:
-    """Whether an answer is one: as many rows as examples, of the model's width, of numbers; embeddings of length 1.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if rows.shape != (count, info.dim):
-        raise ValueError(f"an answer of shape {rows.shape}, not {(count, info.dim)}")
-    if not np.isfinite(rows).all():
-        raise ValueError("an answer that holds no numbers")
-    if info.kind == "embedding" and np.abs(np.linalg.norm(rows, axis=1) - 1.0).max() > _LENGTH_TOLERANCE:
-        raise ValueError("embeddings that are not of length 1")
+def told(error: BaseException) -> str:
+    """An error in a line of 500 characters at most: which, and what it says first."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:MAX_TOLD]

@@ -70,6 +70,8 @@ class Clip(Record, frozen=True, kw_only=True):
     way where they are not too near to the one before (`thumbs.ALONG_S`)."""
     glimpsed: tuple[int, ...] = ()
     """Rows whose thumbnails are asked for; matters with `glimpse` only."""
+    reuse: bool = False
+    """Whether a wanted picture that looks as the one before may have its rows, see `pipeline.stills`."""
     size: tuple[int, int] | None = None
     """(width, height) to which the decoder may scale wanted pictures quickly; None: full size, as models need it."""
 

@@ -1,6 +1,7 @@
 """Curves over a video's time line: one uniform grid, and the ways onto it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ class Curves:
     def cell_s(self) -> float:
         """Length of a cell, seconds: the first begins at 0, so its centre lies half a cell in."""
         return 2.0 * float(self.pts_s[0])
+
+    def joined(self, more: Callable[[np.ndarray], dict[str, np.ndarray]]) -> "Curves":
+        """With others, which `more` gives for the centres of the cells."""
+        return Curves(self.pts_s, self.values | more(self.pts_s))
 
     def __repr__(self) -> str:
         return f"Curves(cells={len(self.pts_s)}, cell_s={self.cell_s:.3f}, signals={sorted(self.values)})"

@@ -1,19 +1,19 @@
 """Feeds the Clips of a video to an engine: reads ahead on a thread, keeps several in flight, retries what failed."""
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pipeline.chains import Chains, close
 from pipeline.clips import Clip
 from pipeline.engine import Engine
-from pipeline.errors import DecoderCrashed, DecoderStateLost, DecodeTimeout
-from pipeline.frames import ClipOutput, Strip
+from pipeline.frames import ClipOutput, Failed, PassedOn, Strip
 from pipeline.media import Media
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan, plan
@@ -30,7 +30,7 @@ class Gathered:
     pts_s: np.ndarray
     """float64 [N], seconds."""
     arrays: dict[str, np.ndarray]
-    """Model name -> float32 [N, D]."""
+    """Model name -> float32 [N, D]; rows of NaN where an added model failed."""
     missing: np.ndarray
     """int64 [M], wanted rows that no attempt could decode."""
     packets: int
@@ -40,6 +40,12 @@ class Gathered:
     infer_s: float
     lost: tuple[str, ...]
     """Why Clips came to nothing, one entry each; what of them came out in a second attempt is not missing."""
+    passed_on: "Counter[PassedOn]"
+    """How often which decoder did not do it itself."""
+    reused: int = 0
+    """As `ClipOutput.reused`."""
+    failed: dict[str, Failed] = field(default_factory=dict)
+    """Added model -> what it failed at."""
 
 
 async def gather(
@@ -53,8 +59,8 @@ async def gather(
 ) -> Gathered:
     """Have the planned Clips decoded and run through the engine's models.
 
-    A wanted picture that does not come out is asked for once more from an earlier entry point, because a keyframe is
-    not always the clean start that its container says.
+    A chain whose decoder is lost is run again. A wanted picture that still does not come out is asked for once more
+    from an earlier entry point, because a keyframe is not always the clean start that its container says.
 
     Args:
         each: awaited with every planned Clip's output as it comes; strips are handed out here and not kept.
@@ -65,7 +71,7 @@ async def gather(
     """
     outputs: list[ClipOutput] = []
 
-    async with aclosing(run_clips(engine, media.clips(index, plans, **how))) as coming:
+    async with aclosing(run_clips(media, index, plans, engine, **how)) as coming:
         async for output in coming:
             if each is not None:
                 await each(output)
@@ -76,15 +82,19 @@ async def gather(
         missing = _missing(wanted, outputs)
         if len(missing):
             earlier = _with_earlier_entries(index, missing)
-            async with aclosing(run_clips(engine, media.clips(earlier, plan(earlier, missing), **how))) as coming:
+            async with aclosing(run_clips(media, earlier, plan(earlier, missing), engine, **how)) as coming:
                 outputs += [dataclasses.replace(output, strip=None) async for output in coming]
             missing = _missing(wanted, outputs)
     return _join(outputs, missing)
 
 
-async def run_clips(engine: Engine, clips: Generator[Clip]) -> AsyncGenerator[ClipOutput]:
+async def run_clips(
+    media: Media, index: PacketIndex, plans: Sequence[ClipPlan], engine: Engine, **how: Any
+) -> AsyncGenerator[ClipOutput]:
     """Outputs as they finish. Parts of one chain run one after the other, chains side by side."""
     loop = asyncio.get_running_loop()
+    chains = Chains(engine, plans, lambda some: media.clips(index, some, **how))
+    clips = media.clips(index, plans, **how)
     running: set[asyncio.Task[ClipOutput]] = set()
     previous: asyncio.Task[ClipOutput] | None = None
 
@@ -93,10 +103,7 @@ async def run_clips(engine: Engine, clips: Generator[Clip]) -> AsyncGenerator[Cl
             await asyncio.wait([earlier])
             # Raises what the earlier part raised: the decoder state it would have left is missing.
             earlier.result()
-        try:
-            return await engine.run(clip)
-        except (DecoderCrashed, DecodeTimeout, DecoderStateLost) as error:
-            return _nothing(clip, str(error))
+        return await chains.run(clip)
 
     try:
         while True:
@@ -118,25 +125,7 @@ async def run_clips(engine: Engine, clips: Generator[Clip]) -> AsyncGenerator[Cl
             task.cancel()
         # A thread finishes what it is in the middle of, but nobody waits for it and nothing more is started.
         await asyncio.gather(*running, return_exceptions=True)
-        # The reader cannot be closed while a thread is in it; then it is when it is collected.
-        with contextlib.suppress(ValueError):
-            clips.close()
-
-
-def _nothing(clip: Clip, reason: str) -> ClipOutput:
-    return ClipOutput(
-        chain=clip.chain,
-        part=clip.part,
-        rows=(),
-        pts_s=np.empty(0),
-        arrays={},
-        strip=None,
-        packets=len(clip.packets),
-        decode_s=0.0,
-        preprocess_s=0.0,
-        infer_s=0.0,
-        lost=reason,
-    )
+        close(clips)
 
 
 def _missing(wanted: np.ndarray, outputs: list[ClipOutput]) -> np.ndarray:
@@ -157,17 +146,37 @@ def _join(outputs: list[ClipOutput], missing: np.ndarray) -> Gathered:
     with_frames = [output for output in outputs if output.rows]
     pts_s = np.concatenate([output.pts_s for output in with_frames]) if with_frames else np.empty(0)
     order = np.argsort(pts_s, kind="stable")
-    names = with_frames[0].arrays if with_frames else {}
+    names = dict.fromkeys(name for output in with_frames for name in output.arrays)
     return Gathered(
         pts_s=pts_s[order],
-        arrays={name: np.concatenate([output.arrays[name] for output in with_frames])[order] for name in names},
+        arrays={name: np.concatenate(_rows(name, with_frames))[order] for name in names},
         missing=missing,
         packets=sum(output.packets for output in outputs),
         decode_s=sum(output.decode_s for output in outputs),
         preprocess_s=sum(output.preprocess_s for output in outputs),
         infer_s=sum(output.infer_s for output in outputs),
         lost=tuple(output.lost for output in outputs if output.lost is not None),
+        passed_on=Counter(one for output in outputs for one in output.passed_on),
+        reused=sum(output.reused for output in outputs),
+        failed=_failed(with_frames),
     )
+
+
+def _rows(name: str, outputs: list[ClipOutput]) -> list[np.ndarray]:
+    width = next(output.arrays[name].shape[1] for output in outputs if name in output.arrays)
+    return [
+        output.arrays[name] if name in output.arrays else np.full((len(output.rows), width), np.nan, np.float32)
+        for output in outputs
+    ]
+
+
+def _failed(outputs: list[ClipOutput]) -> dict[str, Failed]:
+    found: dict[str, Failed] = {}
+    for output in outputs:
+        for name, reason in output.failed.items():
+            before = found.get(name, Failed(0, reason))
+            found[name] = Failed(before.frames + len(output.rows), before.reason)
+    return found
 
 
 def join_strips(strips: list[Strip]) -> Strip | None:

@@ -117,6 +117,27 @@ class CheckFailed(ModelUnavailable):
     retryable = True
 
 
+class EngineUnavailable(VideoError):
+    """No replica of the engine answers just now."""
+
+    code = "engine_unavailable"
+    retryable = True
+
+
+class EngineFault(VideoError):
+    """An engine failed at something in a way that it should not; the message says how."""
+
+    code = "engine_fault"
+    retryable = True
+
+
+class ModelReplaced(VideoError):
+    """The model was replaced meanwhile: what was begun with it has to begin anew."""
+
+    code = "model_replaced"
+    retryable = True
+
+
 class DecodeFailed(VideoError):
     """One decoding library could not decode a Clip; another one may."""
 

@@ -1,6 +1,6 @@
 """What passes between the stages inside a process: arrays with their times, frozen, checked when they are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -79,6 +79,26 @@ class Loudness:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOn:
+    """A decoder that should have decoded a Clip, before the one that did."""
+
+    decoder: str
+    reason: str
+    tried: bool
+    """Whether it failed at the Clip; False where it did not take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What an added model came to nothing at."""
+
+    frames: int
+    """How many it should have looked at."""
+    reason: str
+    """The first time."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClipOutput:
     """What an engine made of one Clip: small arrays, no pixels of full size."""
 
@@ -100,8 +120,23 @@ class ClipOutput:
     """Seconds of work on this Clip's behalf; a batch shared with other Clips is split by its frames."""
     lost: str | None = None
     """Why nothing came of the Clip, where its decoder was lost: it crashed, hung, or never saw the parts before."""
+    decoder: str = ""
+    """Which decoder it was that decoded it."""
+    passed_on: tuple[PassedOn, ...] = ()
+    """Those that came before it, in order."""
+    reused: int = 0
+    """Frames whose rows are those of a frame before them that looks the same, see `Clip.reuse`."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Model without which the report can do -> why it has no rows here."""
 
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():
             if len(array) != len(self.rows):
                 raise ValueError(f"model {name} gave {len(array)} rows for {len(self.rows)} frames")
+
+
+def kept(output: ClipOutput) -> ClipOutput:
+    """The same with memory of its own for all but the thumbnails, which are gone before the rest is: arrays of an
+    output that came as bytes all lie in those."""
+    arrays = {name: rows.copy() for name, rows in output.arrays.items()}
+    return replace(output, pts_s=output.pts_s.copy(), arrays=arrays)

@@ -98,6 +98,8 @@ class DecodeReport(Record, frozen=True, kw_only=True):
     """Packets that a decoder was given for the wanted frames; those of shot refinement apart."""
     packets_fed_shots: int = 0
     frames_lost: int = 0
+    frames_reused: int = 0
+    """Decoded frames that look as the one before and were taken for it, where the request allows that."""
     lost: tuple[LostRange, ...] = ()
 
 
@@ -158,12 +160,19 @@ class Tag(Record, frozen=True, kw_only=True):
 class ModelUse(Record, frozen=True, kw_only=True):
     """A model that contributed, and the space its vectors live in."""
 
+    asked: str | None = None
+    """The name that it was asked for by, which its signals have; None in older reports."""
     name: str
     version: str
     space: str
     dim: int
     device: str
     dtype: str
+    kind: Literal["embedding", "measurement", "scores"] = "embedding"
+    """`embedding`: a vector of that space for each frame. `scores`: a probability for each label. `measurement`:
+    columns with units of their own, which the report does not use."""
+    needs_space: str | None = None
+    """Of a head: the space of the vectors that it read instead of frames."""
 
 
 class Timings(Record, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ def rescore(report: Report, spec: SegmentSpec, text_model: TextModel | None = No
     Raises:
         InvalidSpec: a value out of range; or prompts that cannot be compared with the stored embeddings.
     """
-    check(AnalysisSpec(segments=spec))
+    check(AnalysisSpec(segments=spec, models=report.spec.models))
     curves = stored_curves(report)
     features = report.features
     if spec.prompts != report.spec.segments.prompts:

@@ -6,6 +6,7 @@ While one block's shots are refined, the next block is already being decoded.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from pipeline import shots as find
 from pipeline.candidates import Candidates
 from pipeline.dispatch import gather, join_strips
 from pipeline.engine import Engine
-from pipeline.frames import ClipOutput, Strip
+from pipeline.frames import ClipOutput, Failed, PassedOn, Strip
 from pipeline.media import Media
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan, plan
@@ -50,8 +51,13 @@ class Scan:
     infer_s: float
     lost: tuple[str, ...]
     """Why Clips of sampled frames came to nothing at first, see `Gathered.lost`."""
+    passed_on: "Counter[PassedOn]"
+    """As `Gathered.passed_on`, of the sampled frames."""
     analyse_s: float
     """Seconds spent on finding shots in what was decoded."""
+    reused: int
+    failed: dict[str, Failed]
+    """As `Gathered`'s, of the sampled frames."""
 
 
 async def scan(
@@ -111,7 +117,10 @@ async def scan(
         preprocess_s=seen.preprocess_s,
         infer_s=seen.infer_s,
         lost=seen.lost,
+        passed_on=seen.passed_on,
         analyse_s=finder.analyse_s if finder else 0.0,
+        reused=seen.reused,
+        failed=seen.failed,
     )
 
 

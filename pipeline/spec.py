@@ -1,6 +1,7 @@
 """What the caller asks: the same structure on the command line, in HTTP bodies and inside every report."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,7 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 
 #: Most that is taken of what a caller may ask for: beyond it lies no use, but hours of somebody's machine.
 MAX_SEGMENTS, MAX_LABELS, MAX_PROMPTS, MAX_TEXT = 1000, 5000, 100, 1000
+MAX_MODELS = 16
 
 
 class Sampling(Record, frozen=True, kw_only=True):
@@ -52,7 +54,8 @@ class SegmentSpec(Record, frozen=True, kw_only=True):
     """How key segments are chosen."""
 
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
-    """Signal -> weight >= 0; a signal left out weighs 0, one that a video lacks is left out of the mean."""
+    """Signal -> weight >= 0; a signal left out weighs 0, one that a video lacks is left out of the mean. The signal of
+    an added model has the model's name, or `NAME.LABEL` where it gives several."""
     max_segments: int = 5
     target_s: float | None = None
     """Budget as total seconds; with it, segments are added until it is used up (and `max_segments` still holds)."""
@@ -69,9 +72,15 @@ class AnalysisSpec(Record, frozen=True, kw_only=True):
     model: str = "auto"
     labels: tuple[Label, ...] | None = None
     """None: the model's default vocabulary; empty: no tags."""
+    models: tuple[str, ...] = ()
+    """Models that look at the same frames besides: classifiers, heads on the embedding, custom ones. What they find
+    are further tags, and signals that `segments.weights` may name."""
     segments: SegmentSpec = SegmentSpec()
     shots: bool = True
     """Whether shots are sought."""
+    reuse: bool = False
+    """Whether a frame that looks the same as the one before (a slide, a still camera) may be taken for it, so that
+    models look at it once; `decode.frames_reused` says how often that was so."""
 
 
 def _require(ok: bool, message: str, pointer: str = "") -> None:
@@ -86,10 +95,23 @@ def check(spec: AnalysisSpec) -> AnalysisSpec:
         InvalidSpec: names the field, the value and what would be right.
     """
     _require(len(spec.model) <= MAX_TEXT, f"model: longer than {MAX_TEXT} characters", "/model")
+    _check_models(spec)
     _check_sampling(spec.sampling)
-    _check_segments(spec.segments)
+    _check_segments(spec.segments, spec.models)
     check_labels(spec.labels or ())
     return spec
+
+
+def _check_models(spec: AnalysisSpec) -> None:
+    count = len(spec.models)
+    _require(count <= MAX_MODELS, f"models: {count}, at most {MAX_MODELS} look at one video", "/models")
+    for number, name in enumerate(spec.models):
+        here, shown = f"/models/{number}", name[:50]
+        _require(0 < len(name) <= MAX_TEXT, f"models: a name has 1 to {MAX_TEXT} characters", here)
+        _require(name != spec.model, f"models: {shown} is the model itself; `models` are those besides", here)
+        _require(name not in spec.models[:number], f"models: {shown} occurs twice", here)
+        taken = f"models: {shown} is the name of a signal that every video has; give the model another name"
+        _require(name not in DEFAULT_WEIGHTS, taken, here)
 
 
 def _check_sampling(s: Sampling) -> None:
@@ -101,10 +123,11 @@ def _check_sampling(s: Sampling) -> None:
     _require(s.max_frames is None or s.max_frames > 0, few, "/sampling/max_frames")
 
 
-def _check_segments(g: SegmentSpec) -> None:
+def _check_segments(g: SegmentSpec, models: tuple[str, ...]) -> None:
     here = "/segments/weights"
-    unknown = ", ".join(sorted(set(g.weights) - set(DEFAULT_WEIGHTS)))
-    _require(not unknown, f"segments.weights: unknown signal {unknown}; known: {', '.join(DEFAULT_WEIGHTS)}", here)
+    unknown = ", ".join(sorted(name for name in g.weights if not is_signal(name, models)))
+    known = ", ".join((*DEFAULT_WEIGHTS, *models))
+    _require(not unknown, f"segments.weights: unknown signal {unknown[:200]}; known: {known[:500]}", here)
     for name, weight in g.weights.items():
         positive = math.isfinite(weight) and weight >= 0
         _require(positive, f"segments.weights.{name} must be 0 or more, not {weight}", f"{here}/{name}")
@@ -116,6 +139,11 @@ def _check_segments(g: SegmentSpec) -> None:
     lengths = f"segments.min_s ({g.min_s}) must be above 0 and at most max_s ({g.max_s})"
     _require(0 < g.min_s <= g.max_s, lengths, "/segments/min_s")
     _check_prompts(g.prompts, "segments", "/segments/prompts")
+
+
+def is_signal(name: str, models: Sequence[str]) -> bool:
+    """Whether there may be such a signal where these models look on besides."""
+    return name in DEFAULT_WEIGHTS or name in models or name.startswith(tuple(f"{model}." for model in models))
 
 
 def check_labels(labels: tuple[Label, ...]) -> None:

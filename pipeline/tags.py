@@ -158,14 +158,24 @@ def find(
     """
     if not len(pts_s) or not labels.labels:
         return ()
-    frames = smooth(probabilities(embeddings, labels, likelihood), pts_s)
+    frames = probabilities(embeddings, labels, likelihood)
+    return of_probabilities(pts_s, frames, labels.labels, duration_s=duration_s, source=source)
+
+
+def of_probabilities(
+    pts_s: np.ndarray, frames: np.ndarray, labels: Sequence[Label], *, duration_s: float, source: Source
+) -> tuple[Tag, ...]:
+    """As `find`, where the probability of each label in each frame is known: float [N, L], each in [0, 1]."""
+    if not len(pts_s) or not labels:
+        return ()
+    frames = smooth(frames, pts_s)
     starts_s, ends_s = holding(pts_s, duration_s)
     tags = []
-    for label, curve in zip(labels.labels, frames.T, strict=True):
+    for label, curve in zip(labels, frames.T, strict=True):
         ranges = ranges_of(curve, label.threshold, starts_s, ends_s)
         if ranges:
             tags.append(_tag("tag", label.name, label.parent, ranges, duration_s, source))
-    parents = {label.name: label.parent for label in labels.labels}
+    parents = {label.name: label.parent for label in labels}
     return (*_ordered(tags), *_ordered(_categories(tags, parents, duration_s, source)))
 
 

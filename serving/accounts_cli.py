@@ -162,7 +162,7 @@ def _with_database(what: "Callable[..., Awaitable[T]]") -> T:
     Raises:
         DatabaseMisconfigured: its schema is not up to date.
     """
-    from serving import server
+    from serving import places
     from serving.db import migrate
     from serving.db.database import Database
     from serving.errors import DatabaseMisconfigured
@@ -177,7 +177,7 @@ def _with_database(what: "Callable[..., Awaitable[T]]") -> T:
         finally:
             await database.close()
 
-    with server.places(load().settings, migrated=False) as place:
+    with places.places(load().settings, migrated=False) as place:
         return asyncio.run(run(place.database_url, place.secret))
 
 

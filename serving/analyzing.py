@@ -68,7 +68,9 @@ async def analyze_all(
             # Refuse a hopeless file before seconds are spent on loading a model.
             SandboxedMedia(videos[0], sandbox, settings.input).check()
         targets = outputs.targets(videos, json_file, html_file)
-        toolkit = stack.enter_context(local_toolkit(spec.model, sandbox, wishes.decoder, wishes.require_gpu, settings))
+        toolkit = stack.enter_context(
+            local_toolkit(spec.model, sandbox, wishes.decoder, wishes.require_gpu, settings, spec.models)
+        )
         for notice in toolkit.notices:
             console.print(plain(notice.message, "dim"), highlight=False)
         for video in videos:

@@ -79,6 +79,75 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
 
 
+class LoadedSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A model at a worker or an engine, likewise."""
+
+    worker_id: str
+    state: str
+    """`ready`, `loading`, `unavailable` or `asleep`."""
+    stands_for: str | None
+    version: str | None
+    space: str | None
+    device: str | None
+    dtype: str | None
+    checked_at: datetime | None
+    error: str | None
+    engine: str | None = None
+    generation: int | None = None
+    share: float | None = None
+    coming: str | None = None
+    swap_error: str | None = None
+
+
+class ModelSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that jobs may ask for, likewise."""
+
+    name: str
+    state: str
+    """`ready`, `loading`, `unavailable`, `asleep` or `not_loaded`."""
+    workers: tuple[LoadedSeen, ...]
+
+
+class ReasonSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something was found, likewise."""
+
+    signal: str
+    """`look` or `words`."""
+    about: str
+    score: float
+    weight: float = 1.0
+    words: tuple[str, ...] = ()
+
+
+class ResultSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was found, likewise."""
+
+    video_id: str
+    title: str
+    start_s: float
+    end_s: float
+    thumbnail_s: float
+    score: float
+    tags: tuple[str, ...]
+    reasons: tuple[ReasonSeen, ...]
+
+
+class RejectedSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The best of what was kept out, likewise."""
+
+    video_id: str
+    start_s: float
+    score: float
+
+
+class SearchSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search found, likewise."""
+
+    data: tuple[ResultSeen, ...]
+    next_cursor: str | None
+    best_rejected: RejectedSeen | None
+
+
 class _Pointer(msgspec.Struct, frozen=True):
     pointer: str = ""
     detail: str = ""

@@ -11,6 +11,7 @@ from sqlalchemy import TextClause
 from serving import limiting, old_rows
 from serving.audit.cleaning import clean_audit
 from serving.db.database import Database
+from serving.search.indexes import make_graphs
 from serving.settings import Settings
 from serving.storage.store import Store
 from serving.uploads import cleaning as uploads
@@ -51,6 +52,10 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
         old("uploads that are over", old_rows.UPLOADS, keep.uploads_s),
         old("sessions", old_rows.SESSIONS, keep.sessions_s),
         old("refresh tokens", old_rows.REFRESH_TOKENS, keep.sessions_s),
+        Chore(
+            "questions that nobody waits for", OFTEN_S, lambda: old_rows.removed(database, old_rows.QUESTIONS, 300.0)
+        ),
+        Chore("graphs of vectors that are missing", OFTEN_S, lambda: make_graphs(database.url)),
         Chore("audit entries", SELDOM_S, lambda: clean_audit(database, settings.audit)),
         Chore("rate limits", SELDOM_S, lambda: limiting.clean_buckets(database)),
     )

@@ -14,9 +14,10 @@ import typer
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
-from serving import accounts_cli, client_cli, outputs, server_cli, spec_options
+from serving import accounts_cli, client_cli, models_cli, outputs, search_cli, server_cli, spec_options
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 from serving.errors import ServerError
+from serving.graph import config_cli, launch_cli
 from serving.requests import spec_of
 from serving.settings import load
 from serving.terminal import new_console
@@ -33,12 +34,15 @@ app = typer.Typer(
 )
 
 config = typer.Typer(
-    help="Settings: variables AUTOMATIONS_... of the environment, and a file that AUTOMATIONS_CONFIG names."
+    help="Settings: variables AUTOMATIONS_... of the environment, and a file that AUTOMATIONS_CONFIG names. "
+    "And the graph: Serve YAMLs, rendered and checked."
 )
 app.add_typer(config, name="config", no_args_is_help=True)
 app.command()(server_cli.serve)
 app.command()(server_cli.api)
 app.command()(server_cli.worker)
+app.add_typer(launch_cli.graph, name="graph")
+app.add_typer(models_cli.models, name="models", no_args_is_help=True)
 app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
@@ -47,6 +51,7 @@ app.command()(client_cli.status)
 app.command()(client_cli.watch)
 app.command()(client_cli.results)
 app.command()(client_cli.cancel)
+app.command()(search_cli.search)
 
 
 def main() -> None:
@@ -64,6 +69,7 @@ def main() -> None:
 def analyze(
     videos: Annotated[list[Path], typer.Argument(help="One or more video files; they share the loaded model.")],
     model: spec_options.Model = "auto",
+    also: spec_options.With = None,
     fps: spec_options.Fps = 1.0,
     sampling: spec_options.Policy = "uniform",
     tolerance: spec_options.Tolerance = 0.5,
@@ -74,6 +80,7 @@ def analyze(
     weights: spec_options.Weights = None,
     max_segments: spec_options.MaxSegments = 5,
     target_seconds: spec_options.TargetSeconds = None,
+    reuse: spec_options.Reuse = False,
     decoder: Annotated[
         str, typer.Option(help="`auto` (by a table of measurements), `pyav`, `torchcodec`, `dali` or `decord`.")
     ] = "auto",
@@ -95,6 +102,8 @@ def analyze(
     wishes = Wishes(decoder=decoder, require_gpu=require_gpu, require_isolation=require_isolation)
     spec = spec_of(
         model=model,
+        also=also,
+        reuse=reuse,
         sampling=sampling,
         fps=fps,
         tolerance=tolerance,
@@ -125,7 +134,7 @@ def rescore(
     spec = old.spec.segments
     changes: dict = {}
     if weights is not None:
-        changes["weights"] = parse_weights(weights, spec.weights)
+        changes["weights"] = parse_weights(weights, spec.weights, models=old.spec.models)
     if prompt is not None:
         changes["prompts"] = tuple(prompt)
     if max_segments is not None:
@@ -181,6 +190,10 @@ def demo(
     from serving.demo import run
 
     asyncio.run(run(out, load().settings, new_console()))
+
+
+config.command()(config_cli.render)
+config.command()(config_cli.check)
 
 
 @config.command()

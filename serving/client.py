@@ -18,7 +18,9 @@ from serving.answers import (
     FINAL,
     Failure,
     JobSeen,
+    ModelSeen,
     Refused,
+    SearchSeen,
     ServerFault,
     Unreachable,
     UploadSeen,
@@ -138,6 +140,15 @@ class Client:
     def job_report(self, job_id: str) -> Report:
         """What a job found."""
         return decoded(self._ask("GET", f"{_job_path(job_id)}/report"), Report)
+
+    def models(self) -> tuple[ModelSeen, ...]:
+        """Models that jobs may ask for."""
+        return decoded(self._ask("GET", "/v1/models"), tuple[ModelSeen, ...])
+
+    def search(self, request: bytes) -> SearchSeen:
+        """What a search finds. `request`: the body of `POST /v1/search`."""
+        headers = {"Content-Type": "application/json"}
+        return decoded(self._ask("POST", "/v1/search", headers=headers, content=lambda: request), SearchSeen)
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What has happened to a job and what happens, each once and in order, until it is over. Where the connection

@@ -38,7 +38,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, as `subm
 
 
 @contextmanager
-def _connected(server: str | None, key: str | None) -> Iterator["Client"]:
+def connected(server: str | None, key: str | None) -> Iterator["Client"]:
     """A client while the block lasts; a fault of the server becomes one line and its exit code."""
     from serving.answers import ServerFault
     from serving.client import Client
@@ -55,6 +55,7 @@ def _connected(server: str | None, key: str | None) -> Iterator["Client"]:
 def submit(
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, URLs, or ids of videos (`vid_...`).")],
     model: spec_options.Model = "auto",
+    also: spec_options.With = None,
     fps: spec_options.Fps = 1.0,
     sampling: spec_options.Policy = "uniform",
     tolerance: spec_options.Tolerance = 0.5,
@@ -65,6 +66,7 @@ def submit(
     weights: spec_options.Weights = None,
     max_segments: spec_options.MaxSegments = 5,
     target_seconds: spec_options.TargetSeconds = None,
+    reuse: spec_options.Reuse = False,
     priority: Annotated[int, typer.Option(min=-10, max=10, help="Higher goes first among your jobs.")] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the jobs are over, as `watch` does.")] = False,
     server: Server = None,
@@ -78,6 +80,8 @@ def submit(
     on_server = vocabulary if labels is None and is_name(vocabulary) else None
     spec = spec_of(
         model=model,
+        also=also,
+        reuse=reuse,
         sampling=sampling,
         fps=fps,
         tolerance=tolerance,
@@ -93,7 +97,7 @@ def submit(
     jobs: list[str] = []
     failed = False
     console = new_console(stderr=True, highlight=False)
-    with _connected(server, key) as client:
+    with connected(server, key) as client:
         for video in videos:
             try:
                 jobs.append(_submitted(client, video, job, console))
@@ -111,7 +115,7 @@ def status(job: JobId, server: Server = None, key: Key = None) -> None:
     """Say how far a job is."""
     from serving.watching import standing
 
-    with _connected(server, key) as client:
+    with connected(server, key) as client:
         found = client.job(job)
     console = new_console(highlight=False)
     for line in standing(found):
@@ -127,7 +131,7 @@ def watch(
 
     Connections that are lost are made again; nothing is missed.
     """
-    with _connected(server, key) as client:
+    with connected(server, key) as client:
         raise typer.Exit(_watched(client, jobs, new_console(highlight=False)))
 
 
@@ -142,7 +146,7 @@ def results(
     """Print the report of a job, or the latest one of a video."""
     from serving.client import VIDEO_ID
 
-    with _connected(server, key) as client:
+    with connected(server, key) as client:
         if VIDEO_ID.fullmatch(what):
             report = client.report(what)
         else:
@@ -157,7 +161,7 @@ def results(
 
 def cancel(job: JobId, server: Server = None, key: Key = None) -> None:
     """Have a job stopped: at once where it waits, soon where it runs. One that is over stays as it is."""
-    with _connected(server, key) as client:
+    with connected(server, key) as client:
         found = client.cancel(job)
     says = {"canceled": "canceled", "running": "will be stopped"}.get(found.state, f"is over already: {found.state}")
     print(plain(f"{found.id} {says}").plain)

@@ -15,6 +15,13 @@ class DatabaseUnavailable(ServerError):
     retryable = True
 
 
+class Starting(ServerError):
+    """The server is not there yet; soon it is."""
+
+    code = "starting"
+    retryable = True
+
+
 class DatabaseMisconfigured(ServerError):
     """It answers, but must not be used like this."""
 
@@ -27,6 +34,12 @@ class SecretRefused(ServerError):
 
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
+
+
+class NotRunning(ServerError):
+    """A part of the server that a command is for does not run."""
+
+    code = "not_running"
 
 
 class LeaseLost(ServerError):
@@ -45,6 +58,12 @@ class Conflict(ServerError):
     """It cannot be done in the state that things are in."""
 
     code = "conflict"
+
+
+class SpaceMismatch(ServerError):
+    """Vectors of two spaces were to be compared."""
+
+    code = "space_mismatch"
 
 
 class VersionChanged(ServerError):

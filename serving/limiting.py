@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 
@@ -71,8 +71,7 @@ class Rule:
     """Tokens of a full bucket: what is allowed at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """What a bucket has left, as far as this process knows."""
 
     tokens: int
@@ -127,12 +126,9 @@ class Limits:
             RateLimited: there is none.
             DatabaseUnavailable: it cannot be reached now, and nobody knows.
         """
-        known = self._known.get(bucket) or self._remembered(bucket)
-        now = time.monotonic()
-        if known.lets_in(rule, now):
-            known.credit += 1
-            self._settle_soon(bucket, rule, known)
-            return known.left(rule, now)
+        if (left := self.take_now(bucket, rule)) is not None:
+            return left
+        known, now = self._remembered(bucket), time.monotonic()
         if now < known.empty_until:
             raise _refusal(known.empty_until - now)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -140,6 +136,15 @@ class Limits:
         self._ask_now(bucket, rule, known)
         await turn
         return known.left(rule, time.monotonic())
+
+    def take_now(self, bucket: str, rule: Rule) -> Left | None:
+        """As `take`, where one is let in on credit; None where it has to be asked for."""
+        known = self._known.get(bucket)
+        if known is None or not known.lets_in(rule, now := time.monotonic()):
+            return None
+        known.credit += 1
+        self._settle_soon(bucket, rule, known)
+        return known.left(rule, now)
 
     def wait_s(self, bucket: str) -> float:
         """For how long a bucket is known to be empty, seconds; 0.0 where it is not, or nobody knows. Asks nobody."""
@@ -217,10 +222,13 @@ class Limits:
         return row["granted"]
 
     def _remembered(self, bucket: str) -> _Known:
+        if (known := self._known.get(bucket)) is not None:
+            return known
         if len(self._known) >= _MAX_REMEMBERED:
             # Those that somebody waits for or has credit with are kept; the others are asked for again.
             self._known = {name: known for name, known in self._known.items() if known.asking or known.credit}
-        return self._known.setdefault(bucket, _Known())
+        known = self._known[bucket] = _Known()
+        return known
 
 
 async def clean_buckets(database: Database) -> int:

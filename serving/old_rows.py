@@ -87,6 +87,17 @@ REFRESH_TOKENS: Final = text(
     """
 )
 
+#: Whoever asked has died, where one is older than this, seconds.
+QUESTION_S: Final = 300.0
+QUESTIONS: Final = text(
+    """
+    DELETE FROM question WHERE id = ANY(ARRAY(
+        SELECT id FROM question WHERE created_at < now() - make_interval(secs => :keep_s)
+        LIMIT :most FOR UPDATE SKIP LOCKED
+    ))
+    """
+)
+
 
 async def removed(database: Database, old: TextClause, keep_s: float) -> int:
     """Delete what is older than `keep_s` seconds, by one of the statements above; how many rows that were."""

@@ -59,11 +59,27 @@ class JobOptions(Record, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(gt=0, le=256)] = 2
     """Jobs that one worker runs at once."""
     models: Annotated[str, Meta(min_length=1, max_length=10_000)] = "auto,bundled"
-    """Models that jobs may ask for, separated by commas: names as `automations analyze --model` takes them."""
+    """Models that jobs may ask for, separated by commas: names as `automations analyze --model` and `--with` take them,
+    or those of `models_file`."""
+    models_file: Annotated[str, Meta(max_length=4096)] = ""
+    """A YAML file that gives models names of their own, see `configs/models.yaml`. Jobs may ask for each of them."""
+    model_ttl_s: Annotated[float, Meta(ge=0, le=604_800)] = 3600.0
+    """How long a worker keeps a model in memory that no job needs, seconds; 0 for ever. The first of `models` is always
+    kept. Engines of the graph keep theirs."""
     lease_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """How long a worker may be silent before its jobs are given to another."""
     timeout_s: Annotated[float, Meta(gt=0, le=604_800)] = 21_600.0
     """How long one attempt of a job may take, seconds, where its request does not say: six hours. Then it fails."""
+
+
+class GraphOptions(Record, frozen=True, kw_only=True):
+    """Where the graph's gateway is, for the API."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=4096)] = "http://127.0.0.1:8101"
+    """Address of the gateway: of Serve's proxy, as `http_options` of its YAML has it. `serve` says it itself."""
+    key: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    """What the API shows there. Without it, one that is made from the secret in the data folder, which the graph then
+    has to see, too."""
 
 
 class LimitOptions(Record, frozen=True, kw_only=True):
@@ -137,3 +153,4 @@ AUTH_OPTIONS = AuthOptions()
 CLIENT_OPTIONS = ClientOptions()
 LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
 CLEANING_OPTIONS = CleaningOptions()
+GRAPH_OPTIONS = GraphOptions()

@@ -29,6 +29,9 @@ KINDS: Final[dict[str, Kind]] = {
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
     "request_timeout": Kind(408, "The request did not come in time", "Send it again, without pauses."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
+    "space_mismatch": Kind(
+        409, "Vectors of two spaces are not compared", "Search in one space, with the model that the videos have."
+    ),
     "gone": Kind(410, "It is no longer there", "Start anew."),
     "version_changed": Kind(412, "It was changed meanwhile", "Read what it is like now, and change that."),
     "protocol_version": Kind(412, "The protocol's version is not spoken here", "Use one that `Tus-Version` names."),
@@ -50,12 +53,16 @@ KINDS: Final[dict[str, Kind]] = {
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
+    "starting": Kind(503, "The server is not there yet", "Try again in a moment."),
     "lease_lost": Kind(409, "The job was given to another worker", "Nothing: it goes on there."),
     "quarantined": Kind(_VIDEO, "Workers died over this job", "Retry it once the cause is known."),
     "deadline_exceeded": Kind(
         _VIDEO, "The job took longer than it may", "Ask for fewer frames, or for more time with `timeout_s`."
     ),
     "check_failed": Kind(503, "A model does not compute", "Try again; the operator sees why at `/readyz`."),
+    "engine_unavailable": Kind(503, "No engine answers just now", "Wait: the job goes on once one is there."),
+    "engine_fault": Kind(500, "A fault of an engine", "Try again; report it with the request id if it stays."),
+    "model_replaced": Kind(503, "The model was replaced meanwhile", "Try again: it begins anew with the new one."),
     "model_unavailable": Kind(_VIDEO, "The model cannot be had", "Choose another, or see why in `detail`."),
     # the video
     "unsupported_container": Kind(_VIDEO, "This is no video that is read here", "Send MP4, MOV, MKV, WebM, AVI or TS."),

@@ -12,8 +12,10 @@ import msgspec
 #: How often the server is asked, seconds.
 EVERY_S: Final = 0.5
 
-#: For how long nothing is said of what is missing: it is what takes its time at every start, seconds.
+#: For how long nothing is said of what is missing: it is what takes its time at every start, seconds. The graph takes
+#: more, and tells itself how it goes.
 PATIENCE_S: Final = 20.0
+GRAPH_PATIENCE_S: Final = 120.0
 
 
 class _Answer(msgspec.Struct):
@@ -22,9 +24,10 @@ class _Answer(msgspec.Struct):
     checks: dict[str, str] = {}
 
 
-def announce_ready(address: str, ending: threading.Event) -> None:
+def announce_ready(address: str, ending: threading.Event, patience_s: float | None = None) -> None:
     """Print a line once the server at `address` has a model that computes, and one before that for each thing that it
-    lacks longer than a moment. Returns then, or when `ending` is set."""
+    lacks for longer than `patience_s`, or `PATIENCE_S`. Returns then, or when `ending` is set."""
+    patience_s = PATIENCE_S if patience_s is None else patience_s
     began = time.monotonic()
     told = ""
     while not ending.wait(EVERY_S):
@@ -33,7 +36,7 @@ def announce_ready(address: str, ending: threading.Event) -> None:
         if waiting is None:
             print(f"ready     jobs are worked on (after {took_s:.1f} s)", flush=True)
             return
-        if waiting and waiting != told and took_s > PATIENCE_S:
+        if waiting and waiting != told and took_s > patience_s:
             told = waiting
             print(f"waiting   {waiting}", flush=True)
 

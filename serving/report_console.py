@@ -45,11 +45,12 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{tail}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{tail}"
 
 
-def _between(start_s: float, end_s: float, console: Console) -> str:
+def between(start_s: float, end_s: float, console: Console) -> str:
+    """`0:01.0–0:02.5`, in characters that the console has."""
     return f"{clock(start_s)}{'-' if console.options.ascii_only else '–'}{clock(end_s)}"
 
 
-def _table(title: str, *columns: tuple[str, str]) -> Table:
+def new_table(title: str, *columns: tuple[str, str]) -> Table:
     """A table with an open look; each column is its heading and `left`, `right` or `wide` (takes what is left)."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False
@@ -62,7 +63,8 @@ def _table(title: str, *columns: tuple[str, str]) -> Table:
     return table
 
 
-def _print_cut(table: Table, rows: list[tuple[Text | str, ...]], console: Console) -> None:
+def print_cut(table: Table, rows: list[tuple[Text | str, ...]], console: Console) -> None:
+    """Fill a table with the first of its rows, and print it."""
     for row in rows[:MAX_ROWS]:
         table.add_row(*row)
     console.print(table)
@@ -91,44 +93,44 @@ def _print_headline(report: Report, console: Console) -> None:
 
 
 def _print_shots(report: Report, console: Console) -> None:
-    table = _table(
+    table = new_table(
         "Shots", ("", "right"), ("From - to", "left"), ("Length", "right"), ("Begins with", "left"), ("Score", "right")
     )
     rows: list[tuple[Text | str, ...]] = [
-        (str(i), _between(s.start_s, s.end_s, console), f"{s.end_s - s.start_s:.1f} s", s.transition, f"{s.score:.2f}")
+        (str(i), between(s.start_s, s.end_s, console), f"{s.end_s - s.start_s:.1f} s", s.transition, f"{s.score:.2f}")
         for i, s in enumerate(report.shots, 1)
     ]
-    _print_cut(table, rows, console) if rows else console.print("No shots.\n")
+    print_cut(table, rows, console) if rows else console.print("No shots.\n")
 
 
 def _print_segments(report: Report, console: Console) -> None:
-    table = _table("Key segments", ("", "right"), ("From - to", "left"), ("Score", "right"), ("Why", "wide"))
+    table = new_table("Key segments", ("", "right"), ("From - to", "left"), ("Score", "right"), ("Why", "wide"))
     rows: list[tuple[Text | str, ...]] = []
     for i, segment in enumerate(report.segments, 1):
         why = plain("; ".join(segment.reasons))
         if segment.tags:
             why = Text("\n").join([why, plain(", ".join(segment.tags), style="dim")])
-        rows.append((str(i), _between(segment.start_s, segment.end_s, console), f"{segment.score:.2f}", why))
-    _print_cut(table, rows, console) if rows else console.print("No key segments.\n")
+        rows.append((str(i), between(segment.start_s, segment.end_s, console), f"{segment.score:.2f}", why))
+    print_cut(table, rows, console) if rows else console.print("No key segments.\n")
 
 
 def _print_tags(report: Report, console: Console) -> None:
-    table = _table("Tags", ("Label", "wide"), ("Score", "right"), ("Share", "right"), ("Where", "wide"))
+    table = new_table("Tags", ("Label", "wide"), ("Score", "right"), ("Share", "right"), ("Where", "wide"))
     rows: list[tuple[Text | str, ...]] = [
         (
             plain(tag.label if tag.kind == "tag" else f"{tag.label} (category)"),
             f"{tag.score:.2f}",
             f"{tag.coverage:.0%}",
-            _where([(r.start_s, r.end_s) for r in tag.ranges], console),
+            where([(r.start_s, r.end_s) for r in tag.ranges], console),
         )
         for tag in sorted(report.tags, key=lambda tag: -tag.score)
     ]
-    _print_cut(table, rows, console) if rows else console.print("No tags.\n")
+    print_cut(table, rows, console) if rows else console.print("No tags.\n")
 
 
-def _where(ranges: list[tuple[float, float]], console: Console, most: int = 4) -> str:
+def where(ranges: list[tuple[float, float]], console: Console, most: int = 4) -> str:
     """The first few ranges: a label that comes and goes must not fill the screen."""
-    shown = [_between(start, end, console) for start, end in ranges[:most]]
+    shown = [between(start, end, console) for start, end in ranges[:most]]
     return ", ".join(shown) + (f", {len(ranges) - most} more" if len(ranges) > most else "")
 
 
@@ -148,7 +150,7 @@ def _summary(name: str, verdicts: list[Verdict], console: Console, remark: str =
 
 def _compare_shots(report: Report, truth: Truth, console: Console) -> None:
     matches = match_shots(report, truth)
-    table = _table(
+    table = new_table(
         "Shots begin", ("True", "left"), ("What", "wide"), ("Found", "left"), ("Off by", "right"), ("", "left")
     )
     rows: list[tuple[Text | str, ...]] = []
@@ -166,14 +168,14 @@ def _compare_shots(report: Report, truth: Truth, console: Console) -> None:
                 _mark(match.verdict, console),
             )
         )
-    _print_cut(table, rows, console)
+    print_cut(table, rows, console)
     remark = f"; median error {median(map(abs, offsets_s)) * 1000:.0f} ms" if offsets_s else ""
     _summary("Shots", [match.verdict for match in matches], console, remark)
 
 
 def _compare_events(report: Report, truth: Truth, console: Console) -> None:
     matches = match_events(report, truth)
-    table = _table(
+    table = new_table(
         "Events", ("True", "left"), ("What", "wide"), ("Found, by rank", "left"), ("Overlap", "right"), ("", "left")
     )
     rows: list[tuple[Text | str, ...]] = []
@@ -182,29 +184,29 @@ def _compare_events(report: Report, truth: Truth, console: Console) -> None:
         what = true.label if true else "; ".join(found.reasons[:1]) if found else ""
         rows.append(
             (
-                _between(true.start_s, true.end_s, console) if true else "",
+                between(true.start_s, true.end_s, console) if true else "",
                 plain(what, style="" if true else "dim"),
-                f"{match.rank}. {_between(found.start_s, found.end_s, console)} ({found.score:.2f})" if found else "",
+                f"{match.rank}. {between(found.start_s, found.end_s, console)} ({found.score:.2f})" if found else "",
                 f"{match.overlap:.0%}" if true and found else "",
                 _mark(match.verdict, console),
             )
         )
-    _print_cut(table, rows, console)
+    print_cut(table, rows, console)
     _summary("Events", [match.verdict for match in matches], console)
 
 
 def _compare_tags(report: Report, truth: Truth, console: Console) -> None:
     matches = match_tags(report, truth)
-    table = _table("Tags", ("Label", "wide"), ("True", "wide"), ("Found", "wide"), ("Agree", "right"), ("", "left"))
+    table = new_table("Tags", ("Label", "wide"), ("True", "wide"), ("Found", "wide"), ("Agree", "right"), ("", "left"))
     rows: list[tuple[Text | str, ...]] = [
         (
             plain(match.label),
-            _where(list(match.truth), console, most=3),
-            _where(list(match.found), console, most=3),
+            where(list(match.truth), console, most=3),
+            where(list(match.found), console, most=3),
             f"{match.agreement:.0%}" if match.truth and match.found else "",
             _mark(match.verdict, console),
         )
         for match in matches
     ]
-    _print_cut(table, rows, console)
+    print_cut(table, rows, console)
     _summary("Tags", [match.verdict for match in matches], console)

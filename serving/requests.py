@@ -68,6 +68,8 @@ def checked(request: JobRequest | JobAfter, place: str = "") -> None:
 def spec_of(
     *,
     model: str,
+    also: Sequence[str] | None,
+    reuse: bool,
     sampling: str,
     fps: float,
     tolerance: float,
@@ -88,9 +90,11 @@ def spec_of(
         AnalysisSpec(
             sampling=_sampling(sampling, fps, tolerance, max_frames),
             model=model,
+            models=tuple(also or ()),
+            reuse=reuse,
             labels=_labels(labels, vocabulary),
             segments=SegmentSpec(
-                weights=parse_weights(weights),
+                weights=parse_weights(weights, models=also or ()),
                 max_segments=max_segments,
                 target_s=target_seconds,
                 prompts=tuple(prompt or ()),

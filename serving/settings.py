@@ -25,6 +25,7 @@ from serving.options import (
     AUTH_OPTIONS,
     CLEANING_OPTIONS,
     CLIENT_OPTIONS,
+    GRAPH_OPTIONS,
     JOB_OPTIONS,
     LIMIT_OPTIONS,
     SERVER_OPTIONS,
@@ -33,6 +34,7 @@ from serving.options import (
     AuthOptions,
     CleaningOptions,
     ClientOptions,
+    GraphOptions,
     JobOptions,
     LimitOptions,
     ServerOptions,
@@ -67,6 +69,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Bounds on uploads."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
+    graph: GraphOptions = GRAPH_OPTIONS
+    """Where the graph's gateway is, for the API."""
     limits: LimitOptions = LIMIT_OPTIONS
     """How many requests are taken, over all processes together."""
     audit: AuditOptions = AUDIT_OPTIONS

@@ -13,6 +13,18 @@ Model = Annotated[
         "`ViT-B-32/laion2b_s34b_b79k`, `hf-hub:org/repo`, `local-dir:/path`."
     ),
 ]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="A model that looks at the same frames besides, for further tags and signals: `head:FILE`, "
+        "`classifier:ARCHITECTURE@FILE`, `package.module:Class`, or a name. May be given several times.",
+    ),
+]
+Reuse = Annotated[
+    bool,
+    typer.Option("--reuse", help="Look once at frames that look the same as the one before (slides, still cameras)."),
+]
 Fps = Annotated[float, typer.Option(help="Frames per second of video that the model sees.")]
 Policy = Annotated[
     str, typer.Option(help="`uniform`, `keyframes`, or `snap` (uniform, but a cheaper keyframe nearby will do).")

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +35,8 @@ ALIVE_S: Final = 15.0
 #: How old the check of a model may be that counts, seconds.
 FRESH_S: Final = 90.0
 
-State = Literal["loading", "ready", "failed"]
+State = Literal["loading", "ready", "failed", "asleep"]
+"""`asleep`: in an engine that may have no replica, and that nobody needs just now; see `graph.args.WorkerConfig`."""
 
 #: Rows of those who died are kept for a day, for whoever looks into it. One's own is never such a row, however long the
 #: process was stopped: a row cannot be both deleted and written by one statement.
@@ -62,7 +64,8 @@ class ModelReport(Record, frozen=True, kw_only=True):
     """As jobs ask for it."""
     state: State
     stands_for: str | None
-    """The model's own name: `auto` may stand for one or another. None while it is not loaded, as what follows."""
+    """The model's own name: `auto` may stand for one or another. None while it is not loaded, as what follows; of an
+    engine that sleeps, as it was last."""
     version: str | None
     space: str | None
     dim: int | None
@@ -72,7 +75,26 @@ class ModelReport(Record, frozen=True, kw_only=True):
     checked_ago_s: float | None
     """Since it was last found out whether it computes, seconds; None before the first time."""
     error: str | None
-    """Why it does not, or could not be loaded."""
+    """Why it does not, or could not be loaded; of an engine that sleeps, when it was needed last."""
+    engine: str | None = None
+    """Engine of the graph that has it; None where the worker has it itself, as of what follows."""
+    generation: int | None = None
+    """Which of the models that the engine had so far, from 1."""
+    share: float | None = None
+    """Of the jobs that ask for it: how many of them this engine gets, from 0 to 1."""
+    coming: str | None = None
+    """The model that the engine loads to replace it."""
+    swap_error: str | None = None
+    """Why the last model that was to replace it did not."""
+    kind: str | None = None
+    """`embedding`, `scores` or `measurement`, see `models.base.Kind`."""
+    replicas: int | None = None
+    """Of the engine, that answer; None where nobody asks."""
+
+    @property
+    def comes_when_needed(self) -> bool:
+        """Whether a job that asks for it has it started, or has just done so."""
+        return self.state == "asleep" or (self.state == "loading" and self.engine is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +142,8 @@ class Presence:
         self._slots, self._busy, self._models = slots, busy, models
         self._changed = changed
         self._beat_s = beat_s
+        self.said_at = time.monotonic()
+        """When it last said how it is; when it was made, before that."""
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then its row is gone."""
@@ -154,6 +178,7 @@ class Presence:
         }
         async with self._database.write("worker.beat", SYSTEM) as session:
             await execute(session, _BEAT, **values)
+        self.said_at = time.monotonic()
 
     async def leave(self) -> None:
         """Say that it is no longer."""
@@ -182,12 +207,15 @@ def missing(workers: Iterable[WorkerSeen]) -> str | None:
     """Why no job can be done just now, in a few words; None where one can."""
     workers = tuple(workers)
     if not workers:
-        return f"no worker was heard of in the last {ALIVE_S:g} s; start one: automations worker"
+        return f"no worker was heard of in the last {ALIVE_S:g} s; start one: automations worker, or graph"
     models = [(worker, model) for worker in workers for model in worker.models]
     if any(worker.works(model) for worker, model in models):
         return None
-    said = [_trouble(worker, model) for worker, model in models]
-    return "; ".join(dict.fromkeys(said)) or "no worker has a model yet"
+    if not models:
+        return "no worker has a model yet"
+    # Whether those that come when they are needed compute, nobody knows before; that is no reason to take no jobs.
+    said = [_trouble(worker, model) for worker, model in models if not model.comes_when_needed]
+    return "; ".join(dict.fromkeys(said)) or None
 
 
 def _trouble(worker: WorkerSeen, model: ModelReport) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.clips import Clip
-from pipeline.frames import FrameBatch, Strip
+from pipeline.frames import FrameBatch, PassedOn, Strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,26 @@ class Decoded:
     """Thumbnails of every picture that came out, wanted or not, where the Clip asks for a glimpse."""
     decode_s: float
     """Seconds that the decoder worked, colour conversion included."""
+    decoder: str = ""
+    """Name of the one that did it, where there were several to choose from."""
+    passed_on: tuple[PassedOn, ...] = ()
+    """Those that came before it and did not."""
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.frames):
             raise ValueError(f"{len(self.rows)} rows for {len(self.frames)} frames")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What an engine decodes with, in words for a report."""
+
+    name: str
+    """Of the decoder; of several, joined by `+` in the order in which they are tried."""
+    device: str
+    """Where pictures are decoded if they can be: `cpu`, `cuda`, `cuda:0`."""
+    reason: str
+    """Why, for a person."""
 
 
 class Decoder(Protocol):

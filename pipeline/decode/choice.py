@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline.clips import Clip
 from pipeline.decode.available import DEVICES, Support, support
-from pipeline.decode.base import Decoder
+from pipeline.decode.base import Decoder, Decoding
 from pipeline.decode.dali import DaliDecoder
 from pipeline.decode.decord import DecordDecoder
 from pipeline.decode.fallback import Fallback
@@ -72,6 +72,11 @@ class Choice:
     """Why, in words for a person."""
     notices: tuple[Notice, ...] = ()
     """What the caller should know of it."""
+
+    @property
+    def told(self) -> Decoding:
+        """The same for reports."""
+        return Decoding(self.decoder.name, self.device, self.reason)
 
 
 def choose(

@@ -1,73 +1,24 @@
 """Several decoders as one: the fastest that takes a Clip tries first, and what it fails at the next one takes over."""
 
-import threading
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from pipeline.clips import Clip
 from pipeline.decode.base import Decoded, Decoder, SelectiveDecoder
 from pipeline.errors import DecodeFailed, GpuUnavailable
+from pipeline.frames import PassedOn
 from pipeline.report import Notice
 
 Order = Callable[[Clip], Sequence[str]]
 """Clip -> names of decoders that are worth trying on it, best first."""
 
 
-class Tally:
-    """What became of the Clips that decoders were offered. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._decoded: Counter[str] = Counter()
-        self._refused: Counter[tuple[str, str]] = Counter()
-        self._failed: Counter[tuple[str, str]] = Counter()
-
-    def decoded(self, decoder: str) -> None:
-        """A Clip came out of `decoder`."""
-        with self._lock:
-            self._decoded[decoder] += 1
-
-    def refused(self, decoder: str, reason: str) -> None:
-        """`decoder` did not take a Clip."""
-        with self._lock:
-            self._refused[decoder, reason] += 1
-
-    def failed(self, decoder: str, reason: str) -> None:
-        """`decoder` took a Clip and could not do it."""
-        with self._lock:
-            self._failed[decoder, reason] += 1
-
-    def read(self) -> "Counts":
-        """A copy of the counts so far."""
-        with self._lock:
-            return Counts(self._decoded, self._refused, self._failed)
-
-
-class Counts:
-    """How often what happened; the difference of two is what happened in between."""
-
-    def __init__(
-        self,
-        decoded: Mapping[str, int] | None = None,
-        refused: Mapping[tuple[str, str], int] | None = None,
-        failed: Mapping[tuple[str, str], int] | None = None,
-    ) -> None:
-        self.decoded = Counter(decoded)
-        """Decoder -> Clips that came out of it."""
-        self.refused = Counter(refused)
-        """(decoder, reason) -> Clips that it did not take."""
-        self.failed = Counter(failed)
-        """(decoder, reason) -> Clips that it took and that another one had to do again."""
-
-    def __sub__(self, earlier: "Counts") -> "Counts":
-        return Counts(self.decoded - earlier.decoded, self.refused - earlier.refused, self.failed - earlier.failed)
-
-
 class Fallback:
     """A `Decoder` made of others. One that raises, or hands out fewer frames than are wanted or anything else than
-    those, is caught, and the next one takes over; every such event is in `tally`."""
+    those, is caught, and the next one takes over; what comes out says so (`Decoded.passed_on`)."""
 
     def __init__(
         self,
@@ -87,7 +38,6 @@ class Fallback:
         self.reference = reference
         self.others = {decoder.name: decoder for decoder in others}
         self.name = "+".join([*self.others, reference.name])
-        self.tally = Tally()
         self._order = order or (lambda clip: tuple(self.others))
         self._require_gpu = require_gpu
 
@@ -98,32 +48,35 @@ class Fallback:
             GpuUnavailable: a GPU is demanded and takes not this Clip.
             VideoError: as the reference.
         """
-        why: list[str] = []
+        passed_on: list[PassedOn] = []
         for name in self._order(clip):
             decoder = self.others.get(name)
             if decoder is None or (self._require_gpu and not decoder.device.startswith("cuda")):
                 continue
-            if (reason := decoder.refuses(clip)) is not None:
-                self.tally.refused(name, reason)
-            else:
-                try:
-                    decoded = decoder.decode(clip)
-                    reason = complaint(clip, decoded)
-                except DecodeFailed as error:
-                    reason = str(error)
-                except Exception as error:  # noqa: BLE001 - a third party's library failed; counted, and done again
-                    reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-                if reason is None:
-                    self.tally.decoded(name)
-                    return decoded
-                self.tally.failed(name, reason)
-            why.append(f"{name}: {reason}")
+            found = _tried(decoder, name, clip)
+            if isinstance(found, Decoded):
+                return dataclasses.replace(found, decoder=name, passed_on=tuple(passed_on))
+            passed_on.append(found)
         # Thumbnails, and second looks for shots, need no full pictures: they are nobody's idea of decoding on a GPU.
         if self._require_gpu and clip.wanted and clip.size is None:
-            raise GpuUnavailable(f"decoding on the GPU was demanded, but {'; '.join(why) or 'no decoder there works'}")
+            why = "; ".join(f"{one.decoder}: {one.reason}" for one in passed_on)
+            raise GpuUnavailable(f"decoding on the GPU was demanded, but {why or 'no decoder there works'}")
         decoded = self.reference.decode(clip)
-        self.tally.decoded(self.reference.name)
-        return decoded
+        return dataclasses.replace(decoded, decoder=self.reference.name, passed_on=tuple(passed_on))
+
+
+def _tried(decoder: SelectiveDecoder, name: str, clip: Clip) -> Decoded | PassedOn:
+    """What it makes of the Clip, or why it is the next one's turn."""
+    if (reason := decoder.refuses(clip)) is not None:
+        return PassedOn(name, reason, tried=False)
+    try:
+        decoded = decoder.decode(clip)
+    except DecodeFailed as error:
+        return PassedOn(name, str(error), tried=True)
+    except Exception as error:  # noqa: BLE001 - a third party's library failed; told, and done again
+        return PassedOn(name, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", tried=True)
+    wrong = complaint(clip, decoded)
+    return decoded if wrong is None else PassedOn(name, wrong, tried=True)
 
 
 def complaint(clip: Clip, decoded: Decoded) -> str | None:
@@ -142,20 +95,22 @@ def complaint(clip: Clip, decoded: Decoded) -> str | None:
     return None
 
 
-def notices(counts: Counts, device: str) -> tuple[Notice, ...]:
-    """What a caller should be told of `counts`: that the GPU that was asked for (`device`) was not used for everything,
-    and that a decoder failed at something."""
-    found = []
-    if device.startswith("cuda") and (reasons := counts.refused + counts.failed):
-        found.append(Notice(code="gpu_not_used", message=f"the GPU did not decode everything: {_listed(reasons)}"))
-    elif counts.failed:
-        found.append(Notice(code="decoder_failed", message=f"another decoder took over: {_listed(counts.failed)}"))
-    return tuple(found)
+def notices(passed_on: Iterable[PassedOn], device: str) -> tuple[Notice, ...]:
+    """What a caller should be told of decoders that others did the work of: that the GPU that was asked for (`device`)
+    was not used for everything, and that a decoder failed at something. One entry for each Clip."""
+    reasons = Counter(passed_on)
+    failed = Counter({one: count for one, count in reasons.items() if one.tried})
+    if device.startswith("cuda") and reasons:
+        told = f"the GPU did not decode everything: {_listed(reasons)}"
+        return (Notice(code="gpu_not_used", message=told),)
+    if failed:
+        return (Notice(code="decoder_failed", message=f"another decoder took over: {_listed(failed)}"),)
+    return ()
 
 
-def _listed(reasons: Mapping[tuple[str, str], int], most: int = 3) -> str:
+def _listed(reasons: "Counter[PassedOn]", most: int = 3) -> str:
     """The commonest of them in words."""
-    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    texts = [f"{decoder}, {count} times: {reason}" for (decoder, reason), count in ranked[:most]]
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0].decoder, item[0].reason))
+    texts = [f"{one.decoder}, {count} times: {one.reason}" for one, count in ranked[:most]]
     left = len(ranked) - most
     return "; ".join(texts) + (f"; and {left} more reasons" if left > 0 else "")

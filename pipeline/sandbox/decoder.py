@@ -57,8 +57,10 @@ class SandboxedDecoder:
 
     name = "pyav"
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, *, max_idle: int = MAX_IDLE, max_spare: int = MAX_SPARE) -> None:
+        """`max_idle`, `max_spare`: see `MAX_IDLE` and `MAX_SPARE`; an engine for many videos at once keeps more."""
         self._sandbox = sandbox
+        self._max_idle, self._max_spare = max_idle, max_spare
         self._lock = threading.Lock()
         self._idle: OrderedDict[Worker, str] = OrderedDict()
         self._chains: dict[tuple[str, int], Worker] = {}
@@ -184,8 +186,8 @@ class SandboxedDecoder:
             open_chains = set(self._chains.values())
             spare = [one for one in self._idle if one not in open_chains]
             # Chains are kept longer, but not for ever: their requests may have been given up.
-            surplus = spare[:1] if len(spare) > MAX_SPARE else []
-            if not surplus and len(self._idle) > MAX_IDLE:
+            surplus = spare[:1] if len(spare) > self._max_spare else []
+            if not surplus and len(self._idle) > self._max_idle:
                 surplus = list(self._idle)[:1]
         for old in surplus:
             self._drop(old)

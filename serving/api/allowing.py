@@ -1,38 +1,28 @@
 """What `OPTIONS` says may be done at a path: all of it (RFC 9110, 9.3.7)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from litestar.routes import BaseRoute, HTTPRoute
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.heading import Header
 
 
-class Allowing:
-    """ASGI: mends what the framework answers to `OPTIONS`: the methods that there were when it first heard of a path,
+def methods_of(routes: Iterable[BaseRoute]) -> dict[str, bytes]:
+    """Path, as the schema writes it -> methods, as the header `Allow` has them; of all routes of an app."""
+    return {
+        route.path_format: ", ".join(sorted(_methods(route))).encode()
+        for route in routes
+        if isinstance(route, HTTPRoute)
+    }
+
+
+def allowed(methods: Mapping[str, bytes], path: object, status: int, headers: list[Header]) -> list[Header]:
+    """An answer to `OPTIONS` as it should be: the framework says what methods there were when it first heard of a path,
     without those that further handlers add."""
-
-    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
-        """`routes`: of the app, all of them."""
-        self._app = app
-        self._methods = {
-            route.path_format: ", ".join(sorted(_methods(route))).encode()
-            for route in routes
-            if isinstance(route, HTTPRoute)
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http" or scope["method"] != "OPTIONS":
-            await self._app(scope, receive, send)
-            return
-
-        async def allowed(message: Message) -> None:
-            methods = self._methods.get(str(scope.get("path_template")))
-            if message["type"] == "http.response.start" and methods is not None and message["status"] < 300:
-                others = [one for one in message["headers"] if one[0].lower() != b"allow"]
-                message["headers"] = [*others, (b"allow", methods)]
-            await send(message)
-
-        await self._app(scope, receive, allowed)
+    said = methods.get(str(path))
+    if said is None or status >= 300:
+        return headers
+    return [*(one for one in headers if one[0].lower() != b"allow"), (b"allow", said)]
 
 
 def _methods(route: HTTPRoute) -> set[str]:

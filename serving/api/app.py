@@ -13,10 +13,11 @@ from litestar.openapi.spec import Components, SecurityScheme
 from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
 from serving.api.audit import entries
-from serving.api.authentication import Identification
 from serving.api.batches import Batches
 from serving.api.described import DescribedConfig
 from serving.api.docs import docs_router, favicon, renderers, start
+from serving.api.embeddings import embed
+from serving.api.entrance import Entrance
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
 from serving.api.jobs import Jobs
@@ -25,6 +26,7 @@ from serving.api.metrics import metrics
 from serving.api.models import Models
 from serving.api.problem import handle
 from serving.api.schema import RecordSchema
+from serving.api.search import search
 from serving.api.signing_in import Authentication
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
@@ -44,9 +46,13 @@ from serving.auth.tokens import Tokens
 from serving.checking import Checks
 from serving.db.database import Database
 from serving.db.quick import QuickReads
+from serving.graph.client import GraphClient
+from serving.graph.keys import GATEWAY, derived
 from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
+from serving.search.asking import ANSWER_CHANNEL, Asking
+from serving.search.searching import Libraries
 from serving.settings import Settings
 from serving.storage.store import Store
 from serving.uploads.tus import Uploads
@@ -64,11 +70,12 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     tokens = Tokens(secret, settings.auth)
     credentials = Credentials(database, secret, tokens)
     passwords = Passwords()
-    listener = Listener(database.url, (CHANNEL,))
+    listener = Listener(database.url, (CHANNEL, ANSWER_CHANNEL))
     following = Following(database, listener)
     streams = Streams(settings.server.max_streams, settings.server.max_streams_per_tenant)
     quick = QuickReads(database.url)
     surroundings = Surroundings(database, settings)
+    graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -78,11 +85,13 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             stack.callback(passwords.close)
             stack.push_async_callback(database.close)
             stack.push_async_callback(quick.close)
+            stack.push_async_callback(graph.close)
             await stack.enter_async_context(surroundings.running())
             # What is there by now stays: collections need not look through all of it again and again.
             gc.collect()
             gc.freeze()
             stack.callback(gc.unfreeze)
+            gc.enable()
             yield
 
     def given(value: object) -> Provide:
@@ -109,6 +118,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             Webhooks,
             Vocabularies,
             Models,
+            embed,
+            search,
         ],
     )
     app = Litestar(
@@ -120,6 +131,9 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "following": given(following),
             "streams": given(streams),
             "secret": given(secret),
+            "graph": given(graph),
+            "asking": given(Asking(database, listener)),
+            "libraries": given(Libraries()),
             "credentials": given(credentials),
             "tokens": given(tokens),
             "passwords": given(passwords),
@@ -129,7 +143,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "uploads": given(Uploads(database, store, settings.upload)),
             "principal": Provide(principal_of, sync_to_thread=False),
         },
-        middleware=[Identification(credentials, surroundings.admission), surroundings.admission],
+        middleware=[Entrance(credentials, surroundings.admission)],
         exception_handlers={Exception: handle},
         lifespan=[lifespan],
         state=State({"quick": quick}, deep_copy=False),

@@ -6,9 +6,10 @@ is spoken here would hear nothing, and leaves `Vary` out where it matters to cac
 
 from typing import Final
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import HTTPScope
 
 from pipeline.errors import InvalidSettings
+from serving.api.heading import Header
 
 #: Headers of requests that pages may set, besides those that they may always.
 ALLOWED: Final = (
@@ -83,41 +84,33 @@ def origins_of(setting: str) -> frozenset[str]:
 
 
 class Cors:
-    """ASGI: answers preflights, and lets pages of these origins read what is answered. Never with cookies: whoever asks
-    sends their key or token themselves."""
+    """Which pages may ask, and what their browsers are told. Never with cookies: whoever asks sends their key or token
+    themselves."""
 
-    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+    def __init__(self, origins: frozenset[str]) -> None:
         """`origins`: as `origins_of` gives them; with none, browsers keep all pages out."""
-        self._app = app
         self._origins = frozenset(origin.encode() for origin in origins)
         # Also to those who may not, or who say none: what a cache keeps of it is not for the others.
-        self._common: tuple[tuple[bytes, bytes], ...] = () if b"*" in self._origins else ((b"vary", b"Origin"),)
+        self._common: tuple[Header, ...] = () if b"*" in self._origins else ((b"vary", b"Origin"),)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http" or not self._origins:
-            await self._app(scope, receive, send)
-            return
-        asked = {name: value for name, value in scope["headers"] if name in (b"origin", _ASKS)}
-        allowed = self._allowed(asked.get(b"origin"))
-        headers: list[tuple[bytes, bytes]] = list(self._common)
-        if allowed is not None:
-            headers.append((_ALLOW, allowed))
-        if scope["method"] == "OPTIONS" and _ASKS in asked:
-            headers.extend(_PREFLIGHT if allowed is not None else ())
-            await send({"type": "http.response.start", "status": 204, "headers": headers})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        headers.extend((_EXPOSE,) if allowed is not None else ())
+    def __bool__(self) -> bool:
+        """Whether any page may ask."""
+        return bool(self._origins)
 
-        async def shared(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *headers]
-            await send(message)
+    def preflight(self, scope: HTTPScope) -> list[Header] | None:
+        """What a browser is told that asks whether it may ask; None of other requests."""
+        if scope["method"] != "OPTIONS" or all(name != _ASKS for name, _ in scope["headers"]):
+            return None
+        allowed = self._allowed(scope)
+        return [*self._common, *(((_ALLOW, allowed), *_PREFLIGHT) if allowed is not None else ())]
 
-        await self._app(scope, receive, shared)
+    def headers(self, scope: HTTPScope) -> list[Header]:
+        """What all other answers say besides."""
+        allowed = self._allowed(scope)
+        return [*self._common, *(((_ALLOW, allowed), _EXPOSE) if allowed is not None else ())]
 
-    def _allowed(self, origin: bytes | None) -> bytes | None:
+    def _allowed(self, scope: HTTPScope) -> bytes | None:
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         if origin is None:
             return None
         if b"*" in self._origins:

@@ -98,6 +98,7 @@ _SPEC: Final = {"sampling": {"fps": 2.0}, "segments": {"max_segments": 3, "weigh
 #: Of JSON bodies, by the schema that they have.
 BODIES: Final[dict[str, Any]] = {
     "BatchRequest": {"jobs": [{"video_id": VIDEO}, {"video_id": VIDEO, "spec": {"sampling": {"policy": "keyframes"}}}]},
+    "EmbeddingRequest": {"model": "auto", "input": ["a red car on a bridge", "a harbour at night"]},
     "FetchRequest": {"url": "https://example.com/holiday.mp4", "title": "Holiday", "job": {"spec": _SPEC}},
     "GivenRefreshToken": {"refresh_token": "rtk_4fX0n1Yw2s9Jt8RkQm7LcVbZp3HdGe6UaS5iOyTzWxE"},
     "JobRequest": {"video_id": VIDEO, "spec": _SPEC, "vocabulary": "general"},
@@ -107,6 +108,16 @@ BODIES: Final[dict[str, Any]] = {
         "expires_at": "2027-01-01T00:00:00Z",
     },
     "PasswordChange": {"old_password": "correct horse battery", "new_password": "staple under a blue moon"},
+    "SearchRequest": {
+        "query": [
+            {"text": "a boat in a harbour"},
+            {"moment": {"video_id": VIDEO, "at_s": 12.5}, "weight": 0.5},
+            {"text": "rain", "weight": -1.0},
+        ],
+        "group_by": "moments",
+        "where": {"label": "summer", "metadata": ["project:apollo"], "before_s": 600},
+        "min_score": 0.8,
+    },
     "SignIn": {"email": "ada@example.com", "password": "correct horse battery"},
     "UserPatch": {"role": "viewer"},
     "UserRequest": {

@@ -1,11 +1,12 @@
 """Headers that every answer has, whoever makes it: the request's id, what is left of its limit, and what keeps browsers
 from doing more with it than is meant."""
 
+from collections.abc import Iterable
 from typing import Final
 
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Scope
 
-from serving.ids import new_id
+Header = tuple[bytes, bytes]
 
 REQUEST_ID: Final = b"x-request-id"
 
@@ -23,29 +24,12 @@ _PAGE: Final = (b"content-security-policy", b"default-src 'none'; style-src 'uns
 _FRAMES: Final = (b"x-frame-options", b"DENY")
 
 
-class Heading:
-    """ASGI: gives each request its id, and each answer such headers as it has not got itself."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        scope["request_id"] = request_id = new_id("req")  # type: ignore[typeddict-unknown-key]
-
-        async def headed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message["headers"])
-                there = {name.lower(): value for name, value in headers}
-                wanted = [(REQUEST_ID, request_id.encode()), *_ALWAYS, *scope.get("limit_headers", ())]  # type: ignore[misc]
-                if scope.get("principal") is not None:
-                    wanted.append(_VERSIONED if b"etag" in there else _PRIVATE)
-                if there.get(b"content-type", b"").startswith(b"text/html"):
-                    wanted += [_PAGE, _FRAMES]
-                message["headers"] = [*headers, *(one for one in wanted if one[0] not in there)]
-            await send(message)
-
-        await self._app(scope, receive, headed)
+def headed(scope: Scope, request_id: str, headers: Iterable[Header], there: dict[bytes, bytes]) -> list[Header]:
+    """The headers of an answer, with those that it has not got itself. `there`: the same, by their names in small
+    letters."""
+    wanted: list[Header] = [(REQUEST_ID, request_id.encode()), *_ALWAYS, *scope.get("limit_headers", ())]  # type: ignore[misc]
+    if scope.get("principal") is not None:
+        wanted.append(_VERSIONED if b"etag" in there else _PRIVATE)
+    if there.get(b"content-type", b"").startswith(b"text/html"):
+        wanted += (_PAGE, _FRAMES)
+    return [*headers, *[one for one in wanted if one[0] not in there]]

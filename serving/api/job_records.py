@@ -4,12 +4,12 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from litestar.params import Parameter
 
 from pipeline.record import Record
 from pipeline.spec import AnalysisSpec
 from serving.api.problem import Problem
+from serving.db.documents import Document
 from serving.db.work import Job
 from serving.jobs.metrics import Metrics
 
@@ -65,6 +65,11 @@ class JobView(JobSummary, frozen=True, kw_only=True):
     """What it cost; known once it has succeeded."""
 
 
+_SPEC: Final[Document[AnalysisSpec]] = Document(AnalysisSpec)
+_METRICS: Final[Document[Metrics]] = Document(Metrics)
+_STANDING: Final[Document[Standing]] = Document(Standing)
+_PROBLEM: Final[Document[Problem]] = Document(Problem)
+
 #: What `summary` needs of a row.
 COLUMNS: Final[tuple[Any, ...]] = (
     Job.id,
@@ -90,9 +95,9 @@ def view(job: Job | SimpleNamespace) -> JobView:
     """A row as callers see it."""
     return JobView(
         **_summed(job),
-        spec=msgspec.convert(job.spec, AnalysisSpec),
+        spec=_SPEC.read(job.spec),
         timeout_s=job.timeout_s,
-        metrics=msgspec.convert(job.metrics, Metrics) if job.metrics else None,
+        metrics=_METRICS.read_any(job.metrics),
     )
 
 
@@ -104,8 +109,8 @@ def _summed(job: Any) -> dict[str, Any]:
         "state": job.state,
         "priority": job.priority,
         "attempt": job.attempt,
-        "progress": msgspec.convert(job.progress, Standing) if job.progress else None,
-        "error": None if job.error is None else msgspec.convert(job.error, Problem),
+        "progress": _STANDING.read_any(job.progress),
+        "error": _PROBLEM.read_any(job.error),
         "batch_id": job.batch_id,
         "created_at": job.created_at,
         "started_at": job.started_at,

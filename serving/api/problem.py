@@ -63,7 +63,11 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     if problem.status >= 500:
         # What somebody sent is in the log as ASCII, so that it can look like nothing else there.
         where = f"{operation_of(request.scope)} {request.scope['path']!a}"
-        _LOG.error("%s %s: %s [%s]", request.scope["method"], where, problem.code, request_id, exc_info=error)
+        if problem.status == 503 and isinstance(error, VideoError):
+            # Of the graph, which is away now and then.
+            _LOG.warning("%s %s: %s [%s]: %s", request.scope["method"], where, problem.code, request_id, problem.detail)
+        else:
+            _LOG.error("%s %s: %s [%s]", request.scope["method"], where, problem.code, request_id, exc_info=error)
     headers = {}
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))

@@ -2,20 +2,28 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
+import msgspec
 from litestar import Litestar
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from serving.api import problem
 from serving.api.admission import Admission
-from serving.api.allowing import Allowing
-from serving.api.bounded import Bounded
+from serving.api.allowing import allowed, methods_of
+from serving.api.bounded import too_large
 from serving.api.cors import Cors, origins_of
-from serving.api.heading import Heading
-from serving.api.observing import Observing
+from serving.api.heading import Header, headed
+from serving.api.observing import LEFT, Observing
 from serving.audit.refusals import Refusals
 from serving.db.database import Database
+from serving.errors import HeadersTooLarge
+from serving.ids import new_id
 from serving.limiting import Limits
 from serving.metrics.backlog import Backlog
+from serving.metrics.disk import Disk
 from serving.metrics.meters import Meters
 from serving.settings import Settings
 
@@ -28,9 +36,10 @@ class Surroundings:
         self.meters = Meters()
         self.limits = Limits(database.url)
         self.backlog = Backlog(database, self.meters.registry)
+        Disk(Path(settings.server.data_dir), self.meters.registry)
         self.admission = Admission(self.limits, settings.limits, self.meters)
-        self._refusals = Refusals(database, self.meters.refusals_dropped.inc)
-        self._origins = origins_of(settings.server.cors_origins)
+        self._refusals = Refusals(database, self.meters.dropped)
+        self._cors = Cors(origins_of(settings.server.cors_origins))
 
     def dependencies(self) -> dict[str, object]:
         """What handlers may ask for, by name."""
@@ -39,8 +48,8 @@ class Surroundings:
     def put_around(self, app: Litestar) -> None:
         """Around all that the app answers, paths that lead nowhere included: middleware sees only those that lead
         somewhere."""
-        inner = Cors(Heading(Bounded(Allowing(app.asgi_handler, app.routes))), self._origins)
-        app.asgi_handler = Observing(inner, self.meters, self._refusals)
+        observing = Observing(self.meters, self._refusals)
+        app.asgi_handler = Surface(app.asgi_handler, observing, self._cors, methods_of(app.routes))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -53,3 +62,58 @@ class Surroundings:
             await asyncio.gather(writing, return_exceptions=True)
             await self._refusals.write()
             await self.limits.close()
+
+
+class Surface:
+    """ASGI: where requests come in and answers go out. One layer for all that is done to each of them: a layer for each
+    thing costs more than the thing does."""
+
+    def __init__(self, app: ASGIApp, observing: Observing, cors: Cors, methods: Mapping[str, bytes]) -> None:
+        """`methods`: see `methods_of`."""
+        self._app, self._observing, self._cors, self._methods = app, observing, cors, methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status, streaming = LEFT, False
+        scope["request_id"] = request_id = new_id("req")  # type: ignore[typeddict-unknown-key]
+
+        async def answered(message: Message) -> None:
+            nonlocal status, streaming
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], list(message["headers"])
+                there = {name.lower(): value for name, value in headers}
+                streaming = there.get(b"content-type", b"").startswith(b"text/event-stream")
+                if streaming:
+                    self._observing.streams(scope, time.perf_counter() - began)
+                message["headers"] = self._headers(scope, status, headed(scope, request_id, headers, there))
+            await send(message)
+
+        self._observing.begun()
+        try:
+            if self._cors and (told := self._cors.preflight(scope)) is not None:
+                status = 204
+                await send({"type": "http.response.start", "status": status, "headers": told})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif (error := too_large(scope)) is not None:
+                await _refuse(error, request_id, answered)
+            else:
+                await self._app(scope, receive, answered)
+        finally:
+            self._observing.ended(scope, status, streaming, time.perf_counter() - began)
+
+    def _headers(self, scope: HTTPScope, status: int, headers: list[Header]) -> list[Header]:
+        if scope["method"] == "OPTIONS":
+            headers = allowed(self._methods, scope.get("path_template"), status, headers)
+        return [*headers, *self._cors.headers(scope)] if self._cors else headers
+
+
+async def _refuse(error: HeadersTooLarge, request_id: str, send: Send) -> None:
+    told = problem.problem_of(error, request_id)
+    # The rest of the connection is not worth reading either.
+    headers = [(b"content-type", problem.CONTENT_TYPE.encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": told.status, "headers": headers})
+    await send({"type": "http.response.body", "body": msgspec.json.encode(told), "more_body": False})

@@ -4,7 +4,7 @@ import asyncio
 import zlib
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, patch
@@ -22,6 +22,7 @@ from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Page, page_of
 from serving.api.reading import read_quickly
 from serving.api.video_list import Sort, Status, VideoFilters, filters, narrowed, ordered
 from serving.db.database import Database
+from serving.db.documents import Document
 from serving.db.media import StoredReport, Video
 from serving.db.work import Job
 from serving.errors import InvalidRequest, NotFound
@@ -77,6 +78,9 @@ class Signals(Record, frozen=True, kw_only=True):
     """Name -> its value at each time, 0 to 1."""
 
 
+_METADATA: Final[Document[dict[str, Any]]] = Document(dict[str, Any])
+
+
 def view(video: Video | SimpleNamespace) -> VideoView:
     """A row as callers see it."""
     here = f"/v1/videos/{video.id}"
@@ -85,7 +89,7 @@ def view(video: Video | SimpleNamespace) -> VideoView:
         id=video.id,
         title=video.title,
         labels=tuple(video.labels),
-        user_metadata=video.user_metadata,
+        user_metadata=_METADATA.read(video.user_metadata),
         status=cast(Status, video.status),
         filename=video.filename,
         size_bytes=video.size_bytes,
@@ -261,4 +265,4 @@ def _again(report: Report, weights: str | None, most: int | None, target_s: floa
     # Numpy is loaded by who asks for this first, not by every process at its start.
     from pipeline.rescore import rescore
 
-    return rescore(report, segment_spec(report.spec.segments, weights, most, target_s)).segments
+    return rescore(report, segment_spec(report.spec, weights, most, target_s)).segments

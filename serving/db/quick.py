@@ -8,57 +8,51 @@ the rows in one function (migration 0010), so that row-level security holds here
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import asyncpg
-import msgspec
-
-from serving.db.pool import Pool
+from serving.db.pool import Line
 from serving.errors import DatabaseUnavailable
 
 Function = Literal["tenant_jobs", "tenant_videos"]
 """Functions (tenant, ids) -> the rows that there are, with all their columns."""
 
-#: Statements that are under way at once, and rows that one reads at most. With more at once, each reads fewer.
-_LANES: Final = 1
+#: Rows that one statement reads at most.
 _TOGETHER: Final = 64
 
 _Asked = asyncio.Future[SimpleNamespace | None]
 
 
 class QuickReads:
-    """Such reads, over a few connections; opened with the first one."""
+    """Such reads, over one connection: with more, each statement would read fewer rows."""
 
     def __init__(self, url: str) -> None:
         """`url`: as `Database` has it."""
-        self._pool = Pool(url, size=_LANES, prepare=_with_json)
+        self._line = Line(url)
         self._wanted: dict[tuple[Function, str], dict[str, list[_Asked]]] = {}
         """Function and tenant -> id -> those who want it."""
-        self._reading = 0
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._reading = False
+        self._lane: asyncio.Task[None] | None = None
 
     async def row(self, function: Function, tenant: str, name: str) -> SimpleNamespace | None:
-        """The row of a tenant under this id, by column; None where there is none.
+        """The row of a tenant under this id, by column, JSON as text (`documents`); None where there is none.
 
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
         asked: _Asked = asyncio.get_running_loop().create_future()
         self._wanted.setdefault((function, tenant), {}).setdefault(name, []).append(asked)
-        if self._reading < _LANES:
-            self._reading += 1
-            lane = asyncio.create_task(self._read())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        if not self._reading:
+            self._reading = True
+            self._lane = asyncio.create_task(self._read())
         return await asked
 
     async def close(self) -> None:
-        """Close all connections."""
-        for lane in self._lanes:
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        """Close the connection."""
+        if self._lane is not None:
+            self._lane.cancel()
+            await asyncio.gather(self._lane, return_exceptions=True)
         self._give_up(DatabaseUnavailable("the server stops"), {})
-        await self._pool.close()
+        await self._line.close()
 
     async def _read(self) -> None:
         """Read what is wanted, those who came first before others, until nothing is."""
@@ -79,7 +73,7 @@ class QuickReads:
                         break
         finally:
             # At once, not when the task is seen to be done: whoever comes in between would wait for ever.
-            self._reading -= 1
+            self._reading = False
 
     def _give_up(self, error: Exception, rest: Mapping[str, list[_Asked]]) -> None:
         """Tell these, and all who wait, that there is nothing."""
@@ -90,9 +84,9 @@ class QuickReads:
     async def _rows(
         self, function: Function, tenant: str, names: Sequence[str]
     ) -> "dict[str, SimpleNamespace] | Exception":
-        """Those rows that there are, or why there is none: which is for those who asked, not for this lane."""
+        """Those rows that there are, or why there is none: which is for those who asked, not for this task."""
         try:
-            found = await self._pool.rows(f"SELECT * FROM {function}($1, $2)", tenant, names)
+            found = await self._line.rows(f"SELECT * FROM {function}($1, $2)", tenant, names)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             return error
         return {row["id"]: SimpleNamespace(**row) for row in found}
@@ -108,11 +102,3 @@ def _settle(rows: "Mapping[str, SimpleNamespace] | Exception", wanted: Mapping[s
                 one.set_exception(rows)
             else:
                 one.set_result(rows.get(name))
-
-
-async def _with_json(connection: asyncpg.Connection) -> None:
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_no_json, decoder=msgspec.json.decode)
-
-
-def _no_json(value: Any) -> str:
-    raise TypeError(f"nothing is written here, {value!r:.100} neither")

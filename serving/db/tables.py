@@ -2,8 +2,8 @@
 
 from sqlmodel import SQLModel
 
-from serving.db import accounts, audit, limits, media, uploads, vocabularies, work, workers
+from serving.db import accounts, audit, limits, media, search, uploads, vocabularies, work, workers
 
-__all__ = ["METADATA", "accounts", "audit", "limits", "media", "uploads", "vocabularies", "work", "workers"]
+__all__ = ["METADATA", "accounts", "audit", "limits", "media", "search", "uploads", "vocabularies", "work", "workers"]
 
 METADATA = SQLModel.metadata

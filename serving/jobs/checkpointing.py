@@ -8,7 +8,7 @@ import msgspec
 
 from pipeline.clips import Clip
 from pipeline.engine import Engine
-from pipeline.frames import ClipOutput
+from pipeline.frames import ClipOutput, kept
 from pipeline.sandbox import wire
 
 
@@ -19,10 +19,10 @@ class CheckpointedEngine:
     once it is whole.
     """
 
-    def __init__(self, engine: Engine, known: Mapping[str, bytes], space: str) -> None:
-        """`known`: names of Clips -> their outputs; `space`: of the engine's model, see `models.base.ModelInfo`."""
+    def __init__(self, engine: Engine, known: Mapping[str, bytes], identity: str) -> None:
+        """`known`: names of Clips -> their outputs; `identity`: of the engine's models, see `Toolkit.identity`."""
         self._engine = engine
-        self._space = space
+        self._identity = identity
         self._known = dict(known)
         self._unfinished: dict[tuple[str, int], list[tuple[str, bytes]]] = {}
         self._new: list[tuple[str, bytes]] = []
@@ -31,15 +31,16 @@ class CheckpointedEngine:
 
     async def run(self, clip: Clip) -> ClipOutput:
         """See `Engine.run`."""
-        name = name_of(clip, self._space)
+        name = name_of(clip, self._identity)
         known = self._known.get(name)
         if known is not None:
             self.reused += 1
-            output = wire.decode(known, ClipOutput, wire.MAX_BYTES)
+            output = kept(wire.decode(known, ClipOutput, wire.MAX_BYTES))
             return dataclasses.replace(output, chain=clip.chain, part=clip.part)
         output = await self._engine.run(clip)
         chain = self._unfinished.setdefault((clip.job, clip.chain), [])
-        if output.lost is None:
+        # What an added model failed at may come out the next time.
+        if output.lost is None and not output.failed:
             chain.append((name, wire.encode(output)))
         if clip.last:
             del self._unfinished[clip.job, clip.chain]
@@ -57,7 +58,8 @@ class CheckpointedEngine:
         return new
 
 
-def name_of(clip: Clip, space: str) -> str:
+def name_of(clip: Clip, identity: str) -> str:
     """Equal for Clips that are asked for the same of the same video by the same model."""
-    asked = (space, clip.rows, clip.part, clip.last, clip.wanted, clip.glimpsed, clip.glimpse, clip.exact, clip.size)
+    how = (clip.glimpsed, clip.glimpse, clip.exact, clip.size, clip.reuse)
+    asked = (identity, clip.rows, clip.part, clip.last, clip.wanted, *how)
     return hashlib.sha256(msgspec.msgpack.encode(asked)).hexdigest()

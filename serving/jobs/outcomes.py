@@ -10,6 +10,7 @@ from sqlalchemy import delete, text, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from pipeline.indexing import Index
 from pipeline.report import Report
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video, VideoTag
@@ -21,6 +22,7 @@ from serving.jobs.lease import Lease, Problem, backoff_s
 from serving.jobs.metrics import Metrics
 from serving.jobs.queue import hold
 from serving.jobs.standing import settle
+from serving.search import writing
 
 _END = text(
     """
@@ -40,8 +42,13 @@ _AGAIN = text(
 )
 
 
-async def succeed(database: Database, lease: Lease, report: Report, metrics: Metrics) -> None:
-    """Its report is kept, and everybody told.
+async def succeed(
+    database: Database, lease: Lease, report: Report, metrics: Metrics, index: Index | None = None
+) -> None:
+    """Its report is kept, with what it is found by, and everybody told.
+
+    Args:
+        index: its vectors; None where it has none.
 
     Raises:
         LeaseLost: the job is no longer this worker's; nothing was written.
@@ -59,6 +66,9 @@ async def succeed(database: Database, lease: Lease, report: Report, metrics: Met
             )
         )
         await _describe(session, lease, report)
+        await writing.write_tags(session, lease.tenant_id, lease.video_id, report.tags)
+        if index is not None:
+            await writing.write_vectors(session, lease.tenant_id, lease.video_id, index)
         await session.exec(
             delete(Checkpoint).where(
                 col(Checkpoint.tenant_id) == lease.tenant_id, col(Checkpoint.feature_key) == lease.feature_key

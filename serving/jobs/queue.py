@@ -77,7 +77,7 @@ _RENEW = text(
 _RELEASE = text(
     """
     UPDATE job SET state = 'queued', fence = fence + 1, worker = NULL, lease_until = NULL, attempt = attempt - 1,
-        run_after = now()
+        run_after = now() + make_interval(secs => :wait_s * (0.9 + 0.2 * random()))
     WHERE tenant_id = :tenant AND id = :job
     """
 )
@@ -197,12 +197,13 @@ class Queue:
                 .on_conflict_do_nothing(),
             )
 
-    async def release(self, lease: Lease) -> None:
-        """Give it back unfinished, for another worker to go on with at once. Raises as `renew`."""
+    async def release(self, lease: Lease, *, reason: str = "released", wait_s: float = 0.0) -> None:
+        """Give it back unfinished, for another worker to go on with, at once or after a while; it costs the job no
+        attempt. Raises as `renew`."""
         async with self.database.write("job.release", SYSTEM) as session:
             await hold(session, lease)
-            await execute(session, _RELEASE, **_mine(lease))
-            await append(session, lease.tenant_id, lease.job_id, [("queued", {"reason": "released"})])
+            await execute(session, _RELEASE, **_mine(lease), wait_s=wait_s)
+            await append(session, lease.tenant_id, lease.job_id, [("queued", {"reason": reason})])
             await notify(session, WORK_CHANNEL)
 
     async def reap(self) -> int:

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from sqlmodel import col, select
 
 from pipeline.analyze import analyze
-from pipeline.errors import VideoError
+from pipeline.errors import EngineUnavailable, ModelReplaced, VideoError
+from pipeline.indexing import Index, index_of
 from pipeline.report import Report
 from pipeline.rescore import rescore
 from pipeline.spec import AnalysisSpec
@@ -29,12 +31,35 @@ from serving.jobs.queue import Queue
 from serving.options import JOB_OPTIONS
 from serving.storage.store import Store
 
+#: How long a job waits that was given back because its engine was away, seconds.
+AWAY_S: Final = 5.0
+
+#: How often a job begins anew within an attempt because its model was replaced meanwhile. Models that are replaced stay
+#: for those who began with them, so this is for replicas that were lost at the same time.
+MAX_BEGINNINGS: Final = 5
+
+#: How long a job waits for its models to be loaded, seconds: ten minutes, for a download is part of it. An engine that
+#: is away says so before, see `EngineUnavailable`.
+LOADING_S: Final = 600.0
+
+
+Done = tuple[Report, Metrics, Index | None]
+"""What comes of a job: its report, how that came about, and what it is found by."""
+
 
 class Toolkits(Protocol):
     """Loaded models."""
 
-    async def get(self, model: str) -> Toolkit:
-        """What runs the model of this name. Raises ModelUnavailable."""
+    async def get(self, model: str, also: Sequence[str] = ()) -> Toolkit:
+        """What runs the model of this name, one version of it, and others besides.
+
+        Args:
+            also: names of those that look on besides.
+
+        Raises:
+            ModelUnavailable: one is not there, or cannot be run beside the others.
+            EngineUnavailable: there is nothing to run it on just now.
+        """
         ...
 
 
@@ -55,12 +80,14 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
     Whatever happens is written down: nothing is raised but what says that the database is gone, which leaves the job to
     its lease.
     """
-    work = asyncio.create_task(_report(lease, tools))
+    timeout_s = tools.timeout_s if lease.timeout_s is None else lease.timeout_s
+    begun = asyncio.Event()
+    work = asyncio.create_task(_report(lease, tools, begun))
     ending = asyncio.create_task(stop.wait())
     watching = asyncio.create_task(_watch(lease, tools.queue))
+    late = asyncio.create_task(_late(begun, timeout_s))
     try:
-        timeout_s = tools.timeout_s if lease.timeout_s is None else lease.timeout_s
-        await asyncio.wait({work, ending, watching}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, ending, watching, late}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             await _conclude(lease, tools.queue, work)
         elif watching.done():
@@ -75,20 +102,37 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
                     await tools.queue.release(lease)
         else:
             await _stopped(work)
-            detail = f"not done within {timeout_s:g} s, which is what one attempt may take"
+            detail = (
+                f"not done within {timeout_s:g} s, which is what one attempt may take"
+                if begun.is_set()
+                else f"its models were not loaded within {LOADING_S:g} s"
+            )
             await outcomes.fail(tools.queue.database, lease, Problem(code="deadline_exceeded", detail=detail))
     except LeaseLost:
         # Somebody else goes on with it, or nobody wants it any more: either way it is not ours to write about.
         return
     finally:
-        for task in (work, ending, watching):
+        for task in (work, ending, watching, late):
             task.cancel()
-        await asyncio.gather(work, ending, watching, return_exceptions=True)
+        await asyncio.gather(work, ending, watching, late, return_exceptions=True)
 
 
-async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report, Metrics]]") -> None:
+async def _late(begun: asyncio.Event, timeout_s: float) -> None:
+    """Ends when an attempt has taken too long. What an engine takes that has to be started first is no part of it."""
     try:
-        report, cost = work.result()
+        async with asyncio.timeout(LOADING_S):
+            await begun.wait()
+    except TimeoutError:
+        return
+    await asyncio.sleep(timeout_s)
+
+
+async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> None:
+    try:
+        report, cost, index = work.result()
+    except EngineUnavailable:
+        # Nothing is wrong with it: it goes on where it was once there is an engine.
+        await queue.release(lease, reason=EngineUnavailable.code, wait_s=AWAY_S)
     except VideoError as error:
         await outcomes.fail(
             queue.database, lease, Problem(code=error.code, detail=str(error), retryable=error.retryable)
@@ -99,7 +143,7 @@ async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[tuple[Report
         detail = f"a fault of the server: {type(error).__name__}"
         await outcomes.fail(queue.database, lease, Problem(code="internal_error", detail=detail, retryable=True))
     else:
-        await outcomes.succeed(queue.database, lease, report, cost)
+        await outcomes.succeed(queue.database, lease, report, cost, index)
 
 
 async def _watch(lease: Lease, queue: Queue) -> bool:
@@ -126,22 +170,40 @@ async def _stopped(task: "asyncio.Task[Any]") -> None:
         await task
 
 
-async def _report(lease: Lease, tools: Tools) -> tuple[Report, Metrics]:
-    """The report, and how it came about."""
+async def _report(lease: Lease, tools: Tools, begun: asyncio.Event) -> Done:
+    """The report, how it came about, and what it is found by; all of it by one version of the model. `begun`: is set
+    once that is there."""
     began = time.monotonic()
+    for beginning in range(1, MAX_BEGINNINGS + 1):
+        try:
+            return await _begun(lease, tools, began, begun)
+        except ModelReplaced:
+            # What was kept of the other version is not used: it has another name.
+            if beginning == MAX_BEGINNINGS:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _begun(lease: Lease, tools: Tools, began: float, begun: asyncio.Event) -> Done:
+    """Raises ModelReplaced where the model is another one before the report is done."""
     spec = msgspec.convert(lease.spec, AnalysisSpec)
-    toolkit = await tools.toolkits.get(spec.model)
+    toolkit = await tools.toolkits.get(spec.model, spec.models)
+    begun.set()
     video, known = await _known(lease, tools.queue.database, toolkit)
     if known is not None:
         report = await asyncio.to_thread(rescore, known, spec.segments, toolkit.encoder)
-        return report, _metrics(lease, report, began, clips_reused=0, shared=True)
+        return await _done(report, _metrics(lease, report, began, clips_reused=0, shared=True), toolkit)
     known_clips = await tools.queue.checkpoints(lease)
-    engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.encoder.info.space)
+    engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.identity)
     async with Progress(lease, tools.queue, engine) as progress, tools.store.opened(video.object_key) as file:
         report = await analyze(file, spec, replace(toolkit, engine=engine), progress.tell, progress.found)
     info = msgspec.structs.replace(report.video, path=video.filename or video.title)
     report = msgspec.structs.replace(report, video=info)
-    return report, _metrics(lease, report, began, clips_reused=engine.reused, shared=False)
+    return await _done(report, _metrics(lease, report, began, clips_reused=engine.reused, shared=False), toolkit)
+
+
+async def _done(report: Report, cost: Metrics, toolkit: Toolkit) -> Done:
+    return report, cost, await asyncio.to_thread(index_of, report, toolkit.encoder.likelihood)
 
 
 def _metrics(lease: Lease, report: Report, began: float, *, clips_reused: int, shared: bool) -> Metrics:
@@ -164,5 +226,6 @@ async def _known(lease: Lease, database: Database, toolkit: Toolkit) -> tuple[Vi
     if body is None:
         return video, None
     report = msgspec.json.decode(zlib.decompress(body), type=Report)
-    same = [model.space for model in report.models] == [toolkit.encoder.info.space]
+    now = [info.space for info in (toolkit.encoder.info, *toolkit.added.values())]
+    same = [model.space for model in report.models] == now
     return video, report if same else None

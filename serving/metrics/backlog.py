@@ -11,23 +11,19 @@ from sqlalchemy import text
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.errors import DatabaseUnavailable
+from serving.jobs import backlog
+from serving.jobs.backlog import MOST
 
 #: For how long an answer is taken for true, seconds.
 FRESH_S: Final = 5.0
 
-#: What is counted stops here: whoever sees this sees enough.
-MOST: Final = 100_000
-
 #: A worker that was not heard of for this long is none, seconds.
 _ALIVE_S: Final = 15
 
+#: What waits besides jobs.
 _READ = text(
     """
-    WITH queued AS MATERIALIZED (
-        SELECT video_id, greatest(created_at, run_after) AS since FROM job WHERE state = 'queued' LIMIT :most
-    ), running AS MATERIALIZED (
-        SELECT FROM job WHERE state = 'running' LIMIT :most
-    ), pending AS MATERIALIZED (
+    WITH pending AS MATERIALIZED (
         SELECT created_at FROM webhook_delivery WHERE state = 'pending' LIMIT :most
     ), waiting AS MATERIALIZED (
         SELECT FROM upload WHERE status = 'waiting' LIMIT :most
@@ -35,10 +31,6 @@ _READ = text(
         SELECT state FROM job WHERE finished_at > now() - interval '1 hour' LIMIT :most
     )
     SELECT
-        (SELECT count(*) FROM queued) AS queued,
-        (SELECT count(*) FROM running) AS running,
-        (SELECT extract(epoch FROM now() - min(since)) FROM queued) AS queued_oldest_s,
-        (SELECT sum(video.duration_s) FROM queued JOIN video ON video.id = queued.video_id) AS queued_video_s,
         (SELECT count(*) FILTER (WHERE state = 'succeeded') FROM ended) AS succeeded,
         (SELECT count(*) FILTER (WHERE state = 'failed') FROM ended) AS failed,
         (SELECT count(*) FILTER (WHERE state = 'canceled') FROM ended) AS canceled,
@@ -81,15 +73,14 @@ class _Gauges:
             workers=gauge("workers_alive", f"Workers that were heard of in the last {_ALIVE_S} s."),
         )
 
-    def show(self, row: Any) -> None:
+    def show(self, jobs: backlog.Backlog, row: Any) -> None:
         """Take over what was read."""
-        for state in ("queued", "running"):
-            self.jobs.labels(state).set(getattr(row, state))
+        self.jobs.labels("queued").set(jobs.queued)
+        self.jobs.labels("running").set(jobs.running)
+        self.queued_video_s.set(jobs.queued_video_s)
+        self.queued_oldest_s.set(jobs.queued_oldest_s)
         for state in ("succeeded", "failed", "canceled"):
             self.ended.labels(state).set(getattr(row, state))
-        self.queued_video_s.set(row.queued_video_s or 0)
-        # A job that waits for its next attempt is due later than now.
-        self.queued_oldest_s.set(max(0, row.queued_oldest_s or 0))
         self.pending.set(row.pending)
         self.pending_oldest_s.set(max(0, row.pending_oldest_s or 0))
         self.uploads.set(row.uploads)
@@ -113,11 +104,12 @@ class Backlog:
                 return
             try:
                 async with self._database.read(SYSTEM) as session:
+                    jobs = await backlog.read(session)
                     row = (await execute(session, _READ, most=MOST, alive_s=_ALIVE_S)).one()
             except DatabaseUnavailable:
                 # What this process counts is worth telling then more than ever.
                 self._gauges.up.set(0)
             else:
-                self._gauges.show(row)
+                self._gauges.show(jobs, row)
                 self._gauges.up.set(1)
             self._read_at = time.monotonic()

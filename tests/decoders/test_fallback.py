@@ -1,4 +1,4 @@
-"""Several decoders as one: what one fails at another takes over, and all of it is counted."""
+"""Several decoders as one: what one fails at another takes over, and what comes out says so."""
 
 import dataclasses
 
@@ -9,9 +9,10 @@ import pytest
 from pipeline.decode.available import support
 from pipeline.decode.dali import DaliDecoder
 from pipeline.decode.decord import DecordDecoder
-from pipeline.decode.fallback import Counts, Fallback, complaint, notices
+from pipeline.decode.fallback import Fallback, complaint, notices
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.errors import DecodeFailed, GpuUnavailable
+from pipeline.frames import PassedOn
 from tests.decoders.conftest import number_of
 
 
@@ -54,11 +55,10 @@ def test_a_decoder_that_loses_a_picture_is_relieved(make, cut_of):
     fallback = Fallback(PyAVDecoder(), [decoder])
     decoded = fallback.decode(clip)
     assert [number_of(picture) for picture in decoded.frames.pixels] == [made.numbers[row] for row in decoded.rows]
-    counts = fallback.tally.read()
-    assert counts.decoded == {"pyav": 1}
-    ((name, _),) = counts.failed
-    assert name == decoder.name
-    (notice,) = notices(counts, "cpu")
+    assert decoded.decoder == "pyav"
+    (passed_on,) = decoded.passed_on
+    assert (passed_on.decoder, passed_on.tried) == (decoder.name, True)
+    (notice,) = notices(decoded.passed_on, "cpu")
     assert notice.code == "decoder_failed"
     assert decoder.name in notice.message
 
@@ -68,18 +68,19 @@ def test_a_decoder_that_raises_is_relieved(cut_of):
     clip = cut_of("vp9").clip
     damaged = msgspec.structs.replace(clip, packets=tuple(packet[:3] for packet in clip.packets))
     fallback = Fallback(PyAVDecoder(), [DecordDecoder()])
-    assert len(fallback.decode(damaged).rows) == 0
-    assert sum(fallback.tally.read().failed.values()) == 1
+    decoded = fallback.decode(damaged)
+    assert len(decoded.rows) == 0
+    assert [one.tried for one in decoded.passed_on] == [True]
 
 
 def test_the_first_that_takes_a_clip_decodes_it(cut_of):
     clip = cut_of("h264").clip
     fallback = Fallback(PyAVDecoder(), [Stub(refusal="too loud"), Stub(name="second"), Stub(name="third")])
-    assert fallback.decode(clip).rows == clip.wanted
-    counts = fallback.tally.read()
-    assert counts.decoded == {"second": 1}
-    assert counts.refused == {("stub", "too loud"): 1}
-    assert notices(counts, "cpu") == ()
+    decoded = fallback.decode(clip)
+    assert decoded.rows == clip.wanted
+    assert decoded.decoder == "second"
+    assert decoded.passed_on == (PassedOn("stub", "too loud", tried=False),)
+    assert notices(decoded.passed_on, "cpu") == ()
 
 
 def fewer(decoded):
@@ -110,15 +111,13 @@ def test_a_wrong_answer_is_not_passed_on(change, cut_of):
     decoded = fallback.decode(clip)
     assert complaint(clip, decoded) is None
     np.testing.assert_array_equal(decoded.frames.pixels, PyAVDecoder().decode(clip).frames.pixels)
-    assert sum(fallback.tally.read().failed.values()) == 1
+    assert [(one.decoder, one.tried) for one in decoded.passed_on] == [("stub", True)]
 
 
 def test_the_order_may_depend_on_the_clip(cut_of):
     small, large = cut_of("h264").clip, cut_of("h264-hd").clip
     fallback = Fallback(PyAVDecoder(), [Stub()], order=lambda clip: ("stub",) if clip.codec.height >= 720 else ())
-    fallback.decode(small)
-    fallback.decode(large)
-    assert fallback.tally.read().decoded == {"pyav": 1, "stub": 1}
+    assert (fallback.decode(small).decoder, fallback.decode(large).decoder) == ("pyav", "stub")
 
 
 def test_a_demanded_gpu_is_never_replaced(cut_of):
@@ -127,14 +126,15 @@ def test_a_demanded_gpu_is_never_replaced(cut_of):
     fallback = Fallback(PyAVDecoder(), [Stub(), gpu], require_gpu=True)
     with pytest.raises(GpuUnavailable, match="gpu: too small"):
         fallback.decode(clip)
-    assert not fallback.tally.read().decoded
     assert Fallback(PyAVDecoder(), [Stub(device="cuda")], require_gpu=True).decode(clip).rows == clip.wanted
 
 
 def test_a_gpu_that_was_asked_for_and_not_used_is_told():
-    counts = Counts({"pyav": 3}, {("torchcodec", "interlaced"): 2}, {("torchcodec", "raised"): 1})
-    (notice,) = notices(counts, "cuda")
+    refused, failed = PassedOn("torchcodec", "interlaced", tried=False), PassedOn("torchcodec", "raised", tried=True)
+    (notice,) = notices([refused, failed, refused], "cuda")
     assert notice.code == "gpu_not_used"
     assert "torchcodec, 2 times: interlaced; torchcodec, 1 times: raised" in notice.message
-    assert notices(counts - counts, "cuda") == ()
-    assert notices(Counts({"torchcodec": 3}), "cuda") == ()
+    assert notices([], "cuda") == ()
+    (notice,) = notices([refused, failed], "cpu")
+    assert notice.code == "decoder_failed"
+    assert "interlaced" not in notice.message, "on a CPU it matters to nobody which decoder does it"

@@ -1,5 +1,6 @@
 """Takes a file through the pipeline's front door and says what came out of a decoder, against what is known."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.clips import Clip
-from pipeline.decode.base import Decoder
+from pipeline.decode.base import Decoded, Decoder
 from pipeline.decode.choice import choose as choose_decoder
 from pipeline.errors import DecodeFailed, VideoError
 from pipeline.media import Inspected, LocalMedia
@@ -83,20 +84,37 @@ def alone(written: Written, column: Column) -> Outcome:
 
 def with_takeover(written: Written, column: Column) -> str | None:
     """What is wrong with a file when the decoder is asked for by name, as a user does, and the reference takes over
-    what it refuses or fails at: None where everything comes out as by the reference, and was counted."""
+    what it refuses or fails at: None where everything comes out as by the reference, and was told."""
     is_able = written.expected(column).cell == EQUAL
     fallback = choose_decoder(column.decoder, column.device).decoder
-    found = _outcome(written, fallback, bounds(column if is_able else REFERENCE, written.entry))
+    listening = _Listening(fallback)
+    found = _outcome(written, listening, bounds(column if is_able else REFERENCE, written.entry))
     if not found.is_as(written.expected(REFERENCE)):
         return found.cell
-    counts = fallback.tally.read()
     if written.refused is None and not column.on_gpu:
         clips = len(written.sampled + written.every)
-        if is_able and counts.decoded != {column.decoder: clips}:
-            return f"{counts.decoded} decoded {clips} Clips that {column.name} takes"
-        if not is_able and not counts.refused + counts.failed:
-            return f"{column.name} was expected not to decode all of it, and nothing was counted"
+        if is_able and listening.decoders != {column.decoder: clips}:
+            return f"{listening.decoders} decoded {clips} Clips that {column.name} takes"
+        if not is_able and not listening.passed_on:
+            return f"{column.name} was expected not to decode all of it, and nothing was told"
     return None
+
+
+class _Listening:
+    """A decoder, and what it says of who did the work."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.name = decoder.name
+        self._decoder = decoder
+        self.decoders: Counter[str] = Counter()
+        self.passed_on = 0
+
+    def decode(self, clip: Clip) -> Decoded:
+        """See `Decoder.decode`."""
+        decoded = self._decoder.decode(clip)
+        self.decoders[decoded.decoder] += 1
+        self.passed_on += len(decoded.passed_on)
+        return decoded
 
 
 def may_be(outcome: Outcome, written: Written, column: Column) -> bool:

@@ -6,7 +6,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from models.preprocess import Preprocessing
+from models.preprocess import Preprocessing, height_first
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080), (1080, 1920), (32, 32), (224, 224), (641, 359), (225, 223), (301, 299))
 
@@ -50,17 +50,17 @@ def test_equals_open_clip_to_one_step(size: tuple[int, int], settings: dict[str,
     ours = Preprocessing.from_config(settings)(frames)
     error = np.abs(ours.numpy() / 255.0 - by_open_clip(frames, settings))
     assert ours.dtype == torch.uint8
-    # Measured over all of these: one value in 150,000 is 2 steps off, the others 1 or none. On average 0.004 of a step
+    # Measured over all of these: 1 of 6 million values is 2 steps off, the others 1 or none. On average 0.004 of a step
     # on noise; up to 0.22 on one-pixel stripes at the smallest size, whose means fall between two values.
     assert error.max() <= 2.001 / 255
-    assert (error > 1.001 / 255).mean() <= 1e-4
+    assert (error > 1.001 / 255).sum() <= 1
     assert error.mean() <= 0.25 / 255
 
 
 def test_a_cut_computed_alone_is_the_cut_of_the_whole() -> None:
     """Only the wanted part of the resized frame is computed, and to the bit the same."""
     settings = config()
-    for width, height in ((1280, 720), (720, 1280), (641, 359), (225, 223), (223, 225), (224, 300)):
+    for width, height in ((1280, 720), (720, 1280), (641, 359), (226, 225), (225, 227), (225, 300)):
         frames = scene(width, height)[None]
         ours = Preprocessing.from_config(settings)
         top, left, crop_h, crop_w = ours.plan(height, width).crop
@@ -69,13 +69,21 @@ def test_a_cut_computed_alone_is_the_cut_of_the_whole() -> None:
         assert torch.equal(ours(frames), whole[:, :, top : top + crop_h, left : left + crop_w])
 
 
-def test_tall_and_squashed_is_close() -> None:
-    """Pillow's two passes change places there, so the clamping between them differs where frames are hardly shrunk."""
-    settings = config(resize_mode="squash")
-    for width, height in ((40, 400), (400, 40), (301, 402)):
-        frames = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
-        ours = Preprocessing.from_config(settings)(frames)
-        assert np.abs(ours.numpy() / 255.0 - by_open_clip(frames, settings)).mean() <= 0.6 / 255
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
+def test_the_same_side_goes_first_as_in_pillow(mode: str, interpolation: str) -> None:
+    """What is cut to 0..255 between the passes depends on it: off by 20 steps where it is the other one."""
+    settings = config(resize_mode=mode, interpolation=interpolation)
+    ours = Preprocessing.from_config(settings)
+    rng = np.random.default_rng(0)
+    first = set()
+    for width, height in ((40, 400), (400, 40), (301, 402), (480, 736), (480, 737), (360, 800), (230, 1000), (90, 225)):
+        frames = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+        error = np.abs(ours(frames).numpy() / 255.0 - by_open_clip(frames, settings))
+        assert error.max() <= 2.001 / 255, (width, height)
+        assert error.mean() <= 0.02 / 255, (width, height)
+        first.add(height_first(height, width, ours.plan(height, width).resized))
+    assert first == {True, False} or mode == "longest"
 
 
 def test_normalises_like_open_clip() -> None:

@@ -15,7 +15,7 @@ from pipeline.engine import LocalEngine
 from pipeline.errors import CorruptVideo
 from pipeline.media import LocalMedia
 from pipeline.spec import AnalysisSpec
-from pipeline.toolkit import Encoder, Toolkit
+from pipeline.toolkit import TextTower, Toolkit
 
 
 class Twice(LocalMedia):
@@ -42,7 +42,7 @@ def test_of_two_failures_one_is_raised_and_none_is_left_behind(video, monkeypatc
     monkeypatch.setattr(Twice, "sound_after_s", sound_s)
     decoding = choose("pyav")
     engine = LocalEngine({}, decoding.decoder)
-    toolkit = Toolkit(engine=engine, encoder=cast(Encoder, None), decoding=decoding, open=Twice)
+    toolkit = Toolkit(engine=engine, encoder=cast(TextTower, None), decoding=decoding.told, open=Twice)
     complaints: list[str] = []
 
     async def run() -> None:

@@ -12,10 +12,13 @@ import httpx
 import msgspec
 
 from serving.db import embedded
-from serving.server import made_first_key, places
+from serving.places import made_first_key, places
 from serving.settings import DEFAULTS
+from tests.serving.commands import ROOT, automations, environment
 from tests.serving.cutting import free_port
-from tests.serving.test_cli import ROOT, automations, environment
+
+#: Options of the commands that start a server: tests of other things than the graph do without Ray.
+COMMANDS = {"api": (), "serve": ("--engine", "local")}
 
 
 @dataclass
@@ -63,7 +66,11 @@ def started(command: str, server: str, folder: Path, **more: object) -> Iterator
     log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.cli", command], cwd=ROOT, env=env, stdout=out, stderr=out
+            [sys.executable, "-m", "serving.cli", command, *COMMANDS[command]],
+            cwd=ROOT,
+            env=env,
+            stdout=out,
+            stderr=out,
         )
     address = f"http://127.0.0.1:{port}"
     try:

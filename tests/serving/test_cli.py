@@ -1,7 +1,6 @@
 """The command as its users run it: a real process, real videos, what it prints and how it exits."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,22 +11,7 @@ import pytest
 
 from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
 from tests.formats.unwelcome import CUT_OFF, ENCRYPTED
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def automations(*args: object, timeout_s: float = 240, **settings: object) -> subprocess.CompletedProcess[str]:
-    """Run `automations` with these arguments, and `settings` as the only AUTOMATIONS_ variables of its environment."""
-    command = [sys.executable, "-c", "from serving.cli import main; main()", *map(str, args)]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, env=environment(settings)
-    )
-
-
-def environment(settings: dict[str, object]) -> dict[str, str]:
-    """The environment of the tests, but for what a developer may have set for a server."""
-    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("AUTOMATIONS_")}
-    return ours | {name: str(value) for name, value in settings.items()}
+from tests.serving.commands import ROOT, automations, environment, here
 
 
 def scene(number: int, time_s: float) -> np.ndarray:
@@ -98,7 +82,7 @@ def test_rescore_needs_no_video_and_follows_the_weights(analysed, film, tmp_path
     copy.write_bytes(path.read_bytes())
     again = tmp_path / "again.json"
     weights = "motion=0,novelty=0,quality=0,relevance=0,audio=1"
-    done = automations("rescore", copy, "--weights", weights, "--json", again)
+    done = here("rescore", copy, "--weights", weights, "--json", again)
     assert done.returncode == 0, done.stderr
     segments = json.loads(again.read_text())["segments"]
     assert all({name for name, part in s["signals"].items() if part > 0} <= {"audio"} for s in segments)
@@ -107,7 +91,7 @@ def test_rescore_needs_no_video_and_follows_the_weights(analysed, film, tmp_path
 
 def test_own_labels_and_an_unknown_one(film, tmp_path):
     target = tmp_path / "r.json"
-    done = automations("analyze", film, "--model", "bundled", "--labels", "red circle,giraffe", "--json", target)
+    done = here("analyze", film, "--model", "bundled", "--labels", "red circle,giraffe", "--json", target)
     assert done.returncode == 0, done.stderr
     report = json.loads(target.read_text())
     tags = {tag["label"]: tag for tag in report["tags"] if tag["kind"] == "tag"}
@@ -120,26 +104,26 @@ def test_several_videos_one_of_them_bad(film, tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video at all\n" * 10)
     folder = tmp_path / "out"
-    done = automations("analyze", bad, film, "--model", "bundled", "--json", folder)
+    done = here("analyze", bad, film, "--model", "bundled", "--json", folder)
     assert done.returncode == 2
     assert "[unsupported_container]" in done.stderr
     assert (folder / "film.mp4.json").exists()
 
 
 def test_probe_says_what_a_file_is(film):
-    done = automations("probe", film, "--json")
+    done = here("probe", film, "--json")
     assert done.returncode == 0, done.stderr
     probed = json.loads(done.stdout)
     assert (probed["video"]["codec"], probed["lost"]) == ("h264", [])
     assert probed["index"]["packets"] == probed["video"]["frames"]
     assert 0 < probed["index"]["needed_share"] <= 1
-    shown = automations("probe", film)
+    shown = here("probe", film)
     assert "h264" in shown.stdout
     assert "at 1 frame/s" in shown.stdout
 
 
 def test_doctor_says_what_is_there_and_how_to_mend_the_rest():
-    done = automations("doctor")
+    done = here("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = {line[4:].split("  ")[0].strip(): line[:2] for line in done.stdout.splitlines() if line[:2] in ("ok", "no")}
     assert {"isolation", "pyav on cpu", "bundled model"} <= {name for name, mark in lines.items() if mark == "ok"}
@@ -164,7 +148,7 @@ def test_doctor_says_so_when_nothing_can_read_videos():
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_a_decoder_by_name_is_in_the_report(film, tmp_path, decoder):
     target = tmp_path / "report.json"
-    done = automations("analyze", film, "--model", "bundled", "--decoder", decoder, "--json", target)
+    done = here("analyze", film, "--model", "bundled", "--decoder", decoder, "--json", target)
     assert done.returncode == 0, done.stderr
     assert decoder in json.loads(target.read_text())["decode"]["backend"]
 
@@ -187,7 +171,7 @@ def test_a_decoder_by_name_is_in_the_report(film, tmp_path, decoder):
     ],
 )
 def test_refusals_are_one_typed_line_and_exit_code_2(args, says):
-    done = automations(*args)
+    done = here(*args)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -201,7 +185,7 @@ def test_encrypted_and_cut_off_files_are_refused_at_the_door(tmp_path, command, 
         if name in files:
             suffix, *_, make = files[name]
             make(path := tmp_path / f"film.{suffix}")
-            done = automations(command, path)
+            done = here(command, path)
             assert done.returncode == 2
             assert f"[{code}]" in done.stderr
             assert "film." in done.stderr
@@ -219,7 +203,7 @@ def test_a_cut_off_file_whose_rest_is_damaged_is_truncated(tmp_path):
     path = tmp_path / "damaged.mov"
     for size, code in ((len(data) // 2, "truncated"), (len(data), "corrupt")):
         path.write_bytes(data[:size])
-        done = automations("analyze", path, "--model", "bundled", "--fps", 10)
+        done = here("analyze", path, "--model", "bundled", "--fps", 10)
         assert done.returncode == 2, done.stdout
         assert f"[{code}]" in done.stderr
         assert "wanted frames cannot be decoded" in done.stderr
@@ -228,14 +212,14 @@ def test_a_cut_off_file_whose_rest_is_damaged_is_truncated(tmp_path):
 def test_two_videos_of_one_name_are_not_written_over_each_other(film, tmp_path):
     other = tmp_path / film.name
     other.write_bytes(film.read_bytes())
-    done = automations("analyze", film, other, "--model", "bundled", "--json", tmp_path / "out")
+    done = here("analyze", film, other, "--model", "bundled", "--json", tmp_path / "out")
     assert done.returncode == 2
     assert "two of the videos" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--json", "--html"])
 def test_an_unwritable_target_is_refused_before_the_work(film, tmp_path, option):
-    done = automations("analyze", film, "--model", "bundled", option, tmp_path)
+    done = here("analyze", film, "--model", "bundled", option, tmp_path)
     assert done.returncode == 2
     assert "it is a folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -260,13 +244,13 @@ def test_a_damaged_report_is_refused(analysed, tmp_path, damage):
         report["features"]["pts_s"] = [0.0] * len(report["features"]["pts_s"])
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps(report))
-    done = automations("rescore", bad)
+    done = here("rescore", bad)
     assert done.returncode == 2
     assert "damaged" in done.stderr
 
 
 def test_an_unknown_model_is_refused_by_name(film):
-    done = automations("analyze", film, "--model", "ViT-Z-99/nobody")
+    done = here("analyze", film, "--model", "ViT-Z-99/nobody")
     assert done.returncode == 2
     assert "[model_unavailable]" in done.stderr
     assert "Traceback" not in done.stderr

@@ -22,10 +22,10 @@ from serving.db.database import SYSTEM, Database
 from serving.jobs import events
 from serving.outputs import read_report
 from tests.formats.chart import moments
+from tests.serving.commands import automations
 from tests.serving.cutting import free_port, line
 from tests.serving.jobs.conftest import server
 from tests.serving.starting import Serving, started
-from tests.serving.test_cli import automations
 
 __all__ = ["server"]
 

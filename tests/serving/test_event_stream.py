@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from serving.event_stream import EventParser
-from tests.serving.test_cli import ROOT
+from tests.serving.commands import ROOT
 
 STREAM = (
     b"\xef\xbb\xbfretry: 250\n\nid: 1\nevent: queued\ndata: {}\n\n: still here\n\n"

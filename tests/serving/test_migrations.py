@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from serving.db import embedded, migrate
 from serving.db.database import sqlalchemy_url
 from serving.db.tables import METADATA
+from serving.db.vectors import Halfvec
 
 #: Tables that are not ours, but Alembic's.
 _ALEMBIC = "alembic_version"
@@ -88,6 +89,8 @@ def _value(connection: sa.Connection, column: sa.Column[Any]) -> Any:
     kind = column.type
     if isinstance(kind, sa.DateTime):
         return datetime.now(UTC) + timedelta(days=1)
+    if isinstance(kind, Halfvec):
+        return "[1, 0]"
     if isinstance(kind, JSONB):
         return [] if column.name in ("labels", "models") else {"a": 1}
     if isinstance(kind, sa.ARRAY):
@@ -105,7 +108,10 @@ def _counts(connection: sa.Connection) -> dict[str, int]:
 
 
 def _functions(connection: sa.Connection) -> list[str]:
-    ours = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY proname"
+    ours = """
+        SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e') ORDER BY proname
+    """
     return list(connection.scalars(sa.text(ours)))
 
 

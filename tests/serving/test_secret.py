@@ -3,7 +3,7 @@
 import pytest
 
 from serving.errors import SecretRefused
-from serving.server import _secret
+from serving.places import _secret
 
 
 def test_it_is_made_once_for_its_owner_alone(tmp_path):

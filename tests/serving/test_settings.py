@@ -11,7 +11,7 @@ from pipeline.synthesis import AUDIO_RATE_HZ, Encoding, write_video
 from serving import settings, settings_page
 from tests.formats.chart import moments
 from tests.formats.unwelcome import many_streams
-from tests.serving.test_cli import ROOT, automations
+from tests.serving.commands import ROOT, here
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def film(tmp_path_factory) -> Path:
 
 
 def _shown(**variables: object) -> dict[str, dict]:
-    done = automations("config", "show", "--json", **variables)
+    done = here("config", "show", "--json", **variables)
     assert done.returncode == 0, done.stderr
     return {one["name"]: one for one in json.loads(done.stdout)["settings"]}
 
@@ -48,7 +48,7 @@ def test_a_variable_goes_before_the_file_and_the_file_before_the_default(tmp_pat
 
 
 def test_the_table_shows_all_of_them():
-    done = automations("config", "show", AUTOMATIONS_INPUT__MAX_STREAMS=7)
+    done = here("config", "show", AUTOMATIONS_INPUT__MAX_STREAMS=7)
     assert done.returncode == 0
     lines = {line.split()[0]: line.split()[1:3] for line in done.stdout.splitlines() if "." in line.split()[0]}
     assert lines["input.max_streams"] == ["7", "environment"]
@@ -74,7 +74,7 @@ def test_the_table_shows_all_of_them():
     ],
 )
 def test_what_is_unknown_or_cannot_be_is_refused_in_one_line(name, value, says):
-    done = automations("config", "show", **{name: value})
+    done = here("config", "show", **{name: value})
     assert done.returncode == 2
     assert name in done.stderr or "README.md" in done.stderr
     assert says in done.stderr
@@ -96,7 +96,7 @@ def test_what_is_unknown_or_cannot_be_is_refused_in_one_line(name, value, says):
 def test_the_file_is_held_to_the_same(tmp_path, content, says):
     file = tmp_path / "server.toml"
     file.write_text(content)
-    done = automations("config", "show", AUTOMATIONS_CONFIG=file)
+    done = here("config", "show", AUTOMATIONS_CONFIG=file)
     assert done.returncode == 2
     assert f"{file}: {says}" in done.stderr
 
@@ -121,7 +121,7 @@ def test_kubernetes_may_set_its_own_variables():
     ],
 )
 def test_limits_reach_the_process_that_reads(film, command, variables, says):
-    done = automations(command, film, **variables)
+    done = here(command, film, **variables)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -131,10 +131,10 @@ def test_limits_may_be_raised_for_every_reading_of_a_file(tmp_path):
     """Also where Clips are cut and sound is heard, a larger limit than the default holds."""
     path = tmp_path / "many.mp4"
     many_streams(path, 70, sound=True)
-    refused = automations("probe", path)
+    refused = here("probe", path)
     assert "[limit_exceeded]" in refused.stderr
     target = tmp_path / "report.json"
-    done = automations("analyze", path, "--model", "bundled", "--json", target, AUTOMATIONS_INPUT__MAX_STREAMS=71)
+    done = here("analyze", path, "--model", "bundled", "--json", target, AUTOMATIONS_INPUT__MAX_STREAMS=71)
     assert done.returncode == 0, done.stderr
     report = json.loads(target.read_text())
     assert report["decode"]["frames_decoded"] == report["decode"]["frames_wanted"] > 0

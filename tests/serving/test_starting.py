@@ -13,9 +13,9 @@ from sqlalchemy.engine import make_url
 from serving.db import embedded, waiting
 from serving.db.waiting import reached
 from serving.errors import DatabaseMisconfigured, DatabaseUnavailable
+from tests.serving.commands import ROOT, automations
 from tests.serving.cutting import free_port
 from tests.serving.jobs.conftest import server, url
-from tests.serving.test_cli import ROOT, automations
 
 __all__ = ["server", "url"]
 

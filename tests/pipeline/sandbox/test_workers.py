@@ -133,23 +133,48 @@ def _gathered(path, sandbox, decoder, meddle=lambda output: None):
     return asyncio.run(everything())
 
 
-def test_a_worker_that_is_killed_costs_its_clip_which_is_done_again(video, sandbox):
+@pytest.mark.parametrize(("case", "part"), [("h264-gop12-cfr", 0), ("h264-gop250-cfr", 2)])
+def test_what_a_worker_had_that_was_killed_is_done_again(video, sandbox, case, part):
     killed = []
 
     class Murderous(SandboxedDecoder):
         def _ask(self, worker: Worker, clip, began):
-            if not killed and clip.part == 0:
+            if not killed and clip.part == part:
                 killed.append(worker.pid)
                 os.kill(worker.pid, signal.SIGKILL)
             return super()._ask(worker, clip, began)
 
     decoder = Murderous(sandbox)
-    rows, gathered = _gathered(video("h264-gop12-cfr"), sandbox, decoder)
+    _, gathered = _gathered(video(case), sandbox, decoder)
     decoder.close()
     assert killed
-    assert "ended" in gathered.lost[0]
-    assert len(gathered.missing) == 0
-    assert len(gathered.pts_s) == len(rows)
+    assert gathered.lost == ()
+    decoder = SandboxedDecoder(sandbox)
+    rows, undisturbed = _gathered(video(case), sandbox, decoder)
+    decoder.close()
+    assert len(undisturbed.pts_s) == len(rows)
+    np.testing.assert_array_equal(gathered.pts_s, undisturbed.pts_s)
+    np.testing.assert_array_equal(gathered.arrays["mean"], undisturbed.arrays["mean"])
+
+
+def test_what_kills_every_worker_is_given_up(video, sandbox):
+    class Deadly(SandboxedDecoder):
+        asked = 0
+
+        def _ask(self, worker: Worker, clip, began):
+            if clip.chain == 1:
+                self.asked += 1
+                os.kill(worker.pid, signal.SIGKILL)
+            return super()._ask(worker, clip, began)
+
+    decoder = Deadly(sandbox)
+    rows, gathered = _gathered(video("h264-gop12-cfr"), sandbox, decoder)
+    decoder.close()
+    assert len(gathered.lost) >= 1
+    assert all("ended" in reason for reason in gathered.lost)
+    assert len(gathered.pts_s) + len(gathered.missing) == len(rows)
+    # Three times as it was planned, and three times from an earlier entry point, where its rows are another chain.
+    assert decoder.asked <= 6
 
 
 def test_a_worker_that_hangs_is_ended_in_time(video, sandbox):
@@ -246,12 +271,16 @@ def test_a_worker_serves_one_video_however_often_it_is_read_and_no_other(video, 
 
 def test_workers_of_videos_that_are_done_make_room(video, sandbox, decoder):
     path = video("h264-gop12-cfr")
+    sandbox.isolation()  # whatever workers come from is there now
     before = len(psutil.Process().children(recursive=True))
     for _ in range(6):
         media = SandboxedMedia(path, sandbox)
         index = media.inspect().index
         for clip in media.clips(index, plan(index, index.display_order[::12])):
             decoder.decode(clip)
+    until_s = time.monotonic() + 20
+    while len(psutil.Process().children(recursive=True)) - before > MAX_SPARE and time.monotonic() < until_s:
+        time.sleep(0.02)
     assert len(psutil.Process().children(recursive=True)) - before <= MAX_SPARE
 
 

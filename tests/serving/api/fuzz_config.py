@@ -15,6 +15,7 @@ _OURS: Final = (
     "negative_data_rejection",
     "response_schema_conformance",
     "ensure_resource_availability",
+    "not_a_server_error",
 )
 
 #: Check -> statuses that it takes for right.

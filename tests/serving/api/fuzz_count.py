@@ -7,7 +7,7 @@ from typing import Any
 
 #: Checks that have to have run, or nothing was proved.
 CHECKS = (
-    "not_a_server_error",
+    "no_fault",
     "status_code_conformance",
     "content_type_conformance",
     "response_headers_conformance",

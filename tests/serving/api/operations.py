@@ -118,6 +118,10 @@ OPERATIONS: dict[str, Row] = {
     # models
     "list_models": Row("GET", "/v1/models", "jobs:read", 200),
     "get_model": Row("GET", "/v1/models/bundled", "jobs:read", 200),
+    # There is no graph.
+    "embed_texts": Row("POST", "/v1/embeddings", "videos:read", 503, json={"input": ["a red circle"]}),
+    # search
+    "search": Row("POST", "/v1/search", "videos:read", 200, json={"query": [{"text": "a red circle"}]}),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
     "create_vocabulary": Row(

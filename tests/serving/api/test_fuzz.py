@@ -18,7 +18,8 @@ def test_no_request_finds_a_fault(url, tmp_path, sample_report):
     count = asyncio.run(fuzz(url, tmp_path, sample_report, plan=PLAN, examples=3))
     assert count.failures == []
     assert count.errors == []
-    assert not {status for _, _, status in count.statuses if status >= 500}
+    # There is no graph here to embed texts.
+    assert {(asked, status) for _, asked, status in count.statuses if status >= 500} <= {("POST /v1/embeddings", 503)}
     # That it was not all refused at the door, and that all was looked at.
     assert count.total > 3000
     assert {check for check, times in count.checks.items() if times} >= set(CHECKS)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -21,7 +21,7 @@ from pipeline.spec import AnalysisSpec
 from pipeline.synthesis import Encoding, write_video
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 from serving.event_stream import Event, EventParser
-from serving.jobs import progress
+from serving.jobs import progress, running
 from serving.jobs.running import Tools
 from serving.worker import Worker
 from tests.formats.chart import moments
@@ -48,7 +48,7 @@ class OneToolkit:
         self._toolkit = toolkit
         self.asked = asyncio.Event()
 
-    async def get(self, model: str) -> Toolkit:
+    async def get(self, model: str, also: Sequence[str] = ()) -> Toolkit:
         """See `Toolkits.get`."""
         self.asked.set()
         if model == "never":
@@ -62,7 +62,7 @@ def toolkit():
     encoder, decoding = loaded(), choose("pyav")
     options = EngineOptions(decode_threads=1, torch_threads=1, batch_size=8)
     engine = Unhurried({EMBEDDING: encoder, STATS: FrameStats()}, decoding.decoder, options)
-    yield Toolkit(engine=engine, encoder=encoder, decoding=decoding)
+    yield Toolkit(engine=engine, encoder=encoder, decoding=decoding.told)
     engine.close()
 
 
@@ -160,19 +160,30 @@ async def _require_told_well(api: Api, job: str, video: str) -> None:
     assert (await api.b.get(f"/v1/jobs/{job}/report")).status_code == 404
 
 
-def test_what_takes_too_long_fails_and_is_not_tried_again(call, toolkit):
+@pytest.mark.parametrize(
+    ("model", "loading_s", "timeout_s", "told"),
+    [("bundled", 60.0, 0.2, "not done within 0.2 s"), ("never", 0.2, 60.0, "models were not loaded within 0.2 s")],
+)
+def test_what_takes_too_long_fails_and_is_not_tried_again(
+    call, toolkit, film, monkeypatch, model: str, loading_s: float, timeout_s: float, told: str
+):
+    monkeypatch.setattr(running, "LOADING_S", loading_s)
+
     async def body(api):
+        video = (await api.a.post("/v1/videos", content=film.read_bytes())).json()["id"]
         async with worked(api, toolkit):
-            job = await _posted(api, video_id="vid_a", spec={"model": "never"}, timeout_s=0.2)
+            job = await _posted(api, video_id=video, spec={"model": model}, timeout_s=timeout_s)
             last = (await _events(api.a, job))[-1]
             assert (last.kind, last.data["error"]["code"]) == ("failed", "deadline_exceeded")
-            told = (await api.a.get(f"/v1/jobs/{job}")).json()
-            assert (told["error"]["retryable"], told["attempt"], told["timeout_s"]) == (False, 1, 0.2)
+            assert told in last.data["error"]["detail"]
+            found = (await api.a.get(f"/v1/jobs/{job}")).json()
+            assert (found["error"]["retryable"], found["attempt"], found["timeout_s"]) == (False, 1, timeout_s)
 
     call(body)
 
 
-def test_a_video_that_is_deleted_under_its_job_ends_it_quietly(call, toolkit, film, caplog):
+def test_a_video_that_is_deleted_under_its_job_ends_it_quietly(call, toolkit, film, caplog, monkeypatch):
+    monkeypatch.setattr(running, "LOADING_S", 0.1)
     caplog.set_level(logging.WARNING)
 
     async def body(api):
@@ -183,7 +194,7 @@ def test_a_video_that_is_deleted_under_its_job_ends_it_quietly(call, toolkit, fi
             assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
             assert (await api.a.get(f"/v1/jobs/{job}")).status_code == 404
             # The worker has a hand free again at once.
-            other = await _posted(api, video_id="vid_a", spec={"model": "never"}, timeout_s=0.1)
+            other = await _posted(api, video_id="vid_a", spec={"model": "never"})
             async with asyncio.timeout(15):
                 assert (await _events(api.a, other))[-1].kind == "failed"
         assert await api.world.sql("SELECT * FROM report") == []

@@ -16,6 +16,8 @@ from tests.serving.api.test_matrix import Things, _filled
 #: Operations that change nothing, though their method may.
 _NO_WRITES = {
     "create_event_ticket": "a ticket is signed, not kept",
+    "embed_texts": "nothing is kept of texts",
+    "search": "what is asked of models is kept for seconds, and of nobody's things",
     "cancel_job": "the job that it is tried on is over",
     "cancel_batch": "the jobs that it is tried on are over",
 }

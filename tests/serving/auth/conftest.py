@@ -1,6 +1,7 @@
 """The API as people reach it."""
 
 from tests.serving.api.conftest import call
+from tests.serving.auth.quick import quick_passwords
 from tests.serving.jobs.conftest import run, server, url
 
-__all__ = ["call", "run", "server", "url"]
+__all__ = ["call", "quick_passwords", "run", "server", "url"]

@@ -10,8 +10,8 @@ import httpx
 from serving import accounts_cli
 from serving.db import embedded
 from tests.serving.auth.people import PASSWORD
+from tests.serving.commands import ROOT, automations, environment
 from tests.serving.starting import started
-from tests.serving.test_cli import ROOT, automations, environment
 
 
 def _with_password(password: str, *args: object, **settings: object) -> subprocess.CompletedProcess[str]:

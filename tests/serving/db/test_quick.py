@@ -59,14 +59,14 @@ def test_everybody_gets_what_they_asked_for(reads):
 def test_many_at_once_are_few_statements(reads):
     async def body(quick, _):
         statements = 0
-        rows = quick._pool.rows
+        rows = quick._line.rows
 
         async def counted(*arguments):
             nonlocal statements
             statements += 1
             return await rows(*arguments)
 
-        quick._pool.rows = counted
+        quick._line.rows = counted
         found = await asyncio.gather(*(quick.row("tenant_videos", "a", f"a{n % 200 + 1}") for n in range(400)))
         assert [one.size_bytes for one in found] == [n % 200 + 1 for n in range(400)]
         assert statements <= 5
@@ -97,8 +97,7 @@ def test_who_goes_away_takes_nobody_along(reads):
 def test_a_connection_that_breaks_is_made_anew(reads):
     async def body(quick, world):
         await quick.row("tenant_videos", "a", "a1")
-        for connection in quick._pool._pool._holders:
-            connection._con.terminate()
+        quick._line._connection.terminate()
         try:
             found = await asyncio.wait_for(quick.row("tenant_videos", "a", "a1"), 10)
         except DatabaseUnavailable:
@@ -110,13 +109,13 @@ def test_a_connection_that_breaks_is_made_anew(reads):
 
 def test_what_goes_wrong_is_told_to_all_who_wait(reads):
     async def body(quick, _):
-        rows, broken = quick._pool.rows, asyncio.Event()
+        rows, broken = quick._line.rows, asyncio.Event()
 
         async def breaking(*arguments):
             await broken.wait()
             raise RuntimeError("not of the database")
 
-        quick._pool.rows = breaking
+        quick._line.rows = breaking
         asked = [
             asyncio.create_task(quick.row("tenant_videos", tenant, f"{tenant}{n}")) for n in (1, 2) for tenant in "ab"
         ]
@@ -125,7 +124,7 @@ def test_what_goes_wrong_is_told_to_all_who_wait(reads):
         for one in asked:
             with pytest.raises(RuntimeError):
                 await asyncio.wait_for(one, 10)
-        quick._pool.rows = rows
+        quick._line.rows = rows
         assert (await quick.row("tenant_videos", "a", "a1")).id == "a1"
 
     reads(body)

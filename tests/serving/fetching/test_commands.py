@@ -4,8 +4,8 @@ import asyncio
 import re
 
 from tests.serving.api.conftest import made_key
+from tests.serving.commands import automations
 from tests.serving.fetching.conftest import fetching, holding, named
-from tests.serving.test_cli import automations
 from tests.serving.webhooks.receiver import receiving
 
 

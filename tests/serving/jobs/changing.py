@@ -5,7 +5,7 @@ The client keeps a diary of what it was answered. What it was not answered, it a
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Models:
         self.patient = True
         self.asked = asyncio.Event()
 
-    async def get(self, model: str) -> Toolkit:
+    async def get(self, model: str, also: Sequence[str] = ()) -> Toolkit:
         """See `Toolkits.get`."""
         self.asked.set()
         if model == "slow" or (model == "back" and self.patient):

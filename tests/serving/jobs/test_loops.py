@@ -24,7 +24,7 @@ from serving.workers import Presence
 class NoModels:
     """A worker's, who has none."""
 
-    async def get(self, model: str):
+    async def get(self, model: str, also=()):
         """See `Toolkits.get`."""
         raise ModelUnavailable(model)
 

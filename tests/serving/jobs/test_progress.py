@@ -15,10 +15,10 @@ from serving.ending import LIMIT_S
 from serving.jobs import progress, submission
 from serving.jobs.progress import Progress
 from serving.jobs.submission import JobRequest
+from tests.serving.commands import ROOT, environment
 from tests.serving.jobs.freezing import line
 from tests.serving.jobs.test_loops import _gone, _until
 from tests.serving.jobs.test_racing import _until_waiting
-from tests.serving.test_cli import ROOT, environment
 
 
 class Finished:

@@ -34,6 +34,8 @@ READY = ModelReport(
     error=None,
 )
 LOADING = msgspec.structs.replace(READY, state="loading", name="auto", checked_ago_s=None, loaded_ago_s=None)
+ASLEEP = msgspec.structs.replace(LOADING, state="asleep", name="large", engine="large")
+WAKING = msgspec.structs.replace(ASLEEP, state="loading", name="rare")
 FAILED = msgspec.structs.replace(READY, state="failed", error="embedding: ValueError: an answer that holds no numbers")
 
 
@@ -115,6 +117,11 @@ def test_the_silent_are_taken_for_dead_and_forgotten_after_a_day(run):
         ([FAILED], "bundled does not work: embedding: ValueError"),
         ([msgspec.structs.replace(READY, checked_ago_s=FRESH_S + 1)], "bundled was last checked 91 s ago"),
         ([], "no worker has a model yet"),
+        # What is started when it is needed is not missed, nor does it stand for what is.
+        ([ASLEEP, WAKING], None),
+        ([ASLEEP, WAKING, FAILED], "bundled does not work: embedding: ValueError"),
+        ([ASLEEP, LOADING], "a worker is loading auto"),
+        ([msgspec.structs.replace(WAKING, state="failed", error="none came")], "rare does not work: none came"),
     ],
 )
 def test_what_is_missing_is_said(run, models, says):
@@ -217,7 +224,7 @@ def test_models_are_loaded_ahead_checked_and_reported(monkeypatch):
         with pytest.raises(ModelUnavailable):
             await toolkits.get("local-dir:/nowhere")
         toolkit = await toolkits.get("bundled")
-        assert await toolkits.get("bundled") is toolkit
+        assert (await toolkits.get("bundled")).engine is toolkit.engine
         states = {report.name: report for report in toolkits.reports()}
         assert states["bundled"].state == "ready"
         assert states["bundled"].dim == toolkit.encoder.info.dim

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from tests.serving.api.conftest import SECRET
+from tests.serving.commands import ROOT, environment
 from tests.serving.cutting import free_port
-from tests.serving.test_cli import ROOT, environment
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def _wait_for(address: str, log: Path) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/livez", trust_env=False).status_code == 200:
+            if httpx.get(f"{address}/readyz?part=api", trust_env=False).status_code == 200:
                 return
         time.sleep(0.05)
     raise AssertionError(log.read_text())

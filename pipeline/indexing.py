@@ -1,0 +1,80 @@
+"""What a report is found by: its sampled frames with the stretch that each speaks for, and its key segments."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.base import Likelihood
+from pipeline import tags
+from pipeline.finding import unit
+from pipeline.report import Report, Segment
+from pipeline.rescore import unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A report in the space of its encoder; N samples of D numbers, and S segments that hold a sample at least."""
+
+    space: str
+    model: str
+    """As jobs ask for it."""
+    likelihood: Likelihood
+    """Of the encoder."""
+    pts_s: np.ndarray
+    """float64 [N], times of the samples, ascending."""
+    starts_s: np.ndarray
+    """float64 [N], from when each speaks for the video."""
+    ends_s: np.ndarray
+    """float64 [N], to when."""
+    shots: np.ndarray
+    """int64 [N], which shot each is in."""
+    vectors: np.ndarray
+    """float32 [N, D], of length 1."""
+    segments: tuple[tuple[int, Segment], ...]
+    """(place among the report's segments, segment)."""
+    segment_vectors: np.ndarray
+    """float32 [S, D], of length 1: the mean of a segment's samples."""
+
+    def __post_init__(self) -> None:
+        columns = (self.pts_s, self.starts_s, self.ends_s, self.shots, self.vectors)
+        if len({len(column) for column in columns}) != 1 or len(self.segments) != len(self.segment_vectors):
+            raise ValueError(f"{self!r}: shapes disagree")
+
+    def __repr__(self) -> str:
+        return f"Index(space={self.space}, vectors={self.vectors.shape}, segments={len(self.segments)})"
+
+
+def index_of(report: Report, likelihood: Likelihood) -> Index | None:
+    """What the report is found by; None where it keeps no vectors.
+
+    Raises:
+        InvalidSpec: its vectors are damaged.
+    """
+    stored = report.features.embeddings
+    if stored is None or not stored.pts_s:
+        return None
+    pts_s, vectors = np.array(stored.pts_s, np.float64), unpack(stored)
+    starts_s, ends_s = tags.holding(pts_s, report.video.duration_s)
+    begins_s = np.array([shot.start_s for shot in report.shots] or [0.0])
+    shots = np.maximum(np.searchsorted(begins_s, pts_s, side="right") - 1, 0)
+    # A sample does not speak for a shot that it is not in.
+    borders_s = np.append(begins_s[1:], np.inf)
+    starts_s, ends_s = np.maximum(starts_s, begins_s[shots]), np.minimum(ends_s, borders_s[shots])
+    segments, means = [], []
+    for place, segment in enumerate(report.segments):
+        within = (pts_s >= segment.start_s) & (pts_s < segment.end_s)
+        if within.any():
+            segments.append((place, segment))
+            means.append(unit(vectors[within].mean(0)))
+    return Index(
+        space=stored.space,
+        model=report.spec.model,
+        likelihood=likelihood,
+        pts_s=pts_s,
+        starts_s=starts_s,
+        ends_s=np.maximum(starts_s, ends_s),
+        shots=shots,
+        vectors=vectors,
+        segments=tuple(segments),
+        segment_vectors=np.array(means, np.float32).reshape(len(means), vectors.shape[1]),
+    )

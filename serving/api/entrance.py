@@ -1,0 +1,48 @@
+"""Where requests come in that lead somewhere: who asks is found out, let in or not, and known from here on."""
+
+from functools import partial
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from serving.api.admission import Admission, is_limited
+from serving.api.authentication import identified
+from serving.api.peers import address_of, operation_of
+from serving.audit.acting import ACTING, Acting
+from serving.auth.credentials import Credentials
+
+
+class Entrance:
+    """Middleware, before anything of a request's body is read."""
+
+    def __init__(self, credentials: Credentials, admission: Admission) -> None:
+        self._credentials, self._admission = credentials, admission
+
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """Around the rest of what there is for a route."""
+        return partial(self._enter, app)
+
+    async def _enter(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. Raises as `Admission.admit`."""
+        operation, address = operation_of(scope), address_of(scope)
+        limited = is_limited(scope, operation)
+        principal = None
+        if limited:
+            before_asking = partial(self._admission.refuse_early, scope)
+            principal = await identified(self._credentials, scope, before_asking)
+        scope["principal"] = principal  # type: ignore[typeddict-unknown-key]
+        await self._admission.admit(scope, principal, limited)
+        acting = ACTING.set(
+            Acting(
+                operation,
+                str(scope.get("request_id", "")),
+                address,
+                principal and principal.tenant_id,
+                principal and principal.actor,
+                principal and principal.credential,
+                tuple(map(str, scope["path_params"].values())),
+            )
+        )
+        try:
+            await app(scope, receive, send)
+        finally:
+            ACTING.reset(acting)

@@ -1,0 +1,176 @@
+"""Where everything of a server is: its folder, its database, its secret; made where they are missing.
+
+What takes its time to load is loaded where it is used: the API answers before that.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pipeline.errors import InvalidSettings
+from serving.errors import SecretRefused
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.storage.store import Store
+
+MADE: Final = "its database is made"
+"""What is waited for while an embedded database is made, and started: neither is interrupted without loss."""
+STARTED: Final = "its database is started"
+
+#: Bytes of the secret, at least: as many as the digests have that it keys.
+_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything is."""
+
+    folder: Path
+    database_url: str
+    secret: bytes
+    """What credentials are recognised by."""
+
+    @property
+    def store(self) -> "Store":
+        """The object store."""
+        from serving.storage.store import Store
+
+        return Store(self.folder / "objects")
+
+
+def there(settings: Settings, database_url: str) -> Places:
+    """Everything but a database, which is there already; what is missing is made.
+
+    Raises:
+        InvalidSettings: the data folder cannot be made, or nothing can be made in it.
+        SecretRefused: see there.
+    """
+    with _usable(settings) as folder:
+        # Other users of the machine have no business in other people's videos.
+        objects = folder / "objects"
+        objects.mkdir(exist_ok=True)
+        objects.chmod(0o700)
+        return Places(folder, database_url, _secret(folder / "secret"))
+
+
+@contextlib.contextmanager
+def places(
+    settings: Settings,
+    *,
+    migrated: bool = True,
+    waiting: bool = False,
+    asked: bool = True,
+    waits: Callable[[str], object] = lambda _: None,
+) -> Iterator[Places]:
+    """Everything that is needed, made where it is missing; an embedded database runs as long as the block lasts.
+
+    Args:
+        migrated: whether to bring its schema up to date.
+        waiting: whether to wait a minute for a database that does not answer yet.
+        asked: whether it is asked at all, for what comes later does that.
+        waits: told what is waited for, whenever that changes; what it raises ends the block before it has begun.
+
+    Raises:
+        InvalidSettings, SecretRefused: see `there`.
+        DatabaseUnavailable, DatabaseMisconfigured: see `waiting.reached`.
+        DatabaseUnavailable, PlaceRefused: see `embedded.embedded`.
+    """
+    place = there(settings, settings.server.database_url)
+    with contextlib.ExitStack() as stack:
+        if not place.database_url:
+            own = place.folder / "postgres"
+            waits(STARTED if (own / "PG_VERSION").exists() else MADE)
+            from serving.db import embedded
+
+            place = replace(place, database_url=stack.enter_context(embedded.embedded(own)))
+        if asked:
+            from serving.db.waiting import PATIENCE_S, reached
+
+            waits("its database does not answer yet")
+            asyncio.run(reached(place.database_url, PATIENCE_S if waiting else 0.0))
+        if migrated:
+            from serving.db import migrate
+
+            waits("the schema of its database is brought up to date")
+            migrate.upgrade(place.database_url)
+        yield place
+
+
+def server_secret(settings: Settings) -> bytes:
+    """What credentials are recognised by, for who needs no more than that; made where there is none.
+
+    Raises:
+        InvalidSettings, SecretRefused: see `there`.
+    """
+    with _usable(settings) as folder:
+        return _secret(folder / "secret")
+
+
+@contextlib.contextmanager
+def _usable(settings: Settings) -> Iterator[Path]:
+    """The data folder, made where it is missing, for a block that makes something in it. Raises InvalidSettings."""
+    folder = Path(settings.server.data_dir).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise InvalidSettings(f"server.data_dir: {folder} cannot be used ({error.strerror})") from error
+
+
+def _secret(file: Path) -> bytes:
+    """Read from a file that only its owner may read; made once, whole or not at all, whoever else makes it just now.
+
+    Raises:
+        SecretRefused: it is too short, or others may read it.
+        OSError: it cannot be read or made.
+    """
+    if not file.exists():
+        descriptor, made = tempfile.mkstemp(dir=file.parent, prefix="secret-")
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(secrets.token_bytes(_SECRET_BYTES))
+                out.flush()
+                os.fsync(descriptor)
+            with contextlib.suppress(FileExistsError):
+                os.link(made, file)
+        finally:
+            os.unlink(made)
+    if file.stat().st_mode & 0o077:
+        raise SecretRefused(f"{file}: others may read what all keys and tokens rest on; chmod 600 {file}")
+    secret = file.read_bytes()
+    if len(secret) < _SECRET_BYTES:
+        raise SecretRefused(
+            f"{file}: {len(secret)} bytes, at least {_SECRET_BYTES} are needed; put it back as it was, or delete it "
+            "and make all keys anew"
+        )
+    return secret
+
+
+def made_first_key(place: Places) -> str | None:
+    """A key that may do everything, made with the first tenant; None where there is a tenant already."""
+    return asyncio.run(_first_key(place))
+
+
+async def _first_key(place: Places) -> str | None:
+    from sqlmodel import select
+
+    from serving.auth import tenants
+    from serving.db.accounts import Tenant
+    from serving.db.database import SYSTEM, Database
+
+    database = Database(place.database_url)
+    try:
+        async with database.write("tenant.create", SYSTEM) as session:
+            if (await session.exec(select(Tenant.id).limit(1))).first() is not None:
+                return None
+            _, key = await tenants.create(session, place.secret, "default")
+        return key
+    finally:
+        await database.close()

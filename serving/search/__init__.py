@@ -1,0 +1,1 @@
+"""Finding moments: what is written for it, how a query is planned, asked and answered."""

@@ -1,0 +1,81 @@
+"""Vectors of reports that were made before there was a search: written from what the reports keep, without a decode."""
+
+import asyncio
+import logging
+import zlib
+from typing import Final
+
+import msgspec
+from sqlalchemy import text
+
+from pipeline.errors import VideoError
+from pipeline.indexing import Index, index_of
+from pipeline.report import Report
+from serving.db.database import SYSTEM, Database
+from serving.db.statements import execute
+from serving.jobs.running import Toolkits
+from serving.search.writing import write_tags, write_vectors
+
+_LOG = logging.getLogger(__name__)
+
+#: Videos that are looked up at once.
+_AT_ONCE: Final = 50
+
+_BEHIND = text(
+    """
+    SELECT v.id, v.tenant_id FROM video v
+    WHERE v.id > :after AND EXISTS (SELECT FROM report r WHERE r.video_id = v.id)
+        AND NOT EXISTS (SELECT FROM moment m WHERE m.video_id = v.id)
+    ORDER BY v.id LIMIT :most
+    """
+)
+_LATEST = text("SELECT job_id, body FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
+_LOCKED = text("SELECT FROM video WHERE id = :video FOR UPDATE")
+_STILL = text("SELECT job_id FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
+
+
+async def catch_up(database: Database, toolkits: Toolkits) -> int:
+    """Write what is missing; of how many videos. One whose model is not there, or gives another space by now, is passed
+    over, and looked at again the next time."""
+    caught, after = 0, ""
+    while True:
+        async with database.read(SYSTEM) as session:
+            behind = (await execute(session, _BEHIND, after=after, most=_AT_ONCE)).all()
+        for video in behind:
+            caught += await _caught(database, toolkits, video.tenant_id, video.id)
+            after = video.id
+        if len(behind) < _AT_ONCE:
+            return caught
+
+
+async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: str) -> bool:
+    async with database.read(SYSTEM) as session:
+        latest = (await execute(session, _LATEST, video=video)).one_or_none()
+    if latest is None:
+        return False
+    try:
+        report, index = await _indexed(latest.body, toolkits)
+    except (VideoError, msgspec.DecodeError, zlib.error) as error:
+        _LOG.info("%s is not found by searches yet: %s", video, error)
+        return False
+    if index is None:
+        return False
+    async with database.write("search.catch_up", SYSTEM) as session:
+        # Who ends a job of the video writes its row, and waits for this, or this for them.
+        await execute(session, _LOCKED, video=video)
+        if (await execute(session, _STILL, video=video)).scalar_one_or_none() != latest.job_id:
+            return False
+        await write_tags(session, tenant, video, report.tags)
+        await write_vectors(session, tenant, video, index)
+    return True
+
+
+async def _indexed(body: bytes, toolkits: Toolkits) -> tuple[Report, Index | None]:
+    report = await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
+    stored = report.features.embeddings
+    if stored is None:
+        return report, None
+    encoder = (await toolkits.get(report.spec.model)).encoder
+    if encoder.info.space != stored.space:
+        return report, None
+    return report, await asyncio.to_thread(index_of, report, encoder.likelihood)

@@ -1,0 +1,71 @@
+"""HNSW graphs: one for each space with many rows, made and kept beside everything else.
+
+A graph cannot be made within the transaction of a job, which would hold up all others for as long as it takes; nor is
+one needed while a space has few rows. So workers look now and then, and one of them makes what is missing,
+concurrently. What was left half-made by one that died is dropped and made anew.
+"""
+
+import hashlib
+from typing import Final
+
+import asyncpg
+
+from serving.search.plan import EXACT_ROWS
+
+#: Edges of a node, and how many are looked at while it is put in: see docs/decisions/0016.
+_EDGES, _CONSTRUCTION = 16, 64
+
+#: Memory for making one, as long as it fits: 100,000 vectors of 512 take about 150 MB.
+_MEMORY: Final = "512MB"
+
+#: Names the lock of whoever makes graphs.
+_LOCK: Final = 0x686E7377
+
+#: Whether a space has many rows is seen in the first ones.
+_SPACES = "SELECT DISTINCT space, dim FROM space ORDER BY space"
+_MANY = "SELECT count(*) FROM (SELECT FROM {table} WHERE space = $1 LIMIT $2) seen"
+_STATE = "SELECT indisvalid AND indisready FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = $1"
+
+
+def index_name(table: str, space: str) -> str:
+    """Of the graph of a space."""
+    return f"hnsw_{table}_{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+
+
+async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:
+    """Make the graphs that are missing; how many. Where another process is at it, none.
+
+    Args:
+        url: of the database, as `Database` has it.
+        least_rows: spaces with no more than these need none.
+    """
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+            return 0
+        await connection.execute("SELECT set_config('app.tenant', '*', false)")
+        await connection.execute(f"SET maintenance_work_mem = '{_MEMORY}'")
+        made = 0
+        for space, dim in await connection.fetch(_SPACES):
+            for table in ("moment", "segment_vector"):
+                made += await _made(connection, table, space, dim, least_rows)
+        return made
+    finally:
+        await connection.close()
+
+
+async def _made(connection: asyncpg.Connection, table: str, space: str, dim: int, least_rows: int) -> bool:
+    name = index_name(table, space)
+    whole = await connection.fetchval(_STATE, name)
+    if whole or (await connection.fetchval(_MANY.format(table=table), space, least_rows + 1) or 0) <= least_rows:
+        return False
+    if whole is False:
+        await connection.execute(f"DROP INDEX CONCURRENTLY {name}")
+    # A definition takes no parameters, and what a model calls its space is its own business.
+    quoted = space.replace("'", "''")
+    # By the inner product, which for vectors of length 1 is the cosine, and takes less.
+    await connection.execute(
+        f"CREATE INDEX CONCURRENTLY {name} ON {table} USING hnsw ((vector::halfvec({dim})) halfvec_ip_ops) "
+        f"WITH (m = {_EDGES}, ef_construction = {_CONSTRUCTION}) WHERE space = '{quoted}'"
+    )
+    return True

@@ -1,0 +1,210 @@
+"""Candidates from the database: rows of one tenant and space that meet the filters, nearest first. Filters are part of
+the query, so that none is lost to them afterwards. What is nearest is told exactly by whoever has the vectors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import numpy as np
+from sqlalchemy import Float, Text, cast, exists, func, literal, literal_column, select, text, true
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from pipeline.record import Record
+from serving.api.video_list import VideoFilters, narrowed
+from serving.db.media import Video
+from serving.db.search import SampledMoment, SegmentVector, Space, TagSpan
+from serving.db.statements import execute
+from serving.db.vectors import Halfvec, matrix
+from serving.db.vectors import literal as vector_literal
+from serving.search.indexes import index_name
+from serving.search.plan import EXACT_ROWS, MAX_SCAN_ROWS, Plan, plan
+
+Table = Literal["moments", "segments"]
+
+TABLES: Final[dict[Table, Any]] = {"moments": SampledMoment, "segments": SegmentVector}
+
+_VALID = text(
+    "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+    "WHERE relname = :name AND indisvalid AND indisready"
+)
+
+_SCAN = text(
+    "SELECT set_config('hnsw.ef_search', :ef, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+    "set_config('hnsw.max_scan_tuples', :scan, true)"
+)
+
+
+class Where(Record, frozen=True, kw_only=True):
+    """What moments have to meet; all of it."""
+
+    videos: VideoFilters = VideoFilters()
+    video_ids: tuple[str, ...] | None = None
+    holds: str | None = None
+    """A label that holds at the moment, not only somewhere in its video."""
+    after_s: float | None = None
+    before_s: float | None = None
+    """Seconds on a video's time line: moments that are not over before `after_s`, and have begun by `before_s`."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is filtered."""
+        return self == Where()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A candidate."""
+
+    video_id: str
+    position: int
+    shot: int
+    """-1 of a segment."""
+    pts_s: float
+    """Of the frame that stands for it."""
+    start_s: float
+    end_s: float
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Names it within its table and space."""
+        return self.video_id, self.position
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where is looked."""
+
+    tenant: str
+    space: Space
+    table: Table
+    where: Where
+
+    @cached_property
+    def model(self) -> Any:
+        """The table's rows."""
+        return TABLES[self.table]
+
+    async def conditions(self, session: AsyncSession) -> tuple[Any, ...]:
+        """Of the rows that are looked at. Raises InvalidRequest: a filter that cannot be."""
+        model, where = self.model, self.where
+        # In the statement itself, so that it is known which graph it may use.
+        space = literal(self.space.space, Text, literal_execute=True)
+        met = [col(model.tenant_id) == self.tenant, col(model.space) == space]
+        if where.videos != VideoFilters():
+            videos = await narrowed(session, select(col(Video.id)), self.tenant, where.videos)
+            met.append(col(model.video_id).in_(videos))
+        if where.video_ids is not None:
+            met.append(col(model.video_id) == func.any(cast(list(where.video_ids), ARRAY(Text))))
+        if where.after_s is not None:
+            met.append(col(model.end_s) > where.after_s)
+        if where.before_s is not None:
+            met.append(col(model.start_s) < where.before_s)
+        if where.holds is not None:
+            holds = exists().where(
+                col(TagSpan.tenant_id) == self.tenant,
+                col(TagSpan.video_id) == col(model.video_id),
+                col(TagSpan.label) == where.holds,
+                col(TagSpan.start_s) < col(model.end_s),
+                col(TagSpan.end_s) > col(model.start_s),
+            )
+            met.append(holds)
+        return tuple(met)
+
+
+async def counted(session: AsyncSession, scope: Scope) -> int:
+    """Rows that meet the filters, counted no further than it matters."""
+    conditions = await scope.conditions(session)
+    some = select(true()).select_from(scope.model).where(*conditions).limit(EXACT_ROWS + 1).subquery()
+    return (await session.execute(select(func.count()).select_from(some))).scalar_one()
+
+
+async def planned(session: AsyncSession, scope: Scope, wanted: int, rows: int | None = None) -> Plan:
+    """How to look for `wanted` candidates. `rows`: see `counted`, where that is known."""
+    matching = await counted(session, scope) if rows is None else rows
+    indexed = matching > EXACT_ROWS and await has_graph(session, scope)
+    return plan(matching, indexed, wanted)
+
+
+async def has_graph(session: AsyncSession, scope: Scope) -> bool:
+    """Whether the HNSW of the space is there and whole."""
+    name = index_name(scope.model.__tablename__, scope.space.space)
+    return (await execute(session, _VALID, name=name)).one_or_none() is not None
+
+
+async def nearest(
+    session: AsyncSession, scope: Scope, how: Plan, probe: np.ndarray, wanted: int, *, only: Sequence[str] = ()
+) -> tuple[list[Row], np.ndarray]:
+    """The `wanted` rows nearest to a vector, or nearly so: with their vectors, float32 [N, D].
+
+    Args:
+        probe: float32 [D], of length 1.
+        only: looked at are these videos alone; empty: all.
+    """
+    conditions = await scope.conditions(session)
+    model, dim = scope.model, scope.space.dim
+    if only:
+        conditions = (*conditions, col(model.video_id) == func.any(cast(list(only), ARRAY(Text))))
+        how = Plan("exact")
+    if how.way == "none":
+        return [], np.zeros((0, dim), np.float32)
+    found = await _asked(session, model, dim, conditions, how, probe, wanted)
+    if how.way == "graph" and len(found) < wanted:
+        # Filters left too little near the query for the graph: what matches is found all the same.
+        found = await _asked(session, model, dim, conditions, Plan("exact"), probe, wanted)
+    vectors = matrix([row.sent for row in found], dim)
+    return [Row(*row[:-1]) for row in found], vectors
+
+
+async def rows_of(session: AsyncSession, scope: Scope, *conditions: Any) -> tuple[list[Row], np.ndarray]:
+    """Rows by what is known of them, in order; filters are not asked."""
+    model = scope.model
+    query = select(*_columns(model), func.halfvec_send(model.vector).label("sent")).where(
+        col(model.tenant_id) == scope.tenant, col(model.space) == scope.space.space, *conditions
+    )
+    found = (await session.execute(query.order_by(col(model.video_id), col(model.position)))).all()
+    return [Row(*row[:-1]) for row in found], matrix([row.sent for row in found], scope.space.dim)
+
+
+async def sample(session: AsyncSession, tenant: str, space: Space, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Moments of the library, drawn once and for all: float32 [M, D], and the videos that they are of, [M]."""
+    query = (
+        select(col(SampledMoment.video_id), func.halfvec_send(SampledMoment.vector))
+        .where(col(SampledMoment.tenant_id) == tenant, col(SampledMoment.space) == space.space)
+        .order_by(col(SampledMoment.lot))
+        .limit(most)
+    )
+    rows = (await session.execute(query)).all()
+    return matrix([row[1] for row in rows], space.dim), np.array([row[0] for row in rows])
+
+
+async def _asked(
+    session: AsyncSession, model: Any, dim: int, conditions: Sequence[Any], how: Plan, probe: np.ndarray, wanted: int
+) -> Sequence[Any]:
+    stored: Any = col(model.vector)
+    if how.way == "graph":
+        await execute(session, _SCAN, ef=str(how.ef_search), scan=str(MAX_SCAN_ROWS))
+        # Written as the graph is.
+        stored = cast(stored, Halfvec(dim))
+    # Read once, and not for each row.
+    there = select(cast(cast(vector_literal(probe), Text), Halfvec(dim))).scalar_subquery()
+    distance = stored.op("<#>", return_type=Float())(there)
+    near = select(*_columns(model), col(model.vector)).where(*conditions).order_by(distance).limit(wanted).subquery()
+    # Of those that are near alone, the vectors are written out.
+    *plain, vector = near.c
+    return (await session.execute(select(*plain, func.halfvec_send(vector).label("sent")))).all()
+
+
+def _columns(model: Any) -> tuple[Any, ...]:
+    segments = model is SegmentVector
+    return (
+        col(model.video_id),
+        col(model.position),
+        literal_column("-1").label("shot") if segments else col(model.shot),
+        (col(model.thumbnail_s) if segments else col(model.pts_s)).label("pts_s"),
+        col(model.start_s),
+        col(model.end_s),
+    )

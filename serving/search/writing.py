@@ -1,0 +1,144 @@
+"""What a job leaves to be found by, written in the transaction that it succeeds in."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from pipeline.indexing import Index
+from pipeline.report import Tag
+from serving.db.statements import execute
+from serving.db.vectors import literals
+
+#: Rows of one statement: some megabytes.
+_AT_ONCE: Final = 500
+
+_KNOWN = text("SELECT dim FROM space WHERE tenant_id = :tenant AND space = :space")
+
+#: Held until the end of the transaction, so that of two first spaces one is active.
+_ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('space of ' || :tenant, 0))")
+
+_NEW = text(
+    """
+    INSERT INTO space (tenant_id, space, dim, model, scale, bias, state)
+    SELECT :tenant, :space, :dim, :model, :scale, :bias, CASE WHEN EXISTS (
+        SELECT FROM space WHERE tenant_id = :tenant AND state = 'active') THEN 'side' ELSE 'active' END
+    ON CONFLICT (tenant_id, space) DO NOTHING
+    """
+)
+
+_MOMENTS = text(
+    """
+    INSERT INTO moment (tenant_id, video_id, space, position, shot, pts_s, start_s, end_s, lot, vector)
+    SELECT :tenant, :video, :space, position, shot, pts_s, start_s, end_s, random(), vector::halfvec
+    FROM unnest(cast(:position AS int[]), cast(:shot AS int[]), cast(:pts_s AS float8[]), cast(:start_s AS float8[]),
+        cast(:end_s AS float8[]), cast(:vector AS text[])) AS new (position, shot, pts_s, start_s, end_s, vector)
+    """
+)
+
+_SEGMENTS = text(
+    """
+    INSERT INTO segment_vector (tenant_id, video_id, space, position, start_s, end_s, thumbnail_s, score, vector)
+    SELECT :tenant, :video, :space, position, start_s, end_s, thumbnail_s, score, vector::halfvec
+    FROM unnest(cast(:position AS int[]), cast(:start_s AS float8[]), cast(:end_s AS float8[]),
+        cast(:thumbnail_s AS float8[]), cast(:score AS float8[]), cast(:vector AS text[]))
+        AS new (position, start_s, end_s, thumbnail_s, score, vector)
+    """
+)
+
+_SPANS = text(
+    """
+    INSERT INTO tag_span (tenant_id, video_id, label, start_s, end_s, score)
+    SELECT :tenant, :video, label, start_s, end_s, score
+    FROM unnest(cast(:label AS text[]), cast(:start_s AS float8[]), cast(:end_s AS float8[]), cast(:score AS float8[]))
+        AS new (label, start_s, end_s, score)
+    """
+)
+
+
+async def write_vectors(session: AsyncSession, tenant: str, video: str, index: Index) -> None:
+    """The vectors of a video in one space, in place of those that it had in that space."""
+    this = {"tenant": tenant, "video": video, "space": index.space}
+    await _make_space(session, tenant, index)
+    for table in ("moment", "segment_vector"):
+        await execute(
+            session,
+            text(f"DELETE FROM {table} WHERE tenant_id = :tenant AND video_id = :video AND space = :space"),
+            **this,
+        )
+    columns = {
+        "position": np.arange(len(index.pts_s)),
+        "shot": index.shots,
+        "pts_s": index.pts_s,
+        "start_s": index.starts_s,
+        "end_s": index.ends_s,
+    }
+    for rows in _slices(len(index.pts_s)):
+        some = {name: column[rows].tolist() for name, column in columns.items()}
+        await execute(session, _MOMENTS, **this, **some, vector=literals(index.vectors[rows]))
+    if index.segments:
+        await execute(
+            session,
+            _SEGMENTS,
+            **this,
+            position=[place for place, _ in index.segments],
+            start_s=[one.start_s for _, one in index.segments],
+            end_s=[one.end_s for _, one in index.segments],
+            thumbnail_s=[one.thumbnail_s for _, one in index.segments],
+            score=[one.score for _, one in index.segments],
+            vector=literals(index.segment_vectors),
+        )
+
+
+async def write_tags(session: AsyncSession, tenant: str, video: str, tags: Iterable[Tag]) -> None:
+    """Where the labels of a video's latest report hold, in place of those of the one before; and their words."""
+    this = {"tenant": tenant, "video": video}
+    for gone in (
+        "DELETE FROM tag_span WHERE tenant_id = :tenant AND video_id = :video",
+        "DELETE FROM lexeme WHERE tenant_id = :tenant AND video_id = :video AND left(source, 3) = 'tag'",
+    ):
+        await execute(session, text(gone), **this)
+    spans = tuple(_spans(tags).items())
+    for rows in _slices(len(spans)):
+        await execute(session, _SPANS, **this, **_columns(spans[rows]))
+
+
+def _slices(count: int) -> Iterator[slice]:
+    return (slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE))
+
+
+def _spans(tags: Iterable[Tag]) -> Mapping[tuple[str, float], tuple[float, float]]:
+    """(label, start) -> (end, score). A name may be both a label and a category, and hold from the same time on."""
+    found: dict[tuple[str, float], tuple[float, float]] = {}
+    for tag in tags:
+        for span in tag.ranges:
+            end_s, score = found.get((tag.label, span.start_s), (span.end_s, span.score))
+            found[tag.label, span.start_s] = max(end_s, span.end_s), max(score, span.score)
+    return found
+
+
+def _columns(spans: Sequence[tuple[tuple[str, float], tuple[float, float]]]) -> dict[str, list[Any]]:
+    return {
+        "label": [label for (label, _), _ in spans],
+        "start_s": [start_s for (_, start_s), _ in spans],
+        "end_s": [end_s for _, (end_s, _) in spans],
+        "score": [score for _, (_, score) in spans],
+    }
+
+
+async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
+    if (await execute(session, _KNOWN, tenant=tenant, space=index.space)).one_or_none() is not None:
+        return
+    await execute(session, _ONE_BY_ONE, tenant=tenant)
+    await execute(
+        session,
+        _NEW,
+        tenant=tenant,
+        space=index.space,
+        dim=index.vectors.shape[1],
+        model=index.model,
+        scale=index.likelihood.scale,
+        bias=index.likelihood.bias,
+    )
