@@ -15,9 +15,12 @@ demo: $(READY)
 serve: $(READY)
 	$(BIN)/automations serve
 
-# Three at once also on two cores: many wait for processes of theirs.
+# Three at once also on two cores: many wait for processes of theirs. What fails beside the others is asked once more,
+# alone, and said to be; what fails twice fails.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not drill"
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not drill" \
+		|| { test $$? = 1 && echo "the failed ones once more, alone:" \
+		&& $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not drill"; }
 
 # A thousand jobs while workers are killed and stopped and the database is restarted: half an hour.
 chaos: $(READY)

@@ -136,7 +136,7 @@ def test_a_lone_submission_waits_no_longer_than_it_may():
     batcher.close()
     assert took_s >= 0.15
     # Twice the wait, and what a busy machine adds.
-    assert took_s < 2.0
+    assert took_s < 8.0
 
 
 def test_a_full_batch_does_not_wait_at_all():

@@ -75,7 +75,7 @@ def test_files_that_a_worker_sends_are_not_kept():
 def test_a_trickle_does_not_keep_the_keeper():
     def trickle(end: socket.socket) -> None:
         end.sendall(struct.pack("<BQ", wire.DONE, 1000))
-        for _ in range(100):
+        for _ in range(400):
             end.sendall(b"\0")
             time.sleep(0.05)
 
@@ -83,7 +83,8 @@ def test_a_trickle_does_not_keep_the_keeper():
         began = time.monotonic()
         with pytest.raises(DecodeTimeout):
             made.ask(CHECK, NoneType, timeout_s=0.5)
-        assert time.monotonic() - began < 2.0
+        # It would trickle for 20 s.
+        assert time.monotonic() - began < 10
 
 
 def test_a_refusal_is_one_line_of_bounded_length():

@@ -193,7 +193,7 @@ def test_a_worker_that_hangs_is_ended_in_time(video, sandbox):
         began = time.monotonic()
         with pytest.raises(DecodeTimeout, match=r"0.5 s"):
             decoder.decode(clip)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     finally:
         slow.close()
 

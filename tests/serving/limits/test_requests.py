@@ -24,12 +24,12 @@ def test_two_processes_and_forged_addresses_do_not_get_around_it(run, url, tmp_p
     async def body(world):
         key = await made_key(world.database, "a")
         came, refused = [], 0
-        settings = {"LIMITS__REQUESTS_PER_S": 40, "LIMITS__BURST": 80}
+        settings = {"LIMITS__REQUESTS_PER_S": 5, "LIMITS__BURST": 80}
         with processes(url, tmp_path / "data", 2, **settings) as addresses:
 
             async def caller(client: httpx.AsyncClient, number: int) -> None:
                 nonlocal refused
-                while time.monotonic() < began + 1.5:
+                while time.monotonic() < began + 1.5 or refused == 0:
                     forged = {"X-Forwarded-For": f"203.0.113.{number}", "Authorization": f"Bearer {key}"}
                     answer = await client.get("/v1/me", headers=forged)
                     if answer.status_code == 200:
@@ -44,9 +44,9 @@ def test_two_processes_and_forged_addresses_do_not_get_around_it(run, url, tmp_p
             ):
                 began = time.monotonic()
                 await asyncio.gather(*(caller((one, other)[n % 2], n) for n in range(20)))
-            most = 80 + 40 * (max(came) - began)
+            # No more than is promised, however slow the machine; and all of the burst.
             assert refused > 0
-            assert 0.95 * most <= len(came) <= 1.05 * most
+            assert 80 <= len(came) <= 81 + 5 * (max(came) - began)
 
     run(body)
 
