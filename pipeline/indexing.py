@@ -1,5 +1,6 @@
 """What a report is found by: its sampled frames with the stretch that each speaks for, and its key segments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +61,7 @@ def index_of(report: Report, likelihood: Likelihood) -> Index | None:
     # A sample does not speak for a shot that it is not in.
     borders_s = np.append(begins_s[1:], np.inf)
     starts_s, ends_s = np.maximum(starts_s, begins_s[shots]), np.minimum(ends_s, borders_s[shots])
-    segments, means = [], []
-    for place, segment in enumerate(report.segments):
-        within = (pts_s >= segment.start_s) & (pts_s < segment.end_s)
-        if within.any():
-            segments.append((place, segment))
-            means.append(unit(vectors[within].mean(0)))
+    segments, segment_vectors = means(report.segments, pts_s, vectors)
     return Index(
         space=stored.space,
         model=report.spec.model,
@@ -75,6 +71,24 @@ def index_of(report: Report, likelihood: Likelihood) -> Index | None:
         ends_s=np.maximum(starts_s, ends_s),
         shots=shots,
         vectors=vectors,
-        segments=tuple(segments),
-        segment_vectors=np.array(means, np.float32).reshape(len(means), vectors.shape[1]),
+        segments=segments,
+        segment_vectors=segment_vectors,
     )
+
+
+def means(
+    segments: Sequence[Segment], pts_s: np.ndarray, vectors: np.ndarray
+) -> tuple[tuple[tuple[int, Segment], ...], np.ndarray]:
+    """Segments that hold a sample at least, each with its place, and what they look like, float32 [S, D], of length 1.
+
+    Args:
+        pts_s: float64 [N], times of the samples.
+        vectors: float32 [N, D], of the samples, of length 1.
+    """
+    held, found = [], []
+    for place, segment in enumerate(segments):
+        within = (pts_s >= segment.start_s) & (pts_s < segment.end_s)
+        if within.any():
+            held.append((place, segment))
+            found.append(unit(vectors[within].mean(0)))
+    return tuple(held), np.array(found, np.float32).reshape(len(found), vectors.shape[1])

@@ -148,6 +148,19 @@ class SearchSeen(msgspec.Struct, frozen=True, kw_only=True):
     best_rejected: RejectedSeen | None
 
 
+class SpaceSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A space of vectors, likewise."""
+
+    space: str
+    model: str
+    state: str
+    videos: int
+    library: int
+    coverage: float
+    given_up: int
+    error: str | None
+
+
 class _Pointer(msgspec.Struct, frozen=True):
     pointer: str = ""
     detail: str = ""

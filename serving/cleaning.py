@@ -12,6 +12,7 @@ from serving import limiting, old_rows
 from serving.audit.cleaning import clean_audit
 from serving.db.database import Database
 from serving.search.indexes import make_graphs
+from serving.search.spaces import remove_leaving
 from serving.settings import Settings
 from serving.storage.store import Store
 from serving.uploads import cleaning as uploads
@@ -55,6 +56,7 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
         Chore(
             "questions that nobody waits for", OFTEN_S, lambda: old_rows.removed(database, old_rows.QUESTIONS, 300.0)
         ),
+        Chore("spaces that are to be removed", OFTEN_S, lambda: remove_leaving(database)),
         Chore("graphs of vectors that are missing", OFTEN_S, lambda: make_graphs(database.url)),
         Chore("audit entries", SELDOM_S, lambda: clean_audit(database, settings.audit)),
         Chore("rate limits", SELDOM_S, lambda: limiting.clean_buckets(database)),

@@ -22,6 +22,7 @@ from serving.answers import (
     Refused,
     SearchSeen,
     ServerFault,
+    SpaceSeen,
     Unreachable,
     UploadSeen,
     VideoSeen,
@@ -149,6 +150,27 @@ class Client:
         """What a search finds. `request`: the body of `POST /v1/search`."""
         headers = {"Content-Type": "application/json"}
         return decoded(self._ask("POST", "/v1/search", headers=headers, content=lambda: request), SearchSeen)
+
+    def spaces(self) -> tuple[SpaceSeen, ...]:
+        """Spaces that videos are in, the one that searches are answered from first."""
+        return decoded(self._ask("GET", "/v1/spaces"), tuple[SpaceSeen, ...])
+
+    def build_space(self, model: str) -> SpaceSeen:
+        """Have all videos put into the space of a model."""
+        headers = {"Content-Type": "application/json"}
+        content = msgspec.json.encode({"model": model})
+        return decoded(self._ask("POST", "/v1/spaces", headers=headers, content=lambda: content), SpaceSeen)
+
+    def activate_space(self, space: str, least_coverage: float) -> SpaceSeen:
+        """Have searches answered from a space."""
+        headers = {"Content-Type": "application/json"}
+        content = msgspec.json.encode({"least_coverage": least_coverage})
+        path = f"/v1/spaces/{quote(space, safe='')}/activate"
+        return decoded(self._ask("POST", path, headers=headers, content=lambda: content), SpaceSeen)
+
+    def remove_space(self, space: str) -> None:
+        """Have a space removed that does not answer."""
+        self._ask("DELETE", f"/v1/spaces/{quote(space, safe='')}")
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What has happened to a job and what happens, each once and in order, until it is over. Where the connection

@@ -16,6 +16,7 @@ from serving.places import Places
 from serving.search.answering import Answerer
 from serving.search.asking import QUESTION_CHANNEL
 from serving.search.catching_up import catch_up
+from serving.search.filling import Filler
 from serving.settings import Settings
 from serving.webhooks.delivery import Deliverer
 from serving.worker import Worker
@@ -44,7 +45,7 @@ def connections(slots: int) -> int:
 
 
 class Working:
-    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, tidies up, and says how it is."""
+    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, fills spaces and tidies up."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
@@ -85,6 +86,7 @@ class Working:
                 group.create_task(self._worker.serve(stop))
                 answerer = Answerer(self._database, self._models, self._settings.input, self._listener)
                 group.create_task(answerer.serve(stop))
+                group.create_task(Filler(self._database, self._place.store, self._models).serve(stop))
                 group.create_task(Deliverer(self._database, listener=self._listener).serve(stop))
                 fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))

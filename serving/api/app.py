@@ -28,6 +28,7 @@ from serving.api.problem import handle
 from serving.api.schema import RecordSchema
 from serving.api.search import search
 from serving.api.signing_in import Authentication
+from serving.api.spaces import Spaces
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
@@ -120,6 +121,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             Models,
             embed,
             search,
+            Spaces,
         ],
     )
     app = Litestar(

@@ -34,9 +34,9 @@ from serving.search import searching
 from serving.search.asking import Asking
 from serving.search.searching import Answered, Asked, Found, Libraries
 
-_Cursor = tuple[str, float, str, int, int, tuple[tuple[float, float], ...], dict[str, float]]
+_Cursor = tuple[str, float, str, int, int, tuple[tuple[float, float], ...], dict[str, float], str]
 """Stamp of what was asked, place of the last result, results so far, what scores were calibrated by, how much
-words count."""
+words count, the space."""
 
 #: Tags of a result that are told.
 _MAX_TAGS = 10
@@ -80,7 +80,8 @@ async def search(
         after = decode_cursor(data.cursor, _Cursor)
         if after[0] != stamp or len(after[5]) != len(data.query):
             raise InvalidRequest("the cursor is of another search", (("/cursor", "of another search"),))
-    space = await searching.space_of(database, tenant, data.space)
+    # Pages are of one space, whichever answers by now.
+    space = await searching.space_of(database, tenant, data.space if after is None else after[7])
     if space is None:
         return SearchPage(data=(), way="no video was analysed yet")
     parts = [await _part(one, at, tenant, space, database, asking) for at, one in enumerate(data.query)]
@@ -109,7 +110,9 @@ async def _page(
     shown = rest[: data.limit]
     cursor = None
     if len(rest) > data.limit:
-        cursor = encode_cursor((stamp, *shown[-1].place, asked.seen + len(shown), answered.held, answered.rarity))
+        cursor = encode_cursor(
+            (stamp, *shown[-1].place, asked.seen + len(shown), answered.held, answered.rarity, asked.space.space)
+        )
     return SearchPage(
         data=await _results(session, asked, shown),
         next_cursor=cursor,

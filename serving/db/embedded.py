@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.engine import make_url
 
 from serving.db.making import end_servers, forget_dead, make, users
+from serving.db.tuning import memory_bytes, tune
 from serving.errors import DatabaseUnavailable, PlaceRefused
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def _prepared(folder: Path) -> Path:
             make(folder)
         server.ensure_pgdata_inited()
         forget_dead(folder)
+        tune(folder, memory_bytes())
         # Where the path is too long for a socket, it is elsewhere.
         sockets = find_suitable_socket_dir(folder, PostgresServer.runtime_path)
         for place in (sockets, sockets.parent):

@@ -28,6 +28,7 @@ Write = Literal[
     "video.delete",
     "vocabulary.write",
     "question.write",
+    "space.write",
     "job.submit",
     "job.cancel",
     "job.retry",
@@ -46,6 +47,11 @@ Write = Literal[
     "fetch.claim",
     "fetch.renew",
     "fetch.retry",
+    "space.claim",
+    "space.renew",
+    "space.lack",
+    "space.fill",
+    "space.later",
     # what tenants are told
     "webhook.write",
     "delivery.claim",
@@ -55,6 +61,7 @@ Write = Literal[
     "clean.expired",
     "clean.old",
     "search.catch_up",
+    "space.removed",
 ]
 """Every transaction that writes, by name."""
 

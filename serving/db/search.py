@@ -31,8 +31,32 @@ class Space(SQLModel, table=True):
     bias: float | None = None
     """`models.base.Likelihood` of the model."""
     state: str = "side"
-    """`active`: searches are answered from it. `side`: it is filled, and asked by name only."""
+    """`active`: searches are answered from it. `shadow`: every video is put into it, too, so that it may answer.
+    `side`: what was analysed with its model alone is in it. `leaving`: it is about to be removed."""
     created_at: Moment = moment(now=True)
+
+
+class SpaceDue(SQLModel, table=True):
+    """A video that is to be put into a space. Gone once it is in it."""
+
+    __tablename__ = "space_due"  # type: ignore[assignment]
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "space"], ["space.tenant_id", "space.space"], ondelete="CASCADE"),
+        Index("ix_space_due_next_at", "next_at"),
+        Index("ix_space_due_tenant", "tenant_id", "space"),
+    )
+
+    space: str = Field(primary_key=True)
+    video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
+    tenant_id: str
+    fence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Counts who took it on; only the latest may write."""
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """That failed."""
+    next_at: Moment = moment(now=True)
+    """When somebody may take it on; for whoever has it, the end of the lease. Infinite once it is given up."""
+    error: dict[str, Any] | None = document(nullable=True)
+    """Why the last attempt failed."""
 
 
 class SampledMoment(SQLModel, table=True):

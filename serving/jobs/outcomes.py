@@ -69,6 +69,8 @@ async def succeed(
         await writing.write_tags(session, lease.tenant_id, lease.video_id, report.tags)
         if index is not None:
             await writing.write_vectors(session, lease.tenant_id, lease.video_id, index)
+        space = None if index is None else index.space
+        await writing.write_segments_elsewhere(session, lease.tenant_id, lease.video_id, report.segments, space)
         await session.exec(
             delete(Checkpoint).where(
                 col(Checkpoint.tenant_id) == lease.tenant_id, col(Checkpoint.feature_key) == lease.feature_key

@@ -95,12 +95,19 @@ class Answerer:
 
     async def _answer(self, question: Any) -> Answer:
         toolkit = await self._toolkits.get(question.model)
-        if question.picture is None:
-            rows = await asyncio.to_thread(toolkit.encoder.embed_text, list(question.texts))
-        else:
+        encoder = toolkit.encoder
+        if question.picture is not None:
             rows = await self._seen(toolkit, bytes(question.picture))
+        elif question.texts:
+            rows = await asyncio.to_thread(encoder.embed_text, list(question.texts))
+        else:
+            rows = np.zeros((0, encoder.info.dim), np.float32)
         return Answer(
-            space=toolkit.encoder.info.space, dim=rows.shape[1], rows=np.ascontiguousarray(rows, "<f4").tobytes()
+            space=encoder.info.space,
+            dim=rows.shape[1],
+            rows=np.ascontiguousarray(rows, "<f4").tobytes(),
+            scale=encoder.likelihood.scale,
+            bias=encoder.likelihood.bias,
         )
 
     async def _seen(self, toolkit: Toolkit, content: bytes) -> np.ndarray:

@@ -50,6 +50,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     dim: int
     rows: bytes
     """float32 [N, dim], little-endian, row by row; each of length 1."""
+    scale: float
+    bias: float | None
+    """`models.base.Likelihood` of the model."""
 
     @property
     def vectors(self) -> np.ndarray:
@@ -95,12 +98,26 @@ class Asking:
             self._remember(key, (await self._ask(tenant, model, space, question))[0])
         return self._recalled(key)
 
-    async def _ask(self, tenant: str, model: str, space: str, question: Question) -> np.ndarray:
-        # In a context of its own: that somebody asks is no write of theirs, for the audit log.
-        asked = self._asked(tenant, model, space, question)
-        return await asyncio.create_task(asked, context=contextvars.Context())
+    async def described(self, tenant: str, model: str) -> Answer:
+        """What a model says of itself: an answer without vectors. Raises as `texts`, but no SpaceMismatch."""
+        return await self._apart(Question(id="", tenant_id=tenant, model=model, texts=[]))
 
-    async def _asked(self, tenant: str, model: str, space: str, question: Question) -> np.ndarray:
+    async def _ask(self, tenant: str, model: str, space: str, question: Question) -> np.ndarray:
+        answer = await self._apart(question)
+        if answer.space != space:
+            raise SpaceMismatch(
+                f"{model} gives vectors of the space {answer.space} by now, what is searched is in {space}: vectors of "
+                "two spaces are not compared. Have the other space built (`POST /v1/spaces`), or search with the model "
+                "that the videos have"
+            )
+        return answer.vectors
+
+    async def _apart(self, question: Question) -> Answer:
+        # In a context of its own: that somebody asks is no write of theirs, for the audit log.
+        return await asyncio.create_task(self._asked(question), context=contextvars.Context())
+
+    async def _asked(self, question: Question) -> Answer:
+        tenant = question.tenant_id
         if not await alive(self._database):
             raise EngineUnavailable("no worker is there to ask a model")
         question.id = new_id("qst")
@@ -115,12 +132,7 @@ class Asking:
             said.cancel()
             async with self._database.write("question.write", tenant) as session:
                 await execute(session, _FORGET, tenant=tenant, id=question.id)
-        if answer.space != space:
-            raise SpaceMismatch(
-                f"{model} gives vectors of the space {answer.space} by now, what is searched is in {space}: vectors of "
-                "two spaces are not compared. Analyse the videos again with it, or search with the model they have"
-            )
-        return answer.vectors
+        return answer
 
     async def _answered(self, tenant: str, name: str, said: "asyncio.Task[None]") -> Answer:
         loop = asyncio.get_running_loop()

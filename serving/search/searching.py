@@ -121,7 +121,11 @@ async def space_of(database: Database, tenant: str, name: str | None) -> Space |
         NotFound: the tenant has none of this name.
     """
     query = select(Space).where(Space.tenant_id == tenant)
-    query = query.where(Space.state == "active") if name is None else query.where(Space.space == name)
+    query = (
+        query.where(Space.state == "active")
+        if name is None
+        else query.where(Space.space == name, Space.state != "leaving")
+    )
     async with database.read(tenant) as session:
         found = (await session.exec(query)).one_or_none()
     if found is None and name is not None:

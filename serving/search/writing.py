@@ -7,10 +7,10 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.indexing import Index
-from pipeline.report import Tag
+from pipeline.indexing import Index, means
+from pipeline.report import Segment, Tag
 from serving.db.statements import execute
-from serving.db.vectors import literals
+from serving.db.vectors import literals, matrix
 
 #: Rows of one statement: some megabytes.
 _AT_ONCE: Final = 500
@@ -48,6 +48,23 @@ _SEGMENTS = text(
     """
 )
 
+_NO_MOMENTS = text("DELETE FROM moment WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
+_NO_SEGMENTS = text("DELETE FROM segment_vector WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
+
+_ELSEWHERE = text(
+    """
+    SELECT s.space, s.dim FROM space s WHERE s.tenant_id = :tenant AND s.space IS DISTINCT FROM :space
+        AND s.state <> 'leaving' AND EXISTS (SELECT FROM moment m WHERE m.video_id = :video AND m.space = s.space)
+    """
+)
+
+_MOMENTS_OF = text(
+    """
+    SELECT pts_s, halfvec_send(vector) AS sent FROM moment
+    WHERE tenant_id = :tenant AND video_id = :video AND space = :space ORDER BY position
+    """
+)
+
 _SPANS = text(
     """
     INSERT INTO tag_span (tenant_id, video_id, label, start_s, end_s, score)
@@ -62,12 +79,8 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
     """The vectors of a video in one space, in place of those that it had in that space."""
     this = {"tenant": tenant, "video": video, "space": index.space}
     await _make_space(session, tenant, index)
-    for table in ("moment", "segment_vector"):
-        await execute(
-            session,
-            text(f"DELETE FROM {table} WHERE tenant_id = :tenant AND video_id = :video AND space = :space"),
-            **this,
-        )
+    await execute(session, _NO_MOMENTS, **this)
+    await execute(session, _NO_SEGMENTS, **this)
     columns = {
         "position": np.arange(len(index.pts_s)),
         "shot": index.shots,
@@ -78,17 +91,37 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
     for rows in _slices(len(index.pts_s)):
         some = {name: column[rows].tolist() for name, column in columns.items()}
         await execute(session, _MOMENTS, **this, **some, vector=literals(index.vectors[rows]))
-    if index.segments:
+    await _write_segments(session, this, index.segments, index.segment_vectors)
+
+
+async def write_segments_elsewhere(
+    session: AsyncSession, tenant: str, video: str, segments: Sequence[Segment], space: str | None
+) -> None:
+    """The key segments of a new report in all spaces that the video is in but `space`, by what is there of it."""
+    spaces = (await execute(session, _ELSEWHERE, tenant=tenant, video=video, space=space)).all()
+    for one in spaces:
+        this = {"tenant": tenant, "video": video, "space": one.space}
+        rows = (await execute(session, _MOMENTS_OF, **this)).all()
+        vectors = matrix([row.sent for row in rows], one.dim)
+        await execute(session, _NO_SEGMENTS, **this)
+        await _write_segments(session, this, *means(segments, np.array([row.pts_s for row in rows]), vectors))
+
+
+async def _write_segments(
+    session: AsyncSession, this: Mapping[str, str], segments: Sequence[tuple[int, Segment]], vectors: np.ndarray
+) -> None:
+    """`this`: tenant, video and space."""
+    if segments:
         await execute(
             session,
             _SEGMENTS,
             **this,
-            position=[place for place, _ in index.segments],
-            start_s=[one.start_s for _, one in index.segments],
-            end_s=[one.end_s for _, one in index.segments],
-            thumbnail_s=[one.thumbnail_s for _, one in index.segments],
-            score=[one.score for _, one in index.segments],
-            vector=literals(index.segment_vectors),
+            position=[place for place, _ in segments],
+            start_s=[one.start_s for _, one in segments],
+            end_s=[one.end_s for _, one in segments],
+            thumbnail_s=[one.thumbnail_s for _, one in segments],
+            score=[one.score for _, one in segments],
+            vector=literals(vectors),
         )
 
 
@@ -128,10 +161,15 @@ def _columns(spans: Sequence[tuple[tuple[str, float], tuple[float, float]]]) -> 
     }
 
 
+async def space_lock(session: AsyncSession, tenant: str) -> None:
+    """Nobody else makes or changes spaces of the tenant until the end of the transaction."""
+    await execute(session, _ONE_BY_ONE, tenant=tenant)
+
+
 async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
     if (await execute(session, _KNOWN, tenant=tenant, space=index.space)).one_or_none() is not None:
         return
-    await execute(session, _ONE_BY_ONE, tenant=tenant)
+    await space_lock(session, tenant)
     await execute(
         session,
         _NEW,

@@ -122,6 +122,12 @@ OPERATIONS: dict[str, Row] = {
     "embed_texts": Row("POST", "/v1/embeddings", "videos:read", 503, json={"input": ["a red circle"]}),
     # search
     "search": Row("POST", "/v1/search", "videos:read", 200, json={"query": [{"text": "a red circle"}]}),
+    "list_spaces": Row("GET", "/v1/spaces", "videos:read", 200),
+    "get_space": Row("GET", "/v1/spaces/none", "videos:read", 404),
+    # Nobody is there to say what the model's space is.
+    "build_space": Row("POST", "/v1/spaces", "jobs:write", 503, json={"model": "bundled"}),
+    "activate_space": Row("POST", "/v1/spaces/none/activate", "jobs:write", 404),
+    "remove_space": Row("DELETE", "/v1/spaces/none", "jobs:write", 404),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
     "create_vocabulary": Row(

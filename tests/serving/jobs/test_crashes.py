@@ -76,6 +76,11 @@ ELSEWHERE = {
     **dict.fromkeys(("key.create", "key.revoke"), "one row; a key that nobody was shown is nobody's"),
     **dict.fromkeys(("webhook.write", "vocabulary.write"), "one row, which its owner reads and writes"),
     "search.catch_up": "looks again the next time",
+    **dict.fromkeys(
+        ("space.claim", "space.renew", "space.fill", "space.later"), "tests/serving/search/test_change_of_models.py"
+    ),
+    **dict.fromkeys(("space.lack", "space.removed"), "looks again the next time"),
+    "space.write": "one row, which its owner reads and writes",
     "question.write": "lives for seconds; whoever asked is told to ask again",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }

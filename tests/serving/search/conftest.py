@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from serving.jobs.listening import Listener
 from serving.jobs.running import Tools
 from serving.search.answering import Answerer
 from serving.search.asking import QUESTION_CHANNEL
+from serving.search.filling import Filler
 from serving.worker import Worker
 from serving.workers import Presence
 from tests.serving.api.conftest import Api, call, server, url
@@ -45,25 +46,32 @@ def picture(name: str) -> np.ndarray:
     return render(Scene(Background(color="gray"), (Object(shape, color, size=0.6),)), *SIZE)
 
 
-class OneToolkit:
-    """The bundled model, whatever is asked for."""
+class Fixed:
+    """Models by name; the bundled one by any other."""
 
-    def __init__(self, toolkit: Toolkit) -> None:
-        self._toolkit = toolkit
+    def __init__(self, bundled: Toolkit, **others: Toolkit) -> None:
+        self.bundled, self.others = bundled, others
 
     async def get(self, model: str, also: Sequence[str] = ()) -> Toolkit:
         """See `Toolkits.get`."""
-        return self._toolkit
+        return self.others.get(model, self.bundled)
+
+
+@contextmanager
+def made_of(encoder) -> Iterator[Toolkit]:
+    """A model and an engine while the block lasts."""
+    decoding = choose("pyav")
+    options = EngineOptions(decode_threads=1, torch_threads=1, batch_size=8)
+    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, decoding.decoder, options)
+    yield Toolkit(engine=engine, encoder=encoder, decoding=decoding.told)
+    engine.close()
 
 
 @pytest.fixture(scope="session")
 def toolkit() -> Iterator[Toolkit]:
     """The bundled model and an engine."""
-    encoder, decoding = loaded(), choose("pyav")
-    options = EngineOptions(decode_threads=1, torch_threads=1, batch_size=8)
-    engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, decoding.decoder, options)
-    yield Toolkit(engine=engine, encoder=encoder, decoding=decoding.told)
-    engine.close()
+    with made_of(loaded()) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -77,16 +85,22 @@ def films(tmp_path_factory) -> dict[str, Path]:
 
 
 @asynccontextmanager
-async def worked(api: Api, toolkit: Toolkit) -> AsyncIterator[None]:
-    """A worker at work while the block lasts."""
-    stop, toolkits, database = asyncio.Event(), OneToolkit(toolkit), api.world.database
+async def worked(api: Api, toolkit: Toolkit | Fixed, *, filling: bool = True) -> AsyncIterator[None]:
+    """A worker at work while the block lasts. `filling`: whether it fills spaces, too."""
+    stop, database = asyncio.Event(), api.world.database
+    toolkits = toolkit if isinstance(toolkit, Fixed) else Fixed(toolkit)
     async with Listener(database.url, (WORK_CHANNEL, QUESTION_CHANNEL)) as listener:
         worker = Worker(Tools(api.world.queue, api.store, toolkits), slots=1, listener=listener)
         presence = Presence(database, worker.name, slots=1, busy=lambda: 0, models=lambda: (), changed=asyncio.Event())
         await presence.beat()
         serving = [
             asyncio.create_task(part.serve(stop))
-            for part in (worker, presence, Answerer(database, toolkits, INPUT_LIMITS, listener))
+            for part in (
+                worker,
+                presence,
+                Answerer(database, toolkits, INPUT_LIMITS, listener),
+                *([Filler(database, api.store, toolkits, lease_s=2.0)] if filling else []),
+            )
         ]
         try:
             yield

@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from serving.search.catching_up import catch_up
-from tests.serving.search.conftest import OneToolkit, analysed, found, picture, worked
+from tests.serving.search.conftest import Fixed, analysed, found, picture, worked
 
 
 def encoded(name: str, kind: str = "JPEG") -> str:
@@ -206,8 +206,8 @@ def test_what_was_analysed_before_there_was_a_search_is_found(call, toolkit, fil
         await api.world.change("DELETE FROM space")
         await api.world.change("DELETE FROM tag_span")
         assert await api.world.sql(rows) == []
-        assert await catch_up(api.world.database, OneToolkit(toolkit)) == len(films)
+        assert await catch_up(api.world.database, Fixed(toolkit)) == len(films)
         assert (await api.world.sql(rows), await api.world.sql(spans)) == before
-        assert await catch_up(api.world.database, OneToolkit(toolkit)) == 0
+        assert await catch_up(api.world.database, Fixed(toolkit)) == 0
 
     call(body)
