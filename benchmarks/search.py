@@ -49,13 +49,20 @@ class Filter:
 
 
 def library(rows: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [rows, DIM], of length 1: takes of `ALIKE` samples around directions that lie around some hundreds."""
-    topics = rng.standard_normal((500, DIM))
-    takes = unit(
-        topics[rng.integers(500, size=-(-rows // ALIKE))] + 0.8 * rng.standard_normal((-(-rows // ALIKE), DIM))
-    )
-    around = np.repeat(takes, ALIKE, axis=0)[:rows]
-    return unit(around + 0.35 / np.sqrt(DIM) * rng.standard_normal((rows, DIM), dtype=np.float32) * np.sqrt(2.0))
+    """float32 [rows, DIM], of length 1: takes of `ALIKE` samples around some hundreds of topics.
+
+    Variances of the directions fall as 1/k, so that some thirty of them say most (participation ratio 28; 23 of 1,500
+    scenes by the bundled model). With all directions alike, unrelated vectors lie at right angles, each as far from a
+    query as all others, and no graph finds its way; vectors of pictures are not like that.
+    """
+    spread = (np.arange(1, DIM + 1) ** -0.5).astype(np.float32)
+    spread /= np.linalg.norm(spread)
+
+    def drawn(count: int) -> np.ndarray:
+        return rng.standard_normal((count, DIM), dtype=np.float32) * spread
+
+    takes = drawn(500)[rng.integers(500, size=-(-rows // ALIKE))] + 0.8 * drawn(-(-rows // ALIKE))
+    return unit(np.repeat(takes, ALIKE, axis=0)[:rows] + 0.4 * drawn(rows))
 
 
 def filters(rows: int) -> list[Filter]:

@@ -60,6 +60,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "upload_id": f"upl_{_ID}",
     "user_id": f"usr_{_ID}",
     "video_id": VIDEO,
+    "space": "5f0c7a9b1d3e8246",
     "vocabulary": "general",
     "webhook_id": f"whk_{_ID}",
     "weights": "motion=2,audio=0",
@@ -118,6 +119,8 @@ BODIES: Final[dict[str, Any]] = {
         "where": {"label": "summer", "metadata": ["project:apollo"], "before_s": 600},
         "min_score": 0.8,
     },
+    "Activation": {"least_coverage": 0.95},
+    "SpaceRequest": {"model": "ViT-B-32/laion2b_s34b_b79k"},
     "SignIn": {"email": "ada@example.com", "password": "correct horse battery"},
     "UserPatch": {"role": "viewer"},
     "UserRequest": {

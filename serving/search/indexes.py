@@ -6,17 +6,24 @@ concurrently. What was left half-made by one that died is dropped and made anew.
 """
 
 import hashlib
+import logging
 from typing import Final
 
 import asyncpg
 
 from serving.search.plan import EXACT_ROWS
 
+_LOG = logging.getLogger(__name__)
+
 #: Edges of a node, and how many are looked at while it is put in: see docs/decisions/0016.
 _EDGES, _CONSTRUCTION = 16, 64
 
-#: Memory for making one, as long as it fits: 100,000 vectors of 512 take about 150 MB.
-_MEMORY: Final = "512MB"
+#: Bytes of a row while one is made, besides those of its vector: edges, and what they are kept in.
+_ROW_BYTES: Final = 1200
+
+#: Memory for making one, MiB: what it takes, but no less and no more than this; where the server's own cache is larger,
+#: no more than that. What does not fit is made many times more slowly.
+_LEAST_MIB, _MOST_MIB = 64, 512
 
 #: Names the lock of whoever makes graphs.
 _LOCK: Final = 0x686E7377
@@ -24,6 +31,8 @@ _LOCK: Final = 0x686E7377
 #: Whether a space has many rows is seen in the first ones.
 _SPACES = "SELECT DISTINCT space, dim FROM space ORDER BY space"
 _MANY = "SELECT count(*) FROM (SELECT FROM {table} WHERE space = $1 LIMIT $2) seen"
+_ROWS = "SELECT count(*) FROM {table} WHERE space = $1"
+_CACHE_MIB = "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'"
 _STATE = "SELECT indisvalid AND indisready FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = $1"
 
 
@@ -44,7 +53,6 @@ async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             return 0
         await connection.execute("SELECT set_config('app.tenant', '*', false)")
-        await connection.execute(f"SET maintenance_work_mem = '{_MEMORY}'")
         made = 0
         for space, dim in await connection.fetch(_SPACES):
             for table in ("moment", "segment_vector"):
@@ -61,11 +69,28 @@ async def _made(connection: asyncpg.Connection, table: str, space: str, dim: int
         return False
     if whole is False:
         await connection.execute(f"DROP INDEX CONCURRENTLY {name}")
+    rows = await connection.fetchval(_ROWS.format(table=table), space) or 0
+    cache_mib = await connection.fetchval(_CACHE_MIB) or 0
+    await connection.execute(f"SET maintenance_work_mem = '{memory_mib(rows, dim, cache_mib)}MB'")
     # A definition takes no parameters, and what a model calls its space is its own business.
     quoted = space.replace("'", "''")
     # By the inner product, which for vectors of length 1 is the cosine, and takes less.
-    await connection.execute(
+    making = (
         f"CREATE INDEX CONCURRENTLY {name} ON {table} USING hnsw ((vector::halfvec({dim})) halfvec_ip_ops) "
         f"WITH (m = {_EDGES}, ef_construction = {_CONSTRUCTION}) WHERE space = '{quoted}'"
     )
+    try:
+        await connection.execute(making)
+    except asyncpg.DiskFullError as error:
+        # Processes that make it together share memory, of which containers have little (/dev/shm).
+        _LOG.warning("the graph %s is made by one process of the database alone: %s", name, error)
+        await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        await connection.execute("SET max_parallel_maintenance_workers = 0")
+        await connection.execute(making)
     return True
+
+
+def memory_mib(rows: int, dim: int, cache_mib: int) -> int:
+    """Memory for making the graph of so many vectors, MiB. `cache_mib`: the server's own cache."""
+    needed = rows * (2 * dim + _ROW_BYTES) * 5 // 4 // 2**20
+    return min(max(needed, _LEAST_MIB), max(_MOST_MIB, cache_mib))

@@ -17,7 +17,6 @@ from serving.db.statements import execute
 from serving.errors import Conflict, NotFound
 from serving.search.asking import Answer
 from serving.search.indexes import index_name
-from serving.search.writing import space_lock
 
 State = Literal["active", "shadow", "side", "leaving"]
 
@@ -80,6 +79,7 @@ _MADE = text(
     ON CONFLICT (tenant_id, space) DO UPDATE SET state = 'shadow', model = excluded.model
     """
 )
+_ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('space of ' || :tenant, 0))")
 _TO = text("UPDATE space SET state = :state WHERE tenant_id = :tenant AND space = :space")
 _FORGET_DUE = text("DELETE FROM space_due WHERE tenant_id = :tenant AND space = :space")
 
@@ -218,6 +218,11 @@ async def remove_leaving(database: Database) -> int:
 async def lack(session: AsyncSession, tenant: str | None) -> None:
     """Note which videos of a tenant, or of all (None), are to be put into which space."""
     await execute(session, _LACK, tenant=tenant)
+
+
+async def space_lock(session: AsyncSession, tenant: str) -> None:
+    """Nobody else makes or changes spaces of the tenant until the end of the transaction."""
+    await execute(session, _ONE_BY_ONE, tenant=tenant)
 
 
 async def _locked(session: AsyncSession, tenant: str) -> dict[str, str]:

@@ -11,14 +11,12 @@ from pipeline.indexing import Index, means
 from pipeline.report import Segment, Tag
 from serving.db.statements import execute
 from serving.db.vectors import literals, matrix
+from serving.search.spaces import space_lock
 
 #: Rows of one statement: some megabytes.
 _AT_ONCE: Final = 500
 
 _KNOWN = text("SELECT dim FROM space WHERE tenant_id = :tenant AND space = :space")
-
-#: Held until the end of the transaction, so that of two first spaces one is active.
-_ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('space of ' || :tenant, 0))")
 
 _NEW = text(
     """
@@ -161,14 +159,10 @@ def _columns(spans: Sequence[tuple[tuple[str, float], tuple[float, float]]]) -> 
     }
 
 
-async def space_lock(session: AsyncSession, tenant: str) -> None:
-    """Nobody else makes or changes spaces of the tenant until the end of the transaction."""
-    await execute(session, _ONE_BY_ONE, tenant=tenant)
-
-
 async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
     if (await execute(session, _KNOWN, tenant=tenant, space=index.space)).one_or_none() is not None:
         return
+    # Of two first spaces one is active.
     await space_lock(session, tenant)
     await execute(
         session,

