@@ -96,14 +96,11 @@ class Spaces(Controller):
         status_code=200,
         summary="Answer searches from a space",
     )
-    async def activate(
-        self, principal: Principal, database: Database, space: Name, data: Activation | None = None
-    ) -> SpaceView:
+    async def activate(self, principal: Principal, database: Database, space: Name, data: Activation) -> SpaceView:
         """Answer searches from this space from now on, all at once. The one before is kept and filled as a shadow;
         activating it undoes this."""
-        least = (data or Activation()).least_coverage
         async with database.write("space.write", principal.tenant_id) as session:
-            await spaces.activate(session, principal.tenant_id, space, least)
+            await spaces.activate(session, principal.tenant_id, space, data.least_coverage)
         return await self._shown(database, principal.tenant_id, space)
 
     @delete("/{space:str}", operation_id="remove_space", **needs("jobs:write"), summary="Remove a space")

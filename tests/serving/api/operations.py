@@ -126,7 +126,7 @@ OPERATIONS: dict[str, Row] = {
     "get_space": Row("GET", "/v1/spaces/none", "videos:read", 404),
     # Nobody is there to say what the model's space is.
     "build_space": Row("POST", "/v1/spaces", "jobs:write", 503, json={"model": "bundled"}),
-    "activate_space": Row("POST", "/v1/spaces/none/activate", "jobs:write", 404),
+    "activate_space": Row("POST", "/v1/spaces/none/activate", "jobs:write", 404, json={}),
     "remove_space": Row("DELETE", "/v1/spaces/none", "jobs:write", 404),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),

@@ -83,7 +83,7 @@ def test_a_change_under_load_survives_a_kill_and_is_undone(call, url, films, tmp
             await _filled(api.a, new, log)
             for space in (new, old["space"], new, old["space"]):
                 count = len(answers)
-                switched = await api.a.post(f"/v1/spaces/{space}/activate")
+                switched = await api.a.post(f"/v1/spaces/{space}/activate", json={})
                 assert switched.status_code == 200, switched.text
                 while len(answers) < count + 3 * CLIENTS:
                     await asyncio.sleep(0.02)

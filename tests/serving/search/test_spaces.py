@@ -64,7 +64,7 @@ def test_a_space_takes_over_and_gives_back(call, toolkit, turned, films):
             await _until(api.a, old["space"], videos=3)
 
             page = await found(api.a, QUERY, min_score=0.0, limit=1)
-            switched = await api.a.post(f"/v1/spaces/{new}/activate")
+            switched = await api.a.post(f"/v1/spaces/{new}/activate", json={})
             assert switched.status_code == 200, switched.text
             assert switched.json()["state"] == "active"
             after = await found(api.a, QUERY)
@@ -77,7 +77,7 @@ def test_a_space_takes_over_and_gives_back(call, toolkit, turned, films):
             assert segments["data"][0]["video_id"] == ids["first"]
             assert segments["space"] == new
 
-            back = await api.a.post(f"/v1/spaces/{old['space']}/activate")
+            back = await api.a.post(f"/v1/spaces/{old['space']}/activate", json={})
             assert back.status_code == 200, back.text
             again = await found(api.a, QUERY)
             assert again["space"] == old["space"]
@@ -101,7 +101,7 @@ def test_what_a_space_refuses(call, toolkit, turned, films):
             assert "answers" in active.json()["detail"]
             assert (await api.a.delete(f"/v1/spaces/{old['space']}")).status_code == 409
             assert (await api.a.post("/v1/spaces", json={"model": "turned"})).status_code == 202
-            early = await api.a.post(f"/v1/spaces/{new}/activate")
+            early = await api.a.post(f"/v1/spaces/{new}/activate", json={})
             assert (early.status_code, early.json()["code"]) == (409, "conflict")
             assert "0 of 1 videos" in early.json()["detail"]
         # By now the name gives vectors of another space: nothing is put into it, and it is said why.
@@ -114,7 +114,7 @@ def test_what_a_space_refuses(call, toolkit, turned, films):
             assert anyway.status_code == 200
             refused = await api.a.post("/v1/search", json={"query": [QUERY]})
             assert (refused.status_code, refused.json()["code"]) == (409, "space_mismatch")
-            back = await api.a.post(f"/v1/spaces/{old['space']}/activate")
+            back = await api.a.post(f"/v1/spaces/{old['space']}/activate", json={})
             assert back.status_code == 200
 
             assert (await api.a.delete(f"/v1/spaces/{new}")).status_code == 204
