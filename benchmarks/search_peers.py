@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Edges of a node, and how many are looked at while it is put in, as the project's own graph has them.
-EDGES, CONSTRUCTION = 16, 64
+EDGES, CONSTRUCTION = 32, 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from serving.search.plan import EXACT_ROWS
 _LOG = logging.getLogger(__name__)
 
 #: Edges of a node, and how many are looked at while it is put in: see docs/decisions/0016.
-_EDGES, _CONSTRUCTION = 16, 64
+_EDGES, _CONSTRUCTION = 32, 64
 
 #: Bytes of a row while one is made, besides those of its vector: edges, and what they are kept in.
-_ROW_BYTES: Final = 1200
+_ROW_BYTES: Final = 1600
 
 #: Memory for making one, MiB: what it takes, but no less and no more than this; where the server's own cache is larger,
 #: no more than that. What does not fit is made many times more slowly.
@@ -92,5 +92,5 @@ async def _made(connection: asyncpg.Connection, table: str, space: str, dim: int
 
 def memory_mib(rows: int, dim: int, cache_mib: int) -> int:
     """Memory for making the graph of so many vectors, MiB. `cache_mib`: the server's own cache."""
-    needed = rows * (2 * dim + _ROW_BYTES) * 5 // 4 // 2**20
+    needed = rows * (2 * dim + _ROW_BYTES) * 9 // 8 // 2**20
     return min(max(needed, _LEAST_MIB), max(_MOST_MIB, cache_mib))

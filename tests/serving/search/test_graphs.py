@@ -165,6 +165,6 @@ def test_two_at_once_make_one(run):
 
 
 def test_a_graph_gets_the_memory_that_it_takes():
-    assert indexes.memory_mib(1_000_000, 512, 3072) == 2651
+    assert indexes.memory_mib(1_000_000, 512, 4096) == 2815
     assert indexes.memory_mib(1_000_000, 512, 128) == 512, "no more than half a gigabyte of a server with a small cache"
     assert indexes.memory_mib(1000, 512, 3072) == 64
