@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-#: Up to so many rows are all looked at: it is exact, and takes about as long as the graph of a million. See docs/decisions/0016.
+#: Up to so many rows are all looked at: it is exact, and takes about as long as a graph does. See docs/decisions/0016.
 EXACT_ROWS: Final = 10_000
 
 #: A scan of the graph that finds too few goes on until it has seen so many rows, or this share of them.
