@@ -148,10 +148,16 @@ def recall(found: list, true: list) -> float:
 
 async def ours(database: Database, kept: Filter, queries: np.ndarray, clients: int) -> tuple[list, list[float], str]:
     scope, ways = Scope("t", SPACE, "moments", kept.where), set()
+    known = None
+    if kept.where.whole:
+        # As searches do: how large a library is, is looked at now and then.
+        async with database.read("t") as session:
+            rows = await retrieving.counted(session, scope)
+        known = rows if rows > EXACT_ROWS else None
 
     async def ask(number: int) -> list[int]:
         async with database.read("t") as session:
-            how = await retrieving.planned(session, scope, CANDIDATES)
+            how = await retrieving.planned(session, scope, CANDIDATES, known)
             rows, vectors = await retrieving.nearest(session, scope, how, queries[number], CANDIDATES)
         ways.add(how.way)
         best = np.argsort(-(vectors @ queries[number]))[:FOUND]
