@@ -55,6 +55,9 @@ Write = Literal[
     "clean.expired",
     "clean.old",
     "search.catch_up",
+    "copies.claim",
+    "copies.renew",
+    "copies.done",
 ]
 """Every transaction that writes, by name."""
 

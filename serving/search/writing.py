@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pipeline.indexing import Index
 from pipeline.report import Tag
 from serving.db.statements import execute
-from serving.db.vectors import literals
+from serving.db.vectors import literal, literals
 
 #: Rows of one statement: some megabytes.
 _AT_ONCE: Final = 500
@@ -48,6 +48,13 @@ _SEGMENTS = text(
     """
 )
 
+_WHOLE = text(
+    """
+    INSERT INTO video_vector (tenant_id, video_id, space, start_s, end_s, thumbnail_s, score, vector)
+    VALUES (:tenant, :video, :space, :start_s, :end_s, :thumbnail_s, :score, cast(:vector AS text)::halfvec)
+    """
+)
+
 _SPANS = text(
     """
     INSERT INTO tag_span (tenant_id, video_id, label, start_s, end_s, score)
@@ -62,7 +69,7 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
     """The vectors of a video in one space, in place of those that it had in that space."""
     this = {"tenant": tenant, "video": video, "space": index.space}
     await _make_space(session, tenant, index)
-    for table in ("moment", "segment_vector"):
+    for table in ("moment", "segment_vector", "video_vector"):
         await execute(
             session,
             text(f"DELETE FROM {table} WHERE tenant_id = :tenant AND video_id = :video AND space = :space"),
@@ -90,6 +97,17 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
             score=[one.score for _, one in index.segments],
             vector=literals(index.segment_vectors),
         )
+    whole, nearest = index.whole
+    await execute(
+        session,
+        _WHOLE,
+        **this,
+        start_s=float(index.starts_s[0]),
+        end_s=float(index.ends_s[-1]),
+        thumbnail_s=float(index.pts_s[nearest]),
+        score=max((one.score for _, one in index.segments), default=0.0),
+        vector=literal(whole),
+    )
 
 
 async def write_tags(session: AsyncSession, tenant: str, video: str, tags: Iterable[Tag]) -> None:

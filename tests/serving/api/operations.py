@@ -122,6 +122,13 @@ OPERATIONS: dict[str, Row] = {
     "embed_texts": Row("POST", "/v1/embeddings", "videos:read", 503, json={"input": ["a red circle"]}),
     # search
     "search": Row("POST", "/v1/search", "videos:read", 200, json={"query": [{"text": "a red circle"}]}),
+    # copies and recommendations
+    "list_video_copies": Row("GET", "/v1/videos/{video}/copies", "videos:read", 200),
+    "list_copies": Row("GET", "/v1/copies", "videos:read", 200),
+    # Nothing has vectors.
+    "list_similar_videos": Row("GET", "/v1/videos/{video}/similar", "videos:read", 404),
+    "list_similar_segments": Row("GET", "/v1/videos/{video}/segments/0/similar", "videos:read", 404),
+    "recommend": Row("POST", "/v1/recommendations", "videos:read", 200, json={"diversity": 0.5}),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
     "create_vocabulary": Row(
