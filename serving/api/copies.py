@@ -38,12 +38,12 @@ _LEFT = text(
     """
     SELECT
         (SELECT count(*) FROM (
-            SELECT FROM video_looks WHERE tenant_id = :tenant AND state = 'due' LIMIT :most) some) AS pending,
+            SELECT FROM video_looks WHERE tenant_id = :tenant AND state = 'due' LIMIT :most) seen) AS pending,
         (SELECT count(*) FROM (
-            SELECT FROM video_looks WHERE tenant_id = :tenant AND state = 'failed' LIMIT :most) some) AS failed,
+            SELECT FROM video_looks WHERE tenant_id = :tenant AND state = 'failed' LIMIT :most) seen) AS failed,
         (SELECT count(*) FROM (
             SELECT FROM video v WHERE v.tenant_id = :tenant AND EXISTS (SELECT FROM report r WHERE r.video_id = v.id)
-                AND NOT EXISTS (SELECT FROM video_looks l WHERE l.video_id = v.id) LIMIT :most) some) AS not_looked_at
+                AND NOT EXISTS (SELECT FROM video_looks l WHERE l.video_id = v.id) LIMIT :most) seen) AS not_looked_at
     """
 )
 

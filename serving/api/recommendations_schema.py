@@ -176,7 +176,7 @@ def _reasons(one: Suggested, answered: Answered, kind: Picked) -> list[Because]:
     nears: list[tuple[Literal["liked", "disliked", "picked_before"], Near | None]] = [
         ("liked", pick.because_of),
         ("disliked", pick.despite),
-        ("picked_before", pick.like),
+        ("picked_before", pick.like if answered.spread else None),
     ]
     found = [
         Because(signal=signal, item=_named(answered.named[near.item], kind), similarity=near.similarity)

@@ -74,6 +74,8 @@ class Answered:
     """Candidates that show what was liked or disliked itself, and the name of that."""
     named: dict[str, Known | Row]
     """What picks have as reasons, by name."""
+    spread: bool
+    """Whether likeness to other picks cost anything."""
     way: str
     """How candidates were looked for."""
 
@@ -194,6 +196,7 @@ def _picked(
         ),
         left_out=tuple(sorted(hidden.values(), key=lambda one: (-one[0].similarity, one[0].row.key))),
         named=rows | {one.item.name: one for one in (*liked, *disliked)},
+        spread=asked.diversity > 0 and bool(liked),
         way=found.way,
     )
 
