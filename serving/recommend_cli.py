@@ -1,4 +1,4 @@
-"""`automations similar`, `copies` and `recommend`: what is like something on a server, what is the same, what to try."""
+"""`automations similar`, `copies` and `recommend`: what is like something on a server, and what is the same."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
