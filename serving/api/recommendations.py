@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from litestar import get, post
 from litestar.di import Provide
 from litestar.params import Parameter
@@ -125,8 +126,7 @@ async def recommend(principal: Principal, database: Database, data: Recommendati
         kind=data.kind,
         liked=items_of(data.liked, "/liked"),
         disliked=items_of(data.disliked, "/disliked"),
-        where=where_of(data.where),
-        exclude=frozenset(data.exclude),
+        where=msgspec.structs.replace(where_of(data.where), without=data.exclude),
         diversity=data.diversity,
         limit=data.limit,
     )

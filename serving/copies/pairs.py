@@ -112,6 +112,13 @@ def alike(first: tuple[float, float], second: tuple[float, float], stretches: Se
     return False
 
 
+def within(second: tuple[float, float], stretches: Sequence[Stretch]) -> bool:
+    """Whether the first video shows at least half of a stretch of the second one (start, end; seconds)."""
+    start_s, end_s = second
+    shown_s = sum(max(0.0, min(end_s, one.second_end_s) - max(start_s, one.second_start_s)) for one in stretches)
+    return shown_s > 0 and shown_s >= 0.5 * (end_s - start_s)
+
+
 def _stretch(one: Aligned) -> Stretch:
     return Stretch(
         first_start_s=round(one.a_start_s, 3),

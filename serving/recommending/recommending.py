@@ -3,14 +3,15 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+import msgspec
 import numpy as np
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline import taste
-from pipeline.diversity import SAME_FROM, Near, Pick
+from pipeline.diversity import DIGITS, SAME_FROM, Near, Pick
 from pipeline.taste import Taste
 from serving.db.search import Space
 from serving.recommending.items import Item, Known, known
@@ -40,8 +41,6 @@ class Asked:
     liked: tuple[Item, ...]
     disliked: tuple[Item, ...] = ()
     where: Where = field(default_factory=Where)
-    exclude: frozenset[str] = frozenset()
-    """Videos of which nothing is picked."""
     diversity: float = 0.3
     limit: int = 10
 
@@ -101,24 +100,27 @@ async def answer(session: AsyncSession, asked: Asked, space: Space) -> Answered:
         NotInSpace: an item that was named is not in the space.
         InvalidRequest: a filter that cannot be.
     """
-    liked, disliked = await known(session, asked.tenant, space, {"/liked": asked.liked, "/disliked": asked.disliked})
-    found = await _candidates(session, asked, space, liked, len(disliked))
+    named = await known(session, asked.tenant, space, {"/liked": asked.liked, "/disliked": asked.disliked})
+    # In whatever order they are named, and candidates come: products of matrices are the same to the last bit.
+    liked, disliked = (sorted(some, key=lambda one: one.item.name) for some in named)
     own = [*liked, *disliked]
-    found = found.only([at for at, row in enumerate(found.rows) if not _is_own(row, asked, own)])
+    found = await _candidates(session, _without(asked, own), space, liked, len(own))
+    others = (at for at, row in enumerate(found.rows) if not any(_is_own(row, one) for one in own))
+    found = found.only(sorted(others, key=lambda at: found.rows[at].key))
     videos = {row.video_id for row in found.rows} | {one.row.video_id for one in own}
     relations = await Relations.read(session, asked.tenant, videos)
     return await asyncio.to_thread(_picked, asked, liked, disliked, found, relations)
 
 
 async def _candidates(
-    session: AsyncSession, asked: Asked, space: Space, liked: Sequence[Known], more: int
+    session: AsyncSession, asked: Asked, space: Space, liked: Sequence[Known], named: int
 ) -> _Candidates:
     scope = Scope(asked.tenant, space, asked.kind, asked.where)
     if not liked:
         some, theirs, scores = await retrieving.drawn(session, scope, POOL)
         return _Candidates(some, theirs, scores, f"{len(some)} of the library, drawn by lot")
-    # What was named itself, and its copies, take places of those that are looked for.
-    wanted = max(_LEAST_EACH, -(-_CANDIDATES // len(liked)), 2 * asked.limit) + len(liked) + more + len(asked.exclude)
+    # Segments that were named themselves take places of those that are looked for.
+    wanted = max(_LEAST_EACH, -(-_CANDIDATES // len(liked)), 2 * asked.limit) + named
     how = await retrieving.planned(session, scope, wanted)
     rows: dict[tuple[str, int], Row] = {}
     vectors: list[np.ndarray] = [np.zeros((0, space.dim), np.float32)]
@@ -139,32 +141,27 @@ def _probes(liked: Sequence[Known]) -> list[np.ndarray]:
     return vectors
 
 
-def _is_own(row: Row, asked: Asked, own: Iterable[Known]) -> bool:
-    """Whether a candidate is what was named itself, or a part of it, or has it as a part."""
-    if row.video_id in asked.exclude:
-        return True
-    for one in own:
-        if one.row.video_id == row.video_id:
-            if asked.kind == "videos" or one.item.kind == "video":
-                return True
-            if one.item.kind == "segment" and one.row.position == row.position:
-                return True
-            if one.item.kind == "moment" and row.start_s <= one.row.pts_s < row.end_s:
-                return True
-    return False
+def _without(asked: Asked, own: Iterable[Known]) -> Asked:
+    """The same, of other videos than those that were named, or that what was named is a part of."""
+    videos = {one.row.video_id for one in own if asked.kind == "videos" or one.item.kind == "video"}
+    where = msgspec.structs.replace(asked.where, without=tuple(sorted({*asked.where.without, *videos})))
+    return replace(asked, where=where)
+
+
+def _is_own(row: Row, one: Known) -> bool:
+    """Whether a segment was named itself, or has the moment that was."""
+    if one.row.video_id != row.video_id or one.item.kind == "video":
+        return False
+    if one.item.kind == "segment":
+        return one.row.position == row.position
+    return row.start_s <= one.row.pts_s < row.end_s
 
 
 def _picked(
     asked: Asked, liked: Sequence[Known], disliked: Sequence[Known], found: _Candidates, relations: Relations
 ) -> Answered:
     whole = asked.kind == "videos"
-    hidden: dict[int, tuple[Hidden, str]] = {}
-    for one in (*liked, *disliked):
-        near = found.vectors @ one.vector
-        for at, row in enumerate(found.rows):
-            copy = relations.same(one.row, row, whole=whole) and (one.item.kind == "video") == whole
-            if at not in hidden and (copy or near[at] >= SAME[asked.kind]):
-                hidden[at] = Hidden(row, 1.0 if copy else round(float(near[at]), 6), copy), one.item.name
+    hidden = _hidden((*liked, *disliked), found, relations, asked.kind)
     left = found.only([at for at in range(len(found.rows)) if at not in hidden])
     names = [_name(row, whole=whole) for row in left.rows]
     groups = relations.groups(left.rows, whole=whole)
@@ -199,6 +196,25 @@ def _picked(
         spread=asked.diversity > 0 and bool(liked),
         way=found.way,
     )
+
+
+def _hidden(
+    own: Iterable[Known], found: _Candidates, relations: Relations, kind: Picked
+) -> dict[int, tuple[Hidden, str]]:
+    """Places of candidates that show what was named itself -> that, and the name of what they are most like."""
+    whole = kind == "videos"
+    hidden: dict[int, tuple[Hidden, str]] = {}
+    for one in own:
+        near = np.round((found.vectors @ one.vector).astype(np.float64), DIGITS)
+        for at, row in enumerate(found.rows):
+            # Of a video that was named, everything that is in it; of a part of one, what lies on that.
+            part = not whole and one.item.kind == "video"
+            copy = relations.within(one.row, row) if part else relations.same(one.row, row, whole=whole)
+            similarity = 1.0 if copy else float(near[at])
+            found_out = copy or similarity >= SAME[kind]
+            if found_out and (at not in hidden or similarity > hidden[at][0].similarity):
+                hidden[at] = Hidden(row, similarity, copy), one.item.name
+    return hidden
 
 
 def _name(row: Row, *, whole: bool) -> str:

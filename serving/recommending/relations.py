@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline import copies
-from serving.copies.pairs import Stretch, alike, relation
+from serving.copies.pairs import Stretch, alike, relation, within
 from serving.db.documents import Document
 from serving.db.statements import execute
 from serving.search.retrieving import Row
@@ -47,12 +47,20 @@ class Relations:
     def same(self, first: Row, second: Row, *, whole: bool) -> bool:
         """Whether two rows are copies: of videos as a `whole`, that one is contained in the other; of stretches, that
         both show the same for the most part."""
-        if first.video_id > second.video_id:
-            first, second = second, first
-        contained, stretches = self._pairs.get((first.video_id, second.video_id), (False, ()))
-        if whole:
-            return contained
-        return alike((first.start_s, first.end_s), (second.start_s, second.end_s), stretches)
+        contained, stretches = self._between(first, second)
+        return contained if whole else alike((first.start_s, first.end_s), (second.start_s, second.end_s), stretches)
+
+    def within(self, video: Row, part: Row) -> bool:
+        """Whether a video shows a part of another one, for the most part."""
+        _, stretches = self._between(video, part)
+        return within((part.start_s, part.end_s), stretches)
+
+    def _between(self, first: Row, second: Row) -> tuple[bool, tuple[Stretch, ...]]:
+        """Whether one is all but contained in the other, and what they share, from the first one's side."""
+        if first.video_id <= second.video_id:
+            return self._pairs.get((first.video_id, second.video_id), (False, ()))
+        contained, stretches = self._pairs.get((second.video_id, first.video_id), (False, ()))
+        return contained, tuple(one.turned for one in stretches)
 
     def groups(self, rows: Sequence[Row], *, whole: bool) -> np.ndarray:
         """int64 [N], the number of the group of copies that each row belongs to; -1: none."""

@@ -43,6 +43,8 @@ class Where(Record, frozen=True, kw_only=True):
 
     videos: VideoFilters = VideoFilters()
     video_ids: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    """Videos of which nothing is looked at."""
     holds: str | None = None
     """A label that holds at the moment, not only somewhere in its video."""
     after_s: float | None = None
@@ -99,6 +101,8 @@ class Scope:
             met.append(col(model.video_id).in_(videos))
         if where.video_ids is not None:
             met.append(col(model.video_id) == func.any(cast(list(where.video_ids), ARRAY(Text))))
+        if where.without:
+            met.append(col(model.video_id) != func.all(cast(list(where.without), ARRAY(Text))))
         if where.after_s is not None:
             met.append(col(model.end_s) > where.after_s)
         if where.before_s is not None:
