@@ -1,7 +1,7 @@
 """Recommendations of a real server, asked for over HTTP: part of `python -m benchmarks recommended`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ class Asker:
         self.questions = self.unequal = 0
         self.took_s: list[float] = []
 
-    async def picked(self, liked: Sequence[int], disliked: Sequence[int] = (), **more: Any) -> list[int]:
+    async def picked(self, liked: Iterable[int], disliked: Iterable[int] = (), **more: Any) -> list[int]:
         """Numbers of what is recommended, in order."""
         body = {
             "liked": [{"video_id": self._ids[row]} for row in liked],

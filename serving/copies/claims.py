@@ -72,13 +72,19 @@ _END = text(
 
 _GONE = text("DELETE FROM video_copy WHERE tenant_id = :tenant AND :video IN (first_id, second_id)")
 
-#: Of a video that was deleted meanwhile, nothing is written.
+#: First of all, and in order: whoever deletes one of them waits for this, or this for them. Of a video that was deleted
+#: meanwhile nothing is written.
+_STILL = text(
+    """
+    SELECT id FROM video WHERE tenant_id = :tenant AND id = ANY(cast(:ids AS text[])) ORDER BY id FOR KEY SHARE
+    """
+)
+
 _PAIR = text(
     """
     INSERT INTO video_copy (id, tenant_id, first_id, second_id, first_share, second_share, likeness, moments, stretches)
-    SELECT :id, :tenant, :first_id, :second_id, :first_share, :second_share, :likeness, :moments,
-        cast(:stretches AS jsonb)
-    FROM video v WHERE v.tenant_id = :tenant AND v.id = :other FOR KEY SHARE
+    VALUES (:id, :tenant, :first_id, :second_id, :first_share, :second_share, :likeness, :moments,
+        cast(:stretches AS jsonb))
     """
 )
 
@@ -133,13 +139,16 @@ async def record(database: Database, claim: Claim, found: Sequence[Found]) -> No
     """Write down its pairs, in place of those that it had. Raises LeaseLost."""
     async with database.write("copies.done", claim.tenant_id) as session:
         await execute(session, _ONE_BY_ONE, tenant=claim.tenant_id)
+        ids = [claim.video_id, *(one.video_id for one in found)]
+        still = set((await execute(session, _STILL, tenant=claim.tenant_id, ids=ids)).scalars())
         if (await execute(session, _END, **_this(claim), state="done")).one_or_none() is None:
             raise _lost(claim)
         await execute(session, _GONE, tenant=claim.tenant_id, video=claim.video_id)
         for one in found:
-            pair = one.of(claim.video_id)
-            values = msgspec.structs.asdict(pair) | {"stretches": msgspec.json.encode(pair.stretches).decode()}
-            await execute(session, _PAIR, id=new_id("cpy"), tenant=claim.tenant_id, other=one.video_id, **values)
+            if one.video_id in still:
+                pair = one.of(claim.video_id)
+                values = msgspec.structs.asdict(pair) | {"stretches": msgspec.json.encode(pair.stretches).decode()}
+                await execute(session, _PAIR, id=new_id("cpy"), tenant=claim.tenant_id, **values)
 
 
 def _lost(claim: Claim) -> LeaseLost:

@@ -62,7 +62,7 @@ def test_dying_there_comes_to_the_same(server, find, films, point):
         world = World(database)
         found = await world.sql("SELECT first_id, second_id FROM video_copy ORDER BY first_id")
         assert await world.sql("SELECT DISTINCT state FROM video_looks") == [("done",)]
-        return found
+        return list(found)
 
     asyncio.run(within(prepared))
     assert find(name, point) == failpoints.EXIT

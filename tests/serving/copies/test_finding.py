@@ -2,6 +2,7 @@
 race loses any."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -139,6 +140,30 @@ def test_one_that_nobody_survives_is_given_up_and_said_to_be(run, films):
         async with finding(world.database):
             await all_found(world.database)
         assert await world.sql("SELECT state FROM video_looks") == [("failed",)]
+
+    run(body)
+
+
+def test_what_was_deleted_meanwhile_is_in_no_pair(run, films):
+    async def body(world):
+        await put(world.database, {1: films[1], 10: films[10], 3: films[3]})
+        claimed = {
+            one.video_id: one for one in await claims.claim(world.database, most=5, each=5, busy=(), lease_s=30.0)
+        }
+        with ThreadPoolExecutor(1) as pool:
+            found = await finder.find(world.database, "a", name_of(10), pool)
+            assert [one.video_id for one in found] == [name_of(1)]
+            await world.change("DELETE FROM video WHERE id = :id", id=name_of(1))
+            await claims.record(world.database, claimed[name_of(10)], found)
+            assert await world.sql("SELECT state FROM video_looks WHERE video_id = :id", id=name_of(10)) == [("done",)]
+            assert await _pairs(world) == {}
+            for gone in (
+                finder.find(world.database, "a", name_of(1), pool),
+                claims.record(world.database, claimed[name_of(1)], []),
+                claims.give_up(world.database, claimed[name_of(1)]),
+            ):
+                with pytest.raises(LeaseLost):
+                    await gone
 
     run(body)
 
