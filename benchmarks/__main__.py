@@ -14,6 +14,7 @@ BENCHMARKS = {
     "segments": "whether key segments hit what was planted, and what scoring again costs",
     "tags": "whether tags name what is to be seen",
     "copies": "whether copies are found in a library, and recommendations hit what was planted",
+    "recommended": "whether a real server finds copies, and recommends what was planted",
     "sandbox": "what it costs that videos are read and decoded by locked-in processes",
     "api": "how fast the API answers, against a bare handler and a bare query",
     "serve": "what Ray Serve costs, against a worker with its models in it",

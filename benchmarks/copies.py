@@ -67,9 +67,13 @@ class Library:
 
 def library(seed: int, copied: int, others: int) -> Library:
     """Draws, decodes and measures what is not there yet."""
+    return library_of(seed, corpus.recipes(seed, copied, others), copied)
+
+
+def library_of(seed: int, films: Sequence[corpus.Film], copied: int) -> Library:
+    """The same of some films, of the first `copied` of which there are copies."""
     folder = FOLDER / f"{corpus.EDITION}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    films = corpus.recipes(seed, copied, others)
     jobs = [(folder, film, number, number < copied) for number, film in enumerate(films)]
     with multiprocessing.get_context("spawn").Pool(machine.cores(), _calm) as pool:
         drawn = pool.starmap(_drawn, jobs, chunksize=8)

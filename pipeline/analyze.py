@@ -15,6 +15,7 @@ from pipeline.container import Video
 from pipeline.decode import fallback
 from pipeline.errors import CorruptVideo, Truncated
 from pipeline.frames import Samples
+from pipeline.looks import looks
 from pipeline.media import Media
 from pipeline.packets import PacketIndex
 from pipeline.report import (
@@ -33,6 +34,7 @@ from pipeline.scan import Scan, scan
 from pipeline.spec import AnalysisSpec, check
 from pipeline.stills import Reusing
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
+from pipeline.tracks import Track
 
 #: With a larger share of the wanted frames lost than this, a report would mislead.
 MAX_LOST_SHARE = 0.9
@@ -52,6 +54,16 @@ class _Opened:
     index_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """What came of a video."""
+
+    report: Report
+    looks: Track
+    """What its sampled frames look like, whatever the model: for finding copies (`pipeline.looks`). Kept apart from the
+    report, which is for people and for scoring again."""
+
+
 async def analyze(
     path: Video,
     spec: AnalysisSpec,
@@ -59,6 +71,17 @@ async def analyze(
     progress: Progress = lambda stage, done, total: None,
     told: Told | None = None,
 ) -> Report:
+    """The report alone; see `analyze_with_looks`."""
+    return (await analyze_with_looks(path, spec, toolkit, progress, told)).report
+
+
+async def analyze_with_looks(
+    path: Video,
+    spec: AnalysisSpec,
+    toolkit: Toolkit,
+    progress: Progress = lambda stage, done, total: None,
+    told: Told | None = None,
+) -> Analysed:
     """Everything that `spec` asks for. Memory does not grow with the length of the video, but for the report's own.
 
     Args:
@@ -119,7 +142,7 @@ async def analyze(
     notices += added.notices(toolkit.added, seen.failed, spec, min(opened.info.width, opened.info.height))
     if audio_notice is not None:
         notices.append(audio_notice)
-    return Report(
+    report = Report(
         video=opened.info,
         decode=_decode_report(opened, seen, spec, toolkit),
         shots=shots,
@@ -142,6 +165,7 @@ async def analyze(
         spec=spec,
         features=_features(curve, samples, toolkit),
     )
+    return Analysed(report, Track(looks(samples.stats), samples.pts_s))
 
 
 def _open(media: Media, spec: AnalysisSpec) -> _Opened:

@@ -98,8 +98,21 @@ def find(
         hits: of its samples; those of the video itself are to be left out.
         load: gives the track of a video by its number; called for at most `most` of them.
     """
+    likely = candidates(query, hits, scale=scale, limits=limits, most=most)
+    return aligned(query, likely, load, scale=scale, limits=limits)
+
+
+def aligned(
+    query: Track,
+    likely: Iterable[Candidate],
+    load: Callable[[int], Track],
+    *,
+    scale: Scale = LOOKS_SCALE,
+    limits: Limits = LIMITS,
+) -> tuple[Shared, ...]:
+    """Those of the candidates that `query` shares stretches with, most shared moments first. `load`: as of `find`."""
     found = []
-    for candidate in candidates(query, hits, scale=scale, limits=limits, most=most):
+    for candidate in likely:
         other = load(candidate.video)
         stretches = align(query, other, scale, limits)
         if stretches:

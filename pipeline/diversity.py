@@ -87,10 +87,8 @@ def diversify(
         row = int(best[np.argmax(worth[best])])
         similarity = (vectors @ vectors[row]).astype(np.float64)
         left[row] = False
-        known = left & (groups == groups[row]) & (groups >= 0)
-        hidden = np.flatnonzero(left & (similarity >= same_from) | known)
+        hidden, near = hidden_behind(row, left, similarity, groups, same_from)
         left[hidden] = False
-        near = np.where(known[hidden], 1.0, similarity[hidden])
         picks.append(
             Pick(
                 item=items[order[row]],
@@ -99,8 +97,8 @@ def diversify(
                 penalty=float(penalty[row]),
                 like=Near(items[order[int(like[row])]], float(penalty[row])) if like[row] >= 0 else None,
                 stands_for=tuple(
-                    Near(items[order[int(hidden[at])]], round(float(near[at]), DIGITS))
-                    for at in np.argsort(-np.round(near, DIGITS), kind="stable")
+                    Near(items[order[int(at)]], likeness)
+                    for at, likeness in zip(hidden.tolist(), near.tolist(), strict=True)
                 ),
             )
         )
@@ -108,6 +106,26 @@ def diversify(
         closer = similarity > penalty
         penalty[closer], like[closer] = similarity[closer], row
     return tuple(picks)
+
+
+def hidden_behind(
+    row: int, left: np.ndarray, similarity: np.ndarray, groups: np.ndarray, same_from: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is picked no more since a row was: near-duplicates of it, and its known copies.
+
+    Args:
+        left: bool [N], what could still be picked, without the row.
+        similarity: float [N], to the row.
+        groups: int [N], as `copies` of `diversify`.
+
+    Returns:
+        Which those are, int64 [H], the most similar first; and how similar, float64 [H], 1 for a known copy.
+    """
+    known = left & (groups == groups[row]) & (groups >= 0)
+    hidden = np.flatnonzero(left & (similarity >= same_from) | known)
+    near = np.round(np.where(known[hidden], 1.0, similarity[hidden]).astype(np.float64), DIGITS)
+    order = np.argsort(-near, kind="stable")
+    return hidden[order], near[order]
 
 
 def spread(vectors: np.ndarray) -> float:

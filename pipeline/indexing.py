@@ -41,6 +41,12 @@ class Index:
         if len({len(column) for column in columns}) != 1 or len(self.segments) != len(self.segment_vectors):
             raise ValueError(f"{self!r}: shapes disagree")
 
+    @property
+    def whole(self) -> tuple[np.ndarray, int]:
+        """The video as a whole: the mean of its samples, float32 [D], of length 1; and which of them is nearest."""
+        mean = unit(self.vectors.mean(0)).astype(np.float32)
+        return mean, int(np.argmax(np.round(self.vectors @ mean, 6)))
+
     def __repr__(self) -> str:
         return f"Index(space={self.space}, vectors={self.vectors.shape}, segments={len(self.segments)})"
 

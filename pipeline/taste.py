@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.diversity import DIGITS, SAME_FROM, Near, Pick, diversify
+from pipeline.diversity import DIGITS, SAME_FROM, Near, Pick, diversify, hidden_behind
 
 MEAN_SHARE = 0.3
 """Of relevance that goes by the mean of what was liked (Rocchio, 1971): it tells what the liked items have in common;
@@ -77,7 +77,7 @@ def recommend(
         worth = np.ones(len(rows)) if quality is None else np.asarray(quality, np.float64)
         if taste.disliked:
             worth = worth * (1.0 - np.maximum(vectors @ taste.disliked_vectors.T, 0.0).max(1))
-        return beginning(kept, vectors, worth, count)
+        return beginning(kept, vectors, worth, count, same_from=same_from, copies=copies)
     picks = diversify(
         kept, vectors, relevance(taste, vectors), count, diversity=diversity, same_from=same_from, copies=copies
     )
@@ -96,7 +96,15 @@ def relevance(taste: Taste, vectors: np.ndarray) -> np.ndarray:
     return worth
 
 
-def beginning(items: Sequence[str], vectors: np.ndarray, quality: np.ndarray, count: int) -> tuple[Pick, ...]:
+def beginning(
+    items: Sequence[str],
+    vectors: np.ndarray,
+    quality: np.ndarray,
+    count: int,
+    *,
+    same_from: float = 2.0,
+    copies: np.ndarray | None = None,
+) -> tuple[Pick, ...]:
     """Good items that show what there is: each pick covers most of what those before it left uncovered.
 
     Greedy facility location (Nemhauser, Wolsey & Fisher, 1978; within 1 - 1/e of the best choice), each gain weighted
@@ -104,6 +112,8 @@ def beginning(items: Sequence[str], vectors: np.ndarray, quality: np.ndarray, co
 
     Args:
         quality: float [N] in [0, 1].
+        same_from: similarity from which what is left is hidden behind a pick; above 1, nothing is for its looks.
+        copies: see `diversify`.
     """
     if vectors.ndim != 2 or not len(items) == len(vectors) == len(quality):
         raise ValueError(f"{len(items)} items, vectors {vectors.shape} and {len(quality)} qualities do not fit")
@@ -114,11 +124,14 @@ def beginning(items: Sequence[str], vectors: np.ndarray, quality: np.ndarray, co
         best = np.argsort(-worth, kind="stable")[: POOL // 2]
         pool = np.union1d(best, _evenly(len(order), POOL // 2))
     library = vectors[order[_evenly(len(order), LIBRARY)]].astype(np.float32)
-    alike = np.maximum(vectors[order[pool]].astype(np.float32) @ library.T, 0.0)
+    mine = vectors[order[pool]].astype(np.float32)
+    alike = np.maximum(mine @ library.T, 0.0)
+    groups = np.full(len(pool), -1) if copies is None else np.asarray(copies)[order[pool]]
     weight = np.maximum(worth[pool], LEAST_QUALITY)
     covered, left = np.zeros(len(library), np.float32), np.ones(len(pool), bool)
     chosen: list[int] = []
     gains: list[float] = []
+    behind: list[tuple[Near, ...]] = []
     while len(chosen) < count and left.any():
         gain = np.maximum(alike - covered, 0.0).mean(1, dtype=np.float64) * weight
         score = np.where(left, np.round(gain, DIGITS), -np.inf)
@@ -128,12 +141,22 @@ def beginning(items: Sequence[str], vectors: np.ndarray, quality: np.ndarray, co
         covered = np.maximum(covered, alike[row])
         chosen.append(row)
         gains.append(float(score[row]))
+        hidden, near = hidden_behind(row, left, mine @ mine[row], groups, same_from)
+        left[hidden] = False
+        names = (items[int(order[pool[at]])] for at in hidden)
+        behind.append(tuple(Near(name, likeness) for name, likeness in zip(names, near.tolist(), strict=True)))
     if not chosen:
         return ()
     shares = np.bincount(alike[chosen].argmax(0), minlength=len(chosen)) / len(library)
     return tuple(
-        Pick(item=items[int(order[pool[row]])], score=gain, relevance=float(worth[pool[row]]), represents=float(share))
-        for row, gain, share in zip(chosen, gains, shares, strict=True)
+        Pick(
+            item=items[int(order[pool[row]])],
+            score=gain,
+            relevance=float(worth[pool[row]]),
+            represents=float(share),
+            stands_for=others,
+        )
+        for row, gain, share, others in zip(chosen, gains, shares, behind, strict=True)
     )
 
 

@@ -161,6 +161,93 @@ class SpaceSeen(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class SharedVideoSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One of two videos that share stretches, likewise."""
+
+    video_id: str
+    title: str
+    share: float
+
+
+class StretchSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What they share, likewise."""
+
+    first_start_s: float
+    first_end_s: float
+    second_start_s: float
+    second_end_s: float
+    speed: float
+
+
+class CopySeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Two videos that share stretches, likewise."""
+
+    id: str
+    first: SharedVideoSeen
+    second: SharedVideoSeen
+    relation: str
+    likeness: float
+    stretches: tuple[StretchSeen, ...]
+
+
+class CopiesSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Copies of a video, or of a library, likewise."""
+
+    data: tuple[CopySeen, ...]
+    next_cursor: str | None
+    state: str | None = None
+    """Of a video: `done`, `pending`, `failed` or `not_looked_at`."""
+    pending: int = 0
+    """Of a library: videos whose copies are still to be looked for, and others that say nothing either."""
+    failed: int = 0
+    not_looked_at: int = 0
+
+
+class ItemSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An item that a reason names, likewise."""
+
+    video_id: str
+    segment: int | None
+    at_s: float
+
+
+class BecauseSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something is recommended, likewise."""
+
+    signal: str
+    item: ItemSeen | None
+    similarity: float
+
+
+class StandInSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not recommended besides, likewise."""
+
+    item: ItemSeen
+    similarity: float
+    copy: bool
+
+
+class RecommendationSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is recommended, likewise."""
+
+    video_id: str
+    title: str
+    segment: int | None
+    start_s: float
+    end_s: float
+    score: float
+    reasons: tuple[BecauseSeen, ...]
+    stands_for: tuple[StandInSeen, ...]
+
+
+class RecommendationsSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recommended, likewise."""
+
+    data: tuple[RecommendationSeen, ...]
+    left_out: tuple[StandInSeen, ...]
+    way: str
+
+
 class _Pointer(msgspec.Struct, frozen=True):
     pointer: str = ""
     detail: str = ""

@@ -14,7 +14,17 @@ import typer
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
-from serving import accounts_cli, client_cli, models_cli, outputs, search_cli, server_cli, spaces_cli, spec_options
+from serving import (
+    accounts_cli,
+    client_cli,
+    models_cli,
+    outputs,
+    recommend_cli,
+    search_cli,
+    server_cli,
+    spaces_cli,
+    spec_options,
+)
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 from serving.errors import ServerError
 from serving.graph import config_cli, launch_cli
@@ -53,6 +63,9 @@ app.command()(client_cli.results)
 app.command()(client_cli.cancel)
 app.command()(search_cli.search)
 app.add_typer(spaces_cli.spaces, name="spaces", no_args_is_help=True)
+app.command()(recommend_cli.similar)
+app.command()(recommend_cli.copies)
+app.command()(recommend_cli.recommend)
 
 
 def main() -> None:

@@ -16,9 +16,11 @@ from pipeline.errors import CorruptVideo, InputNotFound, InvalidSettings
 from pipeline.report import Report
 from serving.answers import (
     FINAL,
+    CopiesSeen,
     Failure,
     JobSeen,
     ModelSeen,
+    RecommendationsSeen,
     Refused,
     SearchSeen,
     ServerFault,
@@ -171,6 +173,25 @@ class Client:
     def remove_space(self, space: str) -> None:
         """Have a space removed that does not answer."""
         self._ask("DELETE", f"/v1/spaces/{quote(space, safe='')}")
+
+    def copies(self, video_id: str | None, **asked: str | int) -> CopiesSeen:
+        """Videos that share stretches with one of them, or all such pairs. `asked`: `limit`, `cursor`, `sort`."""
+        path = "/v1/copies" if video_id is None else f"/v1/videos/{quote(video_id, safe='')}/copies"
+        return decoded(self._ask("GET", path, params=asked), CopiesSeen)
+
+    def similar(
+        self, video_id: str, segment: int | None = None, **asked: str | float | list[str]
+    ) -> RecommendationsSeen:
+        """What is like a video, or a key segment of it. `asked`: `limit`, `diversity`, and filters by their names."""
+        part = "" if segment is None else f"/segments/{segment}"
+        path = f"/v1/videos/{quote(video_id, safe='')}{part}/similar"
+        return decoded(self._ask("GET", path, params=asked), RecommendationsSeen)
+
+    def recommend(self, request: bytes) -> RecommendationsSeen:
+        """What somebody may like. `request`: the body of `POST /v1/recommendations`."""
+        headers = {"Content-Type": "application/json"}
+        answer = self._ask("POST", "/v1/recommendations", headers=headers, content=lambda: request)
+        return decoded(answer, RecommendationsSeen)
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What has happened to a job and what happens, each once and in order, until it is over. Where the connection

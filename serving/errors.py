@@ -101,6 +101,13 @@ class InvalidRequest(ServerError):
         """(JSON pointer into the request, what is wrong there)."""
 
 
+class NotInSpace(InvalidRequest):
+    """Items that were named have no vector where they are looked for: they were not analysed with that model, or there
+    are no such items. `errors` point at them."""
+
+    code = "not_in_space"
+
+
 class Gone(ServerError):
     """It was there once, and is not any more."""
 

@@ -26,6 +26,11 @@ KINDS: Final[dict[str, Kind]] = {
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
     "not_found": Kind(404, "There is no such thing", "Look up the id; what belongs to others looks like this, too."),
+    "not_in_space": Kind(
+        404,
+        "Items have no vector in the space",
+        "Leave out what `errors` points at, or analyse those videos with the model of the space.",
+    ),
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
     "request_timeout": Kind(408, "The request did not come in time", "Send it again, without pauses."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),

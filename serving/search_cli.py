@@ -53,12 +53,12 @@ def search(
         raise InvalidSpec(f"--group-by: {group_by!r} is not one of {', '.join(GROUPS)}")
     query: list[dict[str, Any]] = [{"text": one} for one in text or ()]
     query += [{"image": _encoded(one)} for one in image or ()]
-    query += [_like(one) for one in like or ()]
+    query += [item_of(one, "--like") for one in like or ()]
     query += [{"text": one, "weight": -1.0} for one in without or ()]
     if not query:
         raise InvalidSpec("nothing is looked for: give a text, --image or --like")
     asked: dict[str, Any] = {"query": query, "group_by": group_by, "limit": limit, "words": words}
-    asked["where"] = _where(where or ())
+    asked["where"] = filters_of(where or ())
     if min_score is not None:
         asked["min_score"] = min_score
     with connected(server, key) as client:
@@ -98,7 +98,8 @@ def _encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def _like(told: str) -> dict[str, Any]:
+def item_of(told: str, option: str) -> dict[str, Any]:
+    """A moment or a segment, as the server has it. Raises InvalidSpec, which names the option."""
     for sign, kind, name, number in (("@", "moment", "at_s", float), ("#", "segment", "index", int)):
         video, found, value = told.partition(sign)
         if found:
@@ -106,11 +107,11 @@ def _like(told: str) -> dict[str, Any]:
                 return {kind: {"video_id": video, name: number(value)}}
             except ValueError:
                 break
-    raise InvalidSpec(f"--like: {told!r} is neither vid_...@SECONDS nor vid_...#NUMBER")
+    raise InvalidSpec(f"{option}: {told!r} is neither vid_...@SECONDS nor vid_...#NUMBER")
 
 
-def _where(told: Any) -> dict[str, Any]:
-    """Filters as the server has them: numbers as such, what may be said several times as a list."""
+def filters_of(told: Any) -> dict[str, Any]:
+    """Filters as the server has them: numbers as such, what may be said several times as a list. Raises InvalidSpec."""
     found: dict[str, Any] = {}
     for one in told:
         name, equals, value = one.partition("=")

@@ -4,6 +4,8 @@ import asyncio
 from typing import Protocol
 
 from serving import cleaning
+from serving.copies.finder import Finder
+from serving.copies.keeping import COPIES_CHANNEL
 from serving.db.database import Database
 from serving.fetching.fetcher import Fetcher
 from serving.fetching.requests import FETCH_CHANNEL
@@ -45,13 +47,14 @@ def connections(slots: int) -> int:
 
 
 class Working:
-    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, fills spaces and tidies up."""
+    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, fills spaces, tidies
+    up, and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
         self._place, self._settings, self._models = place, settings, models
         self._database = Database(place.database_url, pool_size=connections(slots))
-        channels = (WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL)
+        channels = (WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL)
         self._listener = Listener(place.database_url, channels)
         queue = Queue(self._database, lease_s=settings.jobs.lease_s)
         tools = Tools(queue, place.store, models, settings.jobs.timeout_s)
@@ -90,6 +93,7 @@ class Working:
                 group.create_task(Deliverer(self._database, listener=self._listener).serve(stop))
                 fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
+                group.create_task(Finder(self._database, listener=self._listener).serve(stop))
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)

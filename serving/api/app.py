@@ -14,6 +14,7 @@ from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
 from serving.api.audit import entries
 from serving.api.batches import Batches
+from serving.api.copies import library_copies, video_copies
 from serving.api.described import DescribedConfig
 from serving.api.docs import docs_router, favicon, renderers, start
 from serving.api.embeddings import embed
@@ -25,6 +26,7 @@ from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
 from serving.api.problem import handle
+from serving.api.recommendations import recommend, similar_segments, similar_videos
 from serving.api.schema import RecordSchema
 from serving.api.search import search
 from serving.api.signing_in import Authentication
@@ -122,6 +124,11 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             embed,
             search,
             Spaces,
+            video_copies,
+            library_copies,
+            similar_videos,
+            similar_segments,
+            recommend,
         ],
     )
     app = Litestar(

@@ -47,9 +47,13 @@ PARAMETERS: Final[dict[str, Any]] = {
     "operation": "delete_video",
     "overlap_s": 3600,
     "part": "api",
+    "diversity": 0.3,
+    "holds": "a dog",
+    "index": 0,
     "q": "harbour",
     "session_id": f"ses_{_ID}",
     "sort": "-duration_s",
+    "list_copies.sort": "-found_at",
     "state": "running",
     "status": "analyzed",
     "list_uploads.status": "waiting",
@@ -109,6 +113,14 @@ BODIES: Final[dict[str, Any]] = {
         "expires_at": "2027-01-01T00:00:00Z",
     },
     "PasswordChange": {"old_password": "correct horse battery", "new_password": "staple under a blue moon"},
+    "RecommendationRequest": {
+        "liked": [{"video_id": VIDEO}, {"segment": {"video_id": VIDEO, "index": 2}}],
+        "disliked": [{"moment": {"video_id": VIDEO, "at_s": 12.5}}],
+        "kind": "segments",
+        "diversity": 0.5,
+        "where": {"label": "summer"},
+        "exclude": [VIDEO],
+    },
     "SearchRequest": {
         "query": [
             {"text": "a boat in a harbour"},

@@ -26,6 +26,7 @@ from serving.api.search_schema import (
     SearchResult,
     where_of,
 )
+from serving.api.titles import titles_of
 from serving.db.database import Database
 from serving.db.search import Space
 from serving.db.statements import execute
@@ -41,7 +42,6 @@ words count, the space."""
 #: Tags of a result that are told.
 _MAX_TAGS = 10
 
-_TITLES = text("SELECT id, title FROM video WHERE tenant_id = :tenant AND id = ANY(cast(:ids AS text[]))")
 _TAGS = text(
     """
     SELECT result.number, span.label
@@ -127,7 +127,7 @@ async def _results(session: AsyncSession, asked: Asked, shown: Sequence[Found]) 
     if not shown:
         return ()
     ids = [one.row.video_id for one in shown]
-    titles = {row.id: row.title for row in (await execute(session, _TITLES, tenant=asked.tenant, ids=ids)).all()}
+    titles = await titles_of(session, asked.tenant, ids)
     starts, ends = [one.start_s for one in shown], [one.end_s for one in shown]
     labels: dict[int, list[str]] = {}
     for row in (await execute(session, _TAGS, tenant=asked.tenant, ids=ids, starts=starts, ends=ends)).all():

@@ -62,6 +62,9 @@ Write = Literal[
     "clean.old",
     "search.catch_up",
     "space.removed",
+    "copies.claim",
+    "copies.renew",
+    "copies.done",
 ]
 """Every transaction that writes, by name."""
 

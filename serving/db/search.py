@@ -6,7 +6,7 @@ its row, so that a change of it is one update.
 
 from typing import Any
 
-from sqlalchemy import Column, ForeignKeyConstraint, Index, LargeBinary, Text
+from sqlalchemy import Column, Float, ForeignKeyConstraint, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from serving.db.columns import Moment, document, moment
@@ -93,6 +93,7 @@ class SegmentVector(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "space"], ["space.tenant_id", "space.space"], ondelete="CASCADE"),
         Index("ix_segment_vector_video", "tenant_id", "space", "video_id", "position"),
+        Index("ix_segment_vector_lot", "tenant_id", "space", "lot"),
     )
 
     video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
@@ -104,6 +105,33 @@ class SegmentVector(SQLModel, table=True):
     end_s: float
     thumbnail_s: float
     score: float
+    lot: float = Field(default=None, sa_column=Column(Float, nullable=False, server_default=text("random()")))
+    """As that of a moment."""
+    vector: Any = Field(sa_column=Column(Halfvec, nullable=False))
+    """Mean of its samples, of length 1."""
+
+
+class VideoVector(SQLModel, table=True):
+    """A video as a whole, in a space: what is recommended is compared by it."""
+
+    __tablename__ = "video_vector"  # type: ignore[assignment]
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "space"], ["space.tenant_id", "space.space"], ondelete="CASCADE"),
+        Index("ix_video_vector_video", "tenant_id", "space", "video_id"),
+        Index("ix_video_vector_lot", "tenant_id", "space", "lot"),
+    )
+
+    video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
+    space: str = Field(primary_key=True)
+    tenant_id: str = Field(foreign_key="tenant.id")
+    start_s: float
+    """From its first sample on, to `end_s`, which its last one speaks for."""
+    end_s: float
+    thumbnail_s: float
+    """The sample nearest to `vector`: the frame that stands for it."""
+    score: float
+    """Of its best key segment; 0 where it has none."""
+    lot: float = Field(default=None, sa_column=Column(Float, nullable=False, server_default=text("random()")))
     vector: Any = Field(sa_column=Column(Halfvec, nullable=False))
     """Mean of its samples, of length 1."""
 

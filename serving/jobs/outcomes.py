@@ -12,6 +12,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.indexing import Index
 from pipeline.report import Report
+from pipeline.tracks import Track
+from serving.copies import keeping
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video, VideoTag
 from serving.db.statements import execute
@@ -43,12 +45,18 @@ _AGAIN = text(
 
 
 async def succeed(
-    database: Database, lease: Lease, report: Report, metrics: Metrics, index: Index | None = None
+    database: Database,
+    lease: Lease,
+    report: Report,
+    metrics: Metrics,
+    index: Index | None = None,
+    looks: Track | None = None,
 ) -> None:
-    """Its report is kept, with what it is found by, and everybody told.
+    """Its report is kept, with what it is found by, and everybody told. Copies of it are looked for afterwards.
 
     Args:
         index: its vectors; None where it has none.
+        looks: what it looks like; None where that is known, and stays.
 
     Raises:
         LeaseLost: the job is no longer this worker's; nothing was written.
@@ -71,6 +79,7 @@ async def succeed(
             await writing.write_vectors(session, lease.tenant_id, lease.video_id, index)
         space = None if index is None else index.space
         await writing.write_segments_elsewhere(session, lease.tenant_id, lease.video_id, report.segments, space)
+        await keeping.write_looks(session, lease.tenant_id, lease.video_id, looks)
         await session.exec(
             delete(Checkpoint).where(
                 col(Checkpoint.tenant_id) == lease.tenant_id, col(Checkpoint.feature_key) == lease.feature_key

@@ -11,13 +11,15 @@ from typing import Any, Final, Protocol
 import msgspec
 from sqlmodel import col, select
 
-from pipeline.analyze import analyze
+from pipeline.analyze import analyze_with_looks
 from pipeline.errors import EngineUnavailable, ModelReplaced, VideoError
 from pipeline.indexing import Index, index_of
 from pipeline.report import Report
 from pipeline.rescore import rescore
 from pipeline.spec import AnalysisSpec
 from pipeline.toolkit import Toolkit
+from pipeline.tracks import Track
+from serving.db.copies import VideoLooks
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video
 from serving.errors import DatabaseUnavailable, LeaseLost
@@ -43,8 +45,9 @@ MAX_BEGINNINGS: Final = 5
 LOADING_S: Final = 600.0
 
 
-Done = tuple[Report, Metrics, Index | None]
-"""What comes of a job: its report, how that came about, and what it is found by."""
+Done = tuple[Report, Metrics, Index | None, Track | None]
+"""What comes of a job: its report, how that came about, what it is found by, and what it looks like; None where that is
+known from before."""
 
 
 class Toolkits(Protocol):
@@ -129,7 +132,7 @@ async def _late(begun: asyncio.Event, timeout_s: float) -> None:
 
 async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> None:
     try:
-        report, cost, index = work.result()
+        report, cost, index, looks = work.result()
     except EngineUnavailable:
         # Nothing is wrong with it: it goes on where it was once there is an engine.
         await queue.release(lease, reason=EngineUnavailable.code, wait_s=AWAY_S)
@@ -143,7 +146,7 @@ async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> N
         detail = f"a fault of the server: {type(error).__name__}"
         await outcomes.fail(queue.database, lease, Problem(code="internal_error", detail=detail, retryable=True))
     else:
-        await outcomes.succeed(queue.database, lease, report, cost, index)
+        await outcomes.succeed(queue.database, lease, report, cost, index, looks)
 
 
 async def _watch(lease: Lease, queue: Queue) -> bool:
@@ -192,18 +195,20 @@ async def _begun(lease: Lease, tools: Tools, began: float, begun: asyncio.Event)
     video, known = await _known(lease, tools.queue.database, toolkit)
     if known is not None:
         report = await asyncio.to_thread(rescore, known, spec.segments, toolkit.encoder)
-        return await _done(report, _metrics(lease, report, began, clips_reused=0, shared=True), toolkit)
+        return await _done(report, _metrics(lease, report, began, clips_reused=0, shared=True), toolkit, None)
     known_clips = await tools.queue.checkpoints(lease)
     engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.identity)
     async with Progress(lease, tools.queue, engine) as progress, tools.store.opened(video.object_key) as file:
-        report = await analyze(file, spec, replace(toolkit, engine=engine), progress.tell, progress.found)
-    info = msgspec.structs.replace(report.video, path=video.filename or video.title)
-    report = msgspec.structs.replace(report, video=info)
-    return await _done(report, _metrics(lease, report, began, clips_reused=engine.reused, shared=False), toolkit)
+        watched = replace(toolkit, engine=engine)
+        found = await analyze_with_looks(file, spec, watched, progress.tell, progress.found)
+    info = msgspec.structs.replace(found.report.video, path=video.filename or video.title)
+    report = msgspec.structs.replace(found.report, video=info)
+    cost = _metrics(lease, report, began, clips_reused=engine.reused, shared=False)
+    return await _done(report, cost, toolkit, found.looks)
 
 
-async def _done(report: Report, cost: Metrics, toolkit: Toolkit) -> Done:
-    return report, cost, await asyncio.to_thread(index_of, report, toolkit.encoder.likelihood)
+async def _done(report: Report, cost: Metrics, toolkit: Toolkit, looks: Track | None) -> Done:
+    return report, cost, await asyncio.to_thread(index_of, report, toolkit.encoder.likelihood), looks
 
 
 def _metrics(lease: Lease, report: Report, began: float, *, clips_reused: int, shared: bool) -> Metrics:
@@ -212,13 +217,18 @@ def _metrics(lease: Lease, report: Report, began: float, *, clips_reused: int, s
 
 
 async def _known(lease: Lease, database: Database, toolkit: Toolkit) -> tuple[Video, Report | None]:
-    """The video, and a report of it with the same features by the same model, where there is one."""
+    """The video, and a report of it with the same features by the same model, where there is one: and where its looks
+    are known, which no report keeps. One that was analysed before there were looks gets them by being decoded again."""
     async with database.read(SYSTEM) as session:
         video = await session.get_one(Video, lease.video_id)
+        seen = select(VideoLooks.video_id).where(
+            VideoLooks.tenant_id == lease.tenant_id, VideoLooks.video_id == lease.video_id
+        )
         body = (
             await session.exec(
                 select(StoredReport.body)
                 .where(StoredReport.tenant_id == lease.tenant_id, StoredReport.feature_key == lease.feature_key)
+                .where(seen.exists())
                 .order_by(col(StoredReport.created_at).desc())
                 .limit(1)
             )

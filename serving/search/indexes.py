@@ -1,4 +1,4 @@
-"""HNSW graphs: one for each space with many rows, made and kept beside everything else.
+"""HNSW graphs: one for each space with many rows, and one for looks, made and kept beside everything else.
 
 A graph cannot be made within the transaction of a job, which would hold up all others for as long as it takes; nor is
 one needed while a space has few rows. So workers look now and then, and one of them makes what is missing,
@@ -11,6 +11,7 @@ from typing import Final
 
 import asyncpg
 
+from pipeline import looks
 from serving.search.plan import EXACT_ROWS
 
 _LOG = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ _LOCK: Final = 0x686E7377
 
 #: Whether a space has many rows is seen in the first ones.
 _SPACES = "SELECT DISTINCT space, dim FROM space ORDER BY space"
-_MANY = "SELECT count(*) FROM (SELECT FROM {table} WHERE space = $1 LIMIT $2) seen"
-_ROWS = "SELECT count(*) FROM {table} WHERE space = $1"
+_ROWS = "SELECT count(*) FROM {table} WHERE {which}"
+_MANY = "SELECT count(*) FROM (SELECT FROM {table} WHERE {which} LIMIT $1) seen"
 _CACHE_MIB = "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'"
 _STATE = "SELECT indisvalid AND indisready FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = $1"
 
@@ -55,29 +56,33 @@ async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:
         await connection.execute("SELECT set_config('app.tenant', '*', false)")
         made = 0
         for space, dim in await connection.fetch(_SPACES):
-            for table in ("moment", "segment_vector"):
-                made += await _made(connection, table, space, dim, least_rows)
+            # A definition takes no parameters, and what a model calls its space is its own business.
+            which = "space = '{}'".format(space.replace("'", "''"))
+            for table in ("moment", "segment_vector", "video_vector"):
+                made += await _made(connection, table, space, dim, which, least_rows)
+        # All looks are of one space.
+        made += await _made(connection, "look", looks.SPACE, looks.DIM, "true", least_rows)
         return made
     finally:
         await connection.close()
 
 
-async def _made(connection: asyncpg.Connection, table: str, space: str, dim: int, least_rows: int) -> bool:
+async def _made(connection: asyncpg.Connection, table: str, space: str, dim: int, which: str, least_rows: int) -> bool:
+    """`which`: the rows of the table that it is for, as a condition."""
     name = index_name(table, space)
     whole = await connection.fetchval(_STATE, name)
-    if whole or (await connection.fetchval(_MANY.format(table=table), space, least_rows + 1) or 0) <= least_rows:
+    many = _MANY.format(table=table, which=which)
+    if whole or (await connection.fetchval(many, least_rows + 1) or 0) <= least_rows:
         return False
     if whole is False:
         await connection.execute(f"DROP INDEX CONCURRENTLY {name}")
-    rows = await connection.fetchval(_ROWS.format(table=table), space) or 0
+    rows = await connection.fetchval(_ROWS.format(table=table, which=which)) or 0
     cache_mib = await connection.fetchval(_CACHE_MIB) or 0
     await connection.execute(f"SET maintenance_work_mem = '{memory_mib(rows, dim, cache_mib)}MB'")
-    # A definition takes no parameters, and what a model calls its space is its own business.
-    quoted = space.replace("'", "''")
     # By the inner product, which for vectors of length 1 is the cosine, and takes less.
     making = (
         f"CREATE INDEX CONCURRENTLY {name} ON {table} USING hnsw ((vector::halfvec({dim})) halfvec_ip_ops) "
-        f"WITH (m = {_EDGES}, ef_construction = {_CONSTRUCTION}) WHERE space = '{quoted}'"
+        f"WITH (m = {_EDGES}, ef_construction = {_CONSTRUCTION}) WHERE {which}"
     )
     try:
         await connection.execute(making)

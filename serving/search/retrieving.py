@@ -16,16 +16,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pipeline.record import Record
 from serving.api.video_list import VideoFilters, narrowed
 from serving.db.media import Video
-from serving.db.search import SampledMoment, SegmentVector, Space, TagSpan
+from serving.db.search import SampledMoment, SegmentVector, Space, TagSpan, VideoVector
 from serving.db.statements import execute
 from serving.db.vectors import Halfvec, matrix
 from serving.db.vectors import literal as vector_literal
 from serving.search.indexes import index_name
 from serving.search.plan import EXACT_ROWS, MAX_SCAN_ROWS, Plan, plan
 
-Table = Literal["moments", "segments"]
+Table = Literal["moments", "segments", "videos"]
 
-TABLES: Final[dict[Table, Any]] = {"moments": SampledMoment, "segments": SegmentVector}
+TABLES: Final[dict[Table, Any]] = {"moments": SampledMoment, "segments": SegmentVector, "videos": VideoVector}
 
 _VALID = text(
     "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
@@ -43,6 +43,8 @@ class Where(Record, frozen=True, kw_only=True):
 
     videos: VideoFilters = VideoFilters()
     video_ids: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    """Videos of which nothing is looked at."""
     holds: str | None = None
     """A label that holds at the moment, not only somewhere in its video."""
     after_s: float | None = None
@@ -62,7 +64,7 @@ class Row:
     video_id: str
     position: int
     shot: int
-    """-1 of a segment."""
+    """-1 of what is no moment."""
     pts_s: float
     """Of the frame that stands for it."""
     start_s: float
@@ -99,6 +101,8 @@ class Scope:
             met.append(col(model.video_id).in_(videos))
         if where.video_ids is not None:
             met.append(col(model.video_id) == func.any(cast(list(where.video_ids), ARRAY(Text))))
+        if where.without:
+            met.append(col(model.video_id) != func.all(cast(list(where.without), ARRAY(Text))))
         if where.after_s is not None:
             met.append(col(model.end_s) > where.after_s)
         if where.before_s is not None:
@@ -165,7 +169,7 @@ async def rows_of(session: AsyncSession, scope: Scope, *conditions: Any) -> tupl
     query = select(*_columns(model), func.halfvec_send(model.vector).label("sent")).where(
         col(model.tenant_id) == scope.tenant, col(model.space) == scope.space.space, *conditions
     )
-    found = (await session.execute(query.order_by(col(model.video_id), col(model.position)))).all()
+    found = (await session.execute(query.order_by("video_id", "position"))).all()
     return [Row(*row[:-1]) for row in found], matrix([row.sent for row in found], scope.space.dim)
 
 
@@ -181,6 +185,17 @@ async def sample(session: AsyncSession, tenant: str, space: Space, most: int) ->
     return matrix([row[1] for row in rows], space.dim), np.array([row[0] for row in rows])
 
 
+async def drawn(session: AsyncSession, scope: Scope, most: int) -> tuple[list[Row], np.ndarray, np.ndarray]:
+    """Segments or videos that meet the filters, of many always the same ones, drawn by lot: with their vectors, float32
+    [N, D], and scores, float64 [N]."""
+    model = scope.model
+    query = select(*_columns(model), col(model.score).label("score"), func.halfvec_send(model.vector).label("sent"))
+    query = query.where(*await scope.conditions(session)).order_by(col(model.lot)).limit(most)
+    found = (await session.execute(query)).all()
+    scores = np.array([row.score for row in found], np.float64)
+    return [Row(*row[:-2]) for row in found], matrix([row.sent for row in found], scope.space.dim), scores
+
+
 async def _asked(
     session: AsyncSession, model: Any, dim: int, conditions: Sequence[Any], how: Plan, probe: np.ndarray, wanted: int
 ) -> Sequence[Any]:
@@ -192,19 +207,21 @@ async def _asked(
     # Read once, and not for each row.
     there = select(cast(cast(vector_literal(probe), Text), Halfvec(dim))).scalar_subquery()
     distance = stored.op("<#>", return_type=Float())(there)
-    near = select(*_columns(model), col(model.vector)).where(*conditions).order_by(distance).limit(wanted).subquery()
+    # Of equal ones always the same; a graph gives them as they lie in it.
+    order = (distance,) if how.way == "graph" else (distance, "video_id", "position")
+    near = select(*_columns(model), col(model.vector)).where(*conditions).order_by(*order).limit(wanted).subquery()
     # Of those that are near alone, the vectors are written out.
     *plain, vector = near.c
     return (await session.execute(select(*plain, func.halfvec_send(vector).label("sent")))).all()
 
 
 def _columns(model: Any) -> tuple[Any, ...]:
-    segments = model is SegmentVector
+    moments = model is SampledMoment
     return (
         col(model.video_id),
-        col(model.position),
-        literal_column("-1").label("shot") if segments else col(model.shot),
-        (col(model.thumbnail_s) if segments else col(model.pts_s)).label("pts_s"),
+        literal_column("0").label("position") if model is VideoVector else col(model.position),
+        col(model.shot) if moments else literal_column("-1").label("shot"),
+        (col(model.pts_s) if moments else col(model.thumbnail_s)).label("pts_s"),
         col(model.start_s),
         col(model.end_s),
     )

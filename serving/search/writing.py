@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pipeline.indexing import Index, means
 from pipeline.report import Segment, Tag
 from serving.db.statements import execute
-from serving.db.vectors import literals, matrix
+from serving.db.vectors import literal, literals, matrix
 from serving.search.spaces import space_lock
 
 #: Rows of one statement: some megabytes.
@@ -48,6 +48,7 @@ _SEGMENTS = text(
 
 _NO_MOMENTS = text("DELETE FROM moment WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
 _NO_SEGMENTS = text("DELETE FROM segment_vector WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
+_NO_WHOLE = text("DELETE FROM video_vector WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
 
 _ELSEWHERE = text(
     """
@@ -60,6 +61,13 @@ _MOMENTS_OF = text(
     """
     SELECT pts_s, halfvec_send(vector) AS sent FROM moment
     WHERE tenant_id = :tenant AND video_id = :video AND space = :space ORDER BY position
+    """
+)
+
+_WHOLE = text(
+    """
+    INSERT INTO video_vector (tenant_id, video_id, space, start_s, end_s, thumbnail_s, score, vector)
+    VALUES (:tenant, :video, :space, :start_s, :end_s, :thumbnail_s, :score, cast(:vector AS text)::halfvec)
     """
 )
 
@@ -77,8 +85,8 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
     """The vectors of a video in one space, in place of those that it had in that space."""
     this = {"tenant": tenant, "video": video, "space": index.space}
     await _make_space(session, tenant, index)
-    await execute(session, _NO_MOMENTS, **this)
-    await execute(session, _NO_SEGMENTS, **this)
+    for gone in (_NO_MOMENTS, _NO_SEGMENTS, _NO_WHOLE):
+        await execute(session, gone, **this)
     columns = {
         "position": np.arange(len(index.pts_s)),
         "shot": index.shots,
@@ -90,6 +98,17 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
         some = {name: column[rows].tolist() for name, column in columns.items()}
         await execute(session, _MOMENTS, **this, **some, vector=literals(index.vectors[rows]))
     await _write_segments(session, this, index.segments, index.segment_vectors)
+    whole, nearest = index.whole
+    await execute(
+        session,
+        _WHOLE,
+        **this,
+        start_s=float(index.starts_s[0]),
+        end_s=float(index.ends_s[-1]),
+        thumbnail_s=float(index.pts_s[nearest]),
+        score=max((one.score for _, one in index.segments), default=0.0),
+        vector=literal(whole),
+    )
 
 
 async def write_segments_elsewhere(

@@ -90,11 +90,11 @@ def _value(connection: sa.Connection, column: sa.Column[Any]) -> Any:
     if isinstance(kind, sa.DateTime):
         return datetime.now(UTC) + timedelta(days=1)
     if isinstance(kind, Halfvec):
-        return "[1, 0]"
+        return str([1] * int(kind.dim or 2))
     if isinstance(kind, JSONB):
         return [] if column.name in ("labels", "models") else {"a": 1}
     if isinstance(kind, sa.ARRAY):
-        return ["x"]
+        return [1.0] if isinstance(kind.item_type, sa.Float) else ["x"]
     if isinstance(kind, sa.LargeBinary):
         return b"x"
     if isinstance(kind, sa.Boolean):

@@ -128,6 +128,13 @@ OPERATIONS: dict[str, Row] = {
     "build_space": Row("POST", "/v1/spaces", "jobs:write", 503, json={"model": "bundled"}),
     "activate_space": Row("POST", "/v1/spaces/none/activate", "jobs:write", 404, json={}),
     "remove_space": Row("DELETE", "/v1/spaces/none", "jobs:write", 404),
+    # copies and recommendations
+    "list_video_copies": Row("GET", "/v1/videos/{video}/copies", "videos:read", 200),
+    "list_copies": Row("GET", "/v1/copies", "videos:read", 200),
+    # Nothing has vectors.
+    "list_similar_videos": Row("GET", "/v1/videos/{video}/similar", "videos:read", 404),
+    "list_similar_segments": Row("GET", "/v1/videos/{video}/segments/0/similar", "videos:read", 404),
+    "recommend": Row("POST", "/v1/recommendations", "videos:read", 200, json={"diversity": 0.5}),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
     "create_vocabulary": Row(

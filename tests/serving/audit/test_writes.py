@@ -18,6 +18,7 @@ _NO_WRITES = {
     "create_event_ticket": "a ticket is signed, not kept",
     "embed_texts": "nothing is kept of texts",
     "search": "what is asked of models is kept for seconds, and of nobody's things",
+    "recommend": "nothing is kept of what somebody likes",
     "cancel_job": "the job that it is tried on is over",
     "cancel_batch": "the jobs that it is tried on are over",
 }

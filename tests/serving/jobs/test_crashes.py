@@ -67,6 +67,7 @@ ELSEWHERE = {
     **dict.fromkeys(("upload.create", "upload.append", "upload.end"), "tests/serving/uploads/test_crashes.py"),
     **dict.fromkeys(("fetch.claim", "fetch.renew", "fetch.retry"), "tests/serving/fetching/test_dying.py"),
     **dict.fromkeys(("delivery.claim", "delivery.done"), "tests/serving/webhooks/test_dying.py"),
+    **dict.fromkeys(("copies.claim", "copies.renew", "copies.done"), "tests/serving/copies/test_dying.py"),
     **dict.fromkeys(("clean.expired", "clean.old"), "deletes what is over, and looks again the next time"),
     **dict.fromkeys(("worker.beat", "worker.leave"), "says who is there; one that is not is forgotten"),
     **dict.fromkeys(
@@ -134,6 +135,8 @@ def _left(server: str, name: str) -> dict[str, list]:
             "deliveries": "SELECT state FROM webhook_delivery",
             "tags": "SELECT label, round(score::numeric, 4)::text FROM video_tag ORDER BY label",
             "checkpoints": "SELECT clip FROM checkpoint",
+            "looks": "SELECT position, pts_s, vector::text FROM look ORDER BY video_id, position",
+            "copies": "SELECT state, blank_s FROM video_looks",
             "numbers": "SELECT DISTINCT count(*) = max(number), min(number) FROM event GROUP BY job_id",
             "endings": "SELECT job_id LIKE 'job_%', kind, count(*) FROM event JOIN job ON job.id = job_id "
             "WHERE kind IN ('succeeded', 'failed', 'canceled') GROUP BY 1, 2, job.created_at, job_id "
@@ -166,6 +169,8 @@ def undisturbed(server, crasher):
     assert left["jobs"][0][0] == "succeeded"
     assert (left["checkpoints"], left["numbers"], left["endings"]) == ([], [(True, 1)], [(True, "succeeded", 1)])
     assert len(left["deliveries"]) == 1
+    assert len(left["looks"]) > 10
+    assert [state for state, _ in left["copies"]] == ["due"]
     return left
 
 

@@ -84,8 +84,8 @@ def test_what_the_graph_finds_is_what_is_there(run):
         space, library = await _filled(world)
         before, _ = await _nearest(world, space, Where(), library[3, 4])
         assert (before.way, before.reason[:14]) == ("exact", "the space has ")
-        assert await indexes.make_graphs(world.database.url, least_rows=40) == 1
-        assert await indexes.make_graphs(world.database.url, least_rows=40) == 0
+        assert await indexes.make_graphs(world.database.url, least_rows=100) == 1
+        assert await indexes.make_graphs(world.database.url, least_rows=100) == 0
         filters = {
             "all": (Where(), None),
             "a video": (Where(videos=VideoFilters(label="rare")), {7}),
@@ -128,7 +128,7 @@ def test_a_filter_that_the_graph_does_not_meet_is_met_all_the_same(run, monkeypa
 
     async def body(world):
         space, library = await _filled(world)
-        assert await indexes.make_graphs(world.database.url, least_rows=40) == 1
+        assert await indexes.make_graphs(world.database.url, least_rows=100) == 1
         how, found = await _nearest(world, space, Where(before_s=3.0), library[0, 19])
         assert how.way == "graph"
         assert len(found) == 10
@@ -146,7 +146,7 @@ def test_one_that_was_left_half_made_is_made_anew(run):
         try:
             await connection.execute(f"CREATE INDEX {name} ON moment (lot) WHERE space = 'its'")
             await connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass", name)
-            assert await indexes.make_graphs(world.database.url, least_rows=40) == 1
+            assert await indexes.make_graphs(world.database.url, least_rows=100) == 1
             made = await connection.fetchval("SELECT pg_get_indexdef($1::regclass)", name)
         finally:
             await connection.close()
@@ -158,7 +158,7 @@ def test_one_that_was_left_half_made_is_made_anew(run):
 def test_two_at_once_make_one(run):
     async def body(world):
         await _filled(world)
-        made = await asyncio.gather(*(indexes.make_graphs(world.database.url, least_rows=40) for _ in range(3)))
+        made = await asyncio.gather(*(indexes.make_graphs(world.database.url, least_rows=100) for _ in range(3)))
         assert sum(made) == 1
 
     run(body)

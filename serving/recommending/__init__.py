@@ -1,0 +1,1 @@
+"""What is recommended: items that somebody named, candidates near to them, and picks with their reasons."""
