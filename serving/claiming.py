@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ GRACE_S: Final = 5.0
 LAST_S: Final = 2.0
 
 C = TypeVar("C")
+T = TypeVar("T")
 
 
 class Claims(Protocol[C]):
@@ -106,6 +107,20 @@ class Claimer(Generic[C]):
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+async def told(work: Coroutine[Any, Any, T], telling: Coroutine[Any, Any, None]) -> T:
+    """What `work` gives, while `telling` says again and again that somebody is at it. What either raises ends both."""
+    working, saying = asyncio.create_task(work), asyncio.create_task(telling)
+    try:
+        await asyncio.wait({working, saying}, return_when=asyncio.FIRST_COMPLETED)
+        if saying.done():
+            saying.result()
+        return working.result()
+    finally:
+        for task in (working, saying):
+            task.cancel()
+        await asyncio.gather(working, saying, return_exceptions=True)
 
 
 def notices(listener: Listener | None, channel: str) -> Callable[[], Awaitable[None]] | None:

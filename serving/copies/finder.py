@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeline import copies
 from pipeline.tracks import Track
-from serving.claiming import Bounds, Claimer, notices
+from serving.claiming import Bounds, Claimer, notices, told
 from serving.copies import claims
 from serving.copies.claims import Claim
 from serving.copies.keeping import COPIES_CHANNEL, track_of
@@ -66,7 +66,8 @@ class Finder:
                 _LOG.error("copies of %s are not looked for: nobody who began to was heard of again", claim.video_id)
                 await claims.give_up(self._database, claim)
             else:
-                await claims.record(self._database, claim, await self._held(claim))
+                finding = find(self._database, claim.tenant_id, claim.video_id, self._pool)
+                await claims.record(self._database, claim, await told(finding, self._tell(claim)))
         except asyncio.CancelledError:
             # If that fails, too, it is somebody's once the lease is over.
             with contextlib.suppress(DatabaseUnavailable):
@@ -76,20 +77,6 @@ class Finder:
             _LOG.info("%s", error)
         except DatabaseUnavailable:
             _LOG.info("%s is left until its lease is over: the database cannot be reached", claim.video_id)
-
-    async def _held(self, claim: Claim) -> list[Found]:
-        """What is found, said to be looked for meanwhile. Raises as `find`, and LeaseLost."""
-        finding = asyncio.create_task(find(self._database, claim.tenant_id, claim.video_id, self._pool))
-        telling = asyncio.create_task(self._tell(claim))
-        try:
-            await asyncio.wait({finding, telling}, return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                telling.result()
-            return finding.result()
-        finally:
-            for task in (finding, telling):
-                task.cancel()
-            await asyncio.gather(finding, telling, return_exceptions=True)
 
     async def _tell(self, claim: Claim) -> None:
         """Until it is canceled. Raises LeaseLost."""

@@ -17,14 +17,13 @@ from serving.db.copies import LOOKS_DIM
 from serving.db.database import Database
 from serving.db.statements import execute
 from serving.db.vectors import literals, matrix
-from serving.search.indexes import index_name
-from serving.search.plan import MAX_SCAN_ROWS
+from serving.search.indexes import index_name, is_whole, look_around
 
 #: Up to so many looks are all read, and compared here: 6 MB, and exact. See docs/decisions/0017.
 EXACT_ROWS: Final = 20_000
 
 #: Looks that are read at a time, and samples that a statement asks the graph about.
-_READ, _ASKED = 8192, 100
+_READ, _ASKED = 8192, 20
 
 #: How far the graph looks around for the neighbours of a sample: the stills of a library crowd each other out.
 _EF: Final = 100
@@ -33,22 +32,12 @@ _MANY = text(
     "SELECT count(*) FROM (SELECT FROM look WHERE tenant_id = :tenant AND video_id <> :video LIMIT :most) seen"
 )
 
-_VALID = text(
-    "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
-    "WHERE relname = :name AND indisvalid AND indisready"
-)
-
 _NEXT = text(
     """
     SELECT video_id, position, pts_s, halfvec_send(vector) AS sent FROM look
     WHERE tenant_id = :tenant AND video_id <> :video AND (video_id, position) > (:after_video, :after_position)
     ORDER BY video_id, position LIMIT :most
     """
-)
-
-_SCAN = text(
-    "SELECT set_config('hnsw.ef_search', :ef, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-    "set_config('hnsw.max_scan_tuples', :scan, true)"
 )
 
 _NEAR = text(
@@ -79,10 +68,10 @@ async def neighbours(
     vectors = track.vectors[asked].astype(np.float32)
     async with database.read(tenant) as session:
         many = (await execute(session, _MANY, tenant=tenant, video=video, most=EXACT_ROWS + 1)).scalar_one()
-        graph = (await execute(session, _VALID, name=index_name("look", looks.SPACE))).one_or_none()
+        graph = many > EXACT_ROWS and await is_whole(session, index_name("look", looks.SPACE))
     if not len(asked) or not many:
         return _hits([], [], [], [])
-    if many > EXACT_ROWS and graph is not None:
+    if graph:
         return await _of_graph(database, tenant, video, vectors, asked)
     return await _of_all(database, tenant, video, vectors, asked, pool)
 
@@ -93,7 +82,7 @@ async def _of_graph(
     rows: list[Any] = []
     for first in range(0, len(vectors), _ASKED):
         async with database.read(tenant) as session:
-            await execute(session, _SCAN, ef=str(_EF), scan=str(MAX_SCAN_ROWS))
+            await look_around(session, _EF)
             some = literals(vectors[first : first + _ASKED])
             found = await execute(session, _NEAR, vectors=some, tenant=tenant, video=video, most=NEIGHBOURS)
             rows += [(asked[first + number - 1], *rest) for number, *rest in found.all()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.errors import VideoError
-from serving.claiming import Bounds, Claimer, notices
+from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
 from serving.egress import Egress
 from serving.errors import AddressRefused, DatabaseUnavailable, FetchFailed, LeaseLost, QuotaExceeded
@@ -106,17 +106,7 @@ class Fetcher:
     async def _told(self, claim: Claim) -> tuple[Stored, str | None]:
         """Fetch it, and say meanwhile how far that is. Raises as `_fetched`, and LeaseLost."""
         progress = _Progress()
-        fetching = asyncio.create_task(self._fetched(claim, progress))
-        telling = asyncio.create_task(self._tell(claim, progress))
-        try:
-            await asyncio.wait({fetching, telling}, return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                telling.result()
-            return fetching.result()
-        finally:
-            for task in (fetching, telling):
-                task.cancel()
-            await asyncio.gather(fetching, telling, return_exceptions=True)
+        return await told(self._fetched(claim, progress), self._tell(claim, progress))
 
     async def _tell(self, claim: Claim, progress: _Progress) -> None:
         """Until it is canceled. Raises LeaseLost."""

@@ -10,8 +10,12 @@ import logging
 from typing import Final
 
 import asyncpg
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline import looks
+from serving.db.statements import execute
+from serving.search import plan
 from serving.search.plan import EXACT_ROWS
 
 _LOG = logging.getLogger(__name__)
@@ -37,9 +41,30 @@ _CACHE_MIB = "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 's
 _STATE = "SELECT indisvalid AND indisready FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname = $1"
 
 
+_WHOLE = text(
+    "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+    "WHERE relname = :name AND indisvalid AND indisready"
+)
+
+_SCAN = text(
+    "SELECT set_config('hnsw.ef_search', :ef, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+    "set_config('hnsw.max_scan_tuples', :scan, true)"
+)
+
+
 def index_name(table: str, space: str) -> str:
     """Of the graph of a space."""
     return f"hnsw_{table}_{hashlib.sha256(space.encode()).hexdigest()[:16]}"
+
+
+async def is_whole(session: AsyncSession, graph: str) -> bool:
+    """Whether a graph is there, and was made to its end."""
+    return (await execute(session, _WHOLE, name=graph)).one_or_none() is not None
+
+
+async def look_around(session: AsyncSession, ef_search: int) -> None:
+    """Have graphs looked through so far in this transaction, and further where filters leave too little."""
+    await execute(session, _SCAN, ef=str(ef_search), scan=str(plan.MAX_SCAN_ROWS))
 
 
 async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:

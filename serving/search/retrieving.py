@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
-from sqlalchemy import Float, Text, cast, exists, func, literal, literal_column, select, text, true
+from sqlalchemy import Float, Text, cast, exists, func, literal, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,25 +17,14 @@ from pipeline.record import Record
 from serving.api.video_list import VideoFilters, narrowed
 from serving.db.media import Video
 from serving.db.search import SampledMoment, SegmentVector, Space, TagSpan, VideoVector
-from serving.db.statements import execute
 from serving.db.vectors import Halfvec, matrix
 from serving.db.vectors import literal as vector_literal
-from serving.search.indexes import index_name
-from serving.search.plan import EXACT_ROWS, MAX_SCAN_ROWS, Plan, plan
+from serving.search.indexes import index_name, is_whole, look_around
+from serving.search.plan import EXACT_ROWS, Plan, plan
 
 Table = Literal["moments", "segments", "videos"]
 
 TABLES: Final[dict[Table, Any]] = {"moments": SampledMoment, "segments": SegmentVector, "videos": VideoVector}
-
-_VALID = text(
-    "SELECT 1 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
-    "WHERE relname = :name AND indisvalid AND indisready"
-)
-
-_SCAN = text(
-    "SELECT set_config('hnsw.ef_search', :ef, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-    "set_config('hnsw.max_scan_tuples', :scan, true)"
-)
 
 
 class Where(Record, frozen=True, kw_only=True):
@@ -135,8 +124,7 @@ async def planned(session: AsyncSession, scope: Scope, wanted: int, rows: int | 
 
 async def has_graph(session: AsyncSession, scope: Scope) -> bool:
     """Whether the HNSW of the space is there and whole."""
-    name = index_name(scope.model.__tablename__, scope.space.space)
-    return (await execute(session, _VALID, name=name)).one_or_none() is not None
+    return await is_whole(session, index_name(scope.model.__tablename__, scope.space.space))
 
 
 async def nearest(
@@ -201,7 +189,7 @@ async def _asked(
 ) -> Sequence[Any]:
     stored: Any = col(model.vector)
     if how.way == "graph":
-        await execute(session, _SCAN, ef=str(how.ef_search), scan=str(MAX_SCAN_ROWS))
+        await look_around(session, how.ef_search)
         # Written as the graph is.
         stored = cast(stored, Halfvec(dim))
     # Read once, and not for each row.

@@ -107,6 +107,33 @@ def test_without_likes_what_is_like_the_disliked_comes_last():
     assert 0 not in clusters(picks)
 
 
+def test_of_a_start_duplicates_and_copies_stand_behind_the_best_of_them():
+    items, vectors = planted(3)
+    twins = np.concatenate([vectors, vectors[:5]])
+    groups = np.full(len(twins), -1)
+    groups[[20, 31, 42]] = 20
+    quality = np.linspace(0.2, 0.9, len(twins))
+    order = np.random.default_rng(0).permutation(len(twins))
+    every = [*items, *(f"twin-{number}" for number in range(5))]
+    picks = beginning(
+        [every[row] for row in order],
+        twins[order],
+        quality[order],
+        len(twins),
+        same_from=0.999,
+        copies=groups[order],
+    )
+    behind = {pick.item: pick.stands_for for pick in picks if pick.stands_for}
+    for number in range(5):
+        assert behind.pop(f"twin-{number}") == (Near(items[number], 1.0),)
+    # Of known copies the best is shown, however little they look alike.
+    ((item, others),) = behind.items()
+    assert item == items[42]
+    assert {one.item for one in others} == {items[20], items[31]}
+    assert len(picks) == len(twins) - 7
+    assert len(beginning(every, twins, quality, len(twins))) == len(twins)
+
+
 def test_a_start_is_quick_where_there_is_much(monkeypatch):
     monkeypatch.setattr(taste, "POOL", 40)
     monkeypatch.setattr(taste, "LIBRARY", 20)

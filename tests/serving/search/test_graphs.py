@@ -123,7 +123,7 @@ def _true(library: np.ndarray, probe: np.ndarray, where: Where, videos: set[int]
 @pytest.mark.usefixtures("eager")
 def test_a_filter_that_the_graph_does_not_meet_is_met_all_the_same(run, monkeypatch):
     """The graph gives up before it comes to what the filter keeps: then all that it keeps is looked at."""
-    monkeypatch.setattr(retrieving, "MAX_SCAN_ROWS", 1)
+    monkeypatch.setattr(plan, "MAX_SCAN_ROWS", 1)
     monkeypatch.setattr(plan, "_MAX_EF", 2)
 
     async def body(world):
