@@ -16,7 +16,8 @@ _RANDOM = random.Random()
 os.register_at_fork(after_in_child=_RANDOM.seed)
 
 Prefix = Literal[
-    "ten", "usr", "ses", "key", "upl", "vid", "job", "whk", "msg", "dlv", "voc", "req", "wrk", "bat", "aud", "qst", "tgg", "cor", "lrn"
+    "ten", "usr", "ses", "key", "upl", "vid", "job", "whk", "msg", "dlv", "voc", "req", "wrk", "bat", "aud", "qst",
+    "tgg", "cor", "lrn",
 ]  # fmt: skip
 
 

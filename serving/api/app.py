@@ -31,6 +31,7 @@ from serving.api.signing_in import Authentication
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
+from serving.api.taggings import Applying, Taggings
 from serving.api.tickets import create_event_ticket
 from serving.api.tus import ResumableUploads
 from serving.api.tus_views import UploadRecords
@@ -117,6 +118,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             keys_resource.ApiKeys,
             Webhooks,
             Vocabularies,
+            Applying,
+            Taggings,
             Models,
             embed,
             search,

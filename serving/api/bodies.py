@@ -102,6 +102,7 @@ TAGS: Final[dict[str, str]] = {
     "models": "What jobs may be done with, and where it is loaded.",
     "problems": "The page behind each kind of problem.",
     "search": "Find moments by what they show and what is said of them.",
+    "taxonomies": "Vocabularies that stand for a library: its tags, what is said of them, and what is learnt of that.",
     "uploads": "Videos on their way in: in one request, in pieces (tus 1.0), or fetched from an address.",
     "users": "People who may sign in.",
     "videos": "What was uploaded, and what their latest report found.",

@@ -55,6 +55,15 @@ Write = Literal[
     "clean.expired",
     "clean.old",
     "search.catch_up",
+    # vocabularies that stand for a library
+    "tagging.write",
+    "tagging.claim",
+    "tagging.page",
+    "tagging.new",
+    "tagging.phrases",
+    "correction.write",
+    "learning.claim",
+    "learning.done",
 ]
 """Every transaction that writes, by name."""
 

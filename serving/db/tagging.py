@@ -96,6 +96,9 @@ class FoundTags(SQLModel, table=True):
     space: str
     tags: list[Any] = Field(sa_type=JSONB, nullable=False)
     """`pipeline.report.Tag`, as JSON; no categories."""
+    stamp: str
+    """Names what the video is found by of this, what was said of it included: where it is the same, nothing need be
+    written anew."""
     tagged_at: Moment = moment(now=True)
 
 

@@ -9,8 +9,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.indexing import Index
 from pipeline.report import Tag
+from pipeline.spec import Label
 from serving.db.statements import execute
 from serving.db.vectors import literals
+from serving.jobs.events import notify
+
+#: The origin of what latest reports say.
+REPORT: Final = ""
+
+#: PostgreSQL's channel on which workers hear that there is something to be tagged.
+TAGGING_CHANNEL: Final = "automations_tagging"
+
+_OF_TAGS: Final = ("video", "label", "alias_of", "category", "score")
+_OF_SPANS: Final = ("video", "label", "alias_of", "start_s", "end_s", "score")
 
 #: Rows of one statement: some megabytes.
 _AT_ONCE: Final = 500
@@ -20,7 +31,7 @@ _KNOWN = text("SELECT dim FROM space WHERE tenant_id = :tenant AND space = :spac
 #: Held until the end of the transaction, so that of two first spaces one is active.
 _ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('space of ' || :tenant, 0))")
 
-_NEW = text(
+_NEW_SPACE = text(
     """
     INSERT INTO space (tenant_id, space, dim, model, scale, bias, state)
     SELECT :tenant, :space, :dim, :model, :scale, :bias, CASE WHEN EXISTS (
@@ -50,18 +61,44 @@ _SEGMENTS = text(
 
 _SPANS = text(
     """
-    INSERT INTO tag_span (tenant_id, video_id, label, start_s, end_s, score)
-    SELECT :tenant, :video, label, start_s, end_s, score
-    FROM unnest(cast(:label AS text[]), cast(:start_s AS float8[]), cast(:end_s AS float8[]), cast(:score AS float8[]))
-        AS new (label, start_s, end_s, score)
+    INSERT INTO tag_span (tenant_id, origin, video_id, label, alias_of, start_s, end_s, score)
+    SELECT :tenant, :origin, video, label, alias_of, start_s, end_s, score
+    FROM unnest(cast(:video AS text[]), cast(:label AS text[]), cast(:alias_of AS text[]), cast(:start_s AS float8[]),
+        cast(:end_s AS float8[]), cast(:score AS float8[])) AS new (video, label, alias_of, start_s, end_s, score)
     """
+)
+
+_TAGS = text(
+    """
+    INSERT INTO video_tag (tenant_id, origin, video_id, label, alias_of, category, score)
+    SELECT :tenant, :origin, video, label, alias_of, category, score
+    FROM unnest(cast(:video AS text[]), cast(:label AS text[]), cast(:alias_of AS text[]), cast(:category AS text[]),
+        cast(:score AS float8[])) AS new (video, label, alias_of, category, score)
+    """
+)
+
+_FORGET = (
+    text("DELETE FROM video_tag WHERE tenant_id = :tenant AND origin = :origin AND video_id = ANY(:videos)"),
+    text("DELETE FROM tag_span WHERE tenant_id = :tenant AND origin = :origin AND video_id = ANY(:videos)"),
+    text(
+        "DELETE FROM lexeme WHERE tenant_id = :tenant AND video_id = ANY(:videos) "
+        "AND starts_with(source, 'tag:' || cast(:origin AS text) || ':')"
+    ),
+)
+
+_NEW = text(
+    "INSERT INTO untagged (tenant_id, video_id) VALUES (:tenant, :video) "
+    "ON CONFLICT (video_id) DO UPDATE SET run_after = now()"
 )
 
 
 async def write_vectors(session: AsyncSession, tenant: str, video: str, index: Index) -> None:
-    """The vectors of a video in one space, in place of those that it had in that space."""
+    """The vectors of a video in one space, in place of those that it had in that space. Vocabularies that stand for
+    the library are to look at them, see `serving.tagging`."""
     this = {"tenant": tenant, "video": video, "space": index.space}
     await _make_space(session, tenant, index)
+    await execute(session, _NEW, tenant=tenant, video=video)
+    await notify(session, TAGGING_CHANNEL)
     for table in ("moment", "segment_vector"):
         await execute(
             session,
@@ -92,40 +129,71 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
         )
 
 
-async def write_tags(session: AsyncSession, tenant: str, video: str, tags: Iterable[Tag]) -> None:
-    """Where the labels of a video's latest report hold, in place of those of the one before; and their words."""
-    this = {"tenant": tenant, "video": video}
-    for gone in (
-        "DELETE FROM tag_span WHERE tenant_id = :tenant AND video_id = :video",
-        "DELETE FROM lexeme WHERE tenant_id = :tenant AND video_id = :video AND left(source, 3) = 'tag'",
-    ):
-        await execute(session, text(gone), **this)
-    spans = tuple(_spans(tags).items())
-    for rows in _slices(len(spans)):
-        await execute(session, _SPANS, **this, **_columns(spans[rows]))
+async def write_tags(
+    session: AsyncSession,
+    tenant: str,
+    found: Mapping[str, Sequence[Tag]],
+    labels: Iterable[Label],
+    origin: str = REPORT,
+) -> None:
+    """What videos are found by of what one origin says, in place of what it said before; and the words of that.
+
+    Args:
+        found: video -> its tags and categories.
+        labels: that were looked for; their other names lead to them, too.
+        origin: id of a vocabulary that stands for the library; else it is their latest reports.
+    """
+    aliases = {label.name: label.aliases for label in labels if label.aliases}
+    for gone in _FORGET:
+        await execute(session, gone, tenant=tenant, origin=origin, videos=list(found))
+    tags = [row for video, some in found.items() for row in _tags(video, some, aliases)]
+    spans = [row for video, some in found.items() for row in _spans(video, some, aliases)]
+    for statement, rows, names in ((_TAGS, tags, _OF_TAGS), (_SPANS, spans, _OF_SPANS)):
+        for some in _slices(len(rows)):
+            columns = zip(*rows[some], strict=True)
+            await execute(
+                session, statement, tenant=tenant, origin=origin, **dict(zip(names, map(list, columns), strict=True))
+            )
 
 
 def _slices(count: int) -> Iterator[slice]:
     return (slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE))
 
 
-def _spans(tags: Iterable[Tag]) -> Mapping[tuple[str, float], tuple[float, float]]:
-    """(label, start) -> (end, score). A name may be both a label and a category, and hold from the same time on."""
+def _names(label: str, aliases: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str | None]]:
+    """A label, and its other names with what they are names of."""
+    yield label, None
+    for alias in aliases.get(label, ()):
+        yield alias, label
+
+
+def _tags(video: str, tags: Iterable[Tag], aliases: Mapping[str, Sequence[str]]) -> Iterator[tuple[Any, ...]]:
+    """`_OF_TAGS` of each. A name may be both a label and a category; a video is found by the surer of the two."""
+    best: dict[str, Tag] = {}
+    for tag in tags:
+        if tag.label not in best or tag.score >= best[tag.label].score:
+            best[tag.label] = tag
+    given: set[str] = set(best)
+    for tag in best.values():
+        for name, alias_of in _names(tag.label, aliases):
+            if alias_of is None or name not in given:
+                given.add(name)
+                yield video, name, alias_of, tag.parent, tag.score
+
+
+def _spans(video: str, tags: Iterable[Tag], aliases: Mapping[str, Sequence[str]]) -> list[tuple[Any, ...]]:
+    """`_OF_SPANS` of each. A name may be both a label and a category, and hold from the same time on."""
     found: dict[tuple[str, float], tuple[float, float]] = {}
     for tag in tags:
         for span in tag.ranges:
             end_s, score = found.get((tag.label, span.start_s), (span.end_s, span.score))
             found[tag.label, span.start_s] = max(end_s, span.end_s), max(score, span.score)
-    return found
-
-
-def _columns(spans: Sequence[tuple[tuple[str, float], tuple[float, float]]]) -> dict[str, list[Any]]:
-    return {
-        "label": [label for (label, _), _ in spans],
-        "start_s": [start_s for (_, start_s), _ in spans],
-        "end_s": [end_s for _, (end_s, _) in spans],
-        "score": [score for _, (_, score) in spans],
-    }
+    rows: dict[tuple[str, float], tuple[Any, ...]] = {}
+    for (label, start_s), (end_s, score) in found.items():
+        for name, alias_of in _names(label, aliases):
+            if alias_of is None or (name, start_s) not in found:
+                rows[name, start_s] = video, name, alias_of, start_s, end_s, score
+    return list(rows.values())
 
 
 async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
@@ -134,7 +202,7 @@ async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
     await execute(session, _ONE_BY_ONE, tenant=tenant)
     await execute(
         session,
-        _NEW,
+        _NEW_SPACE,
         tenant=tenant,
         space=index.space,
         dim=index.vectors.shape[1],

@@ -122,6 +122,7 @@ def _make_runs() -> None:
         _text("tenant_id"),
         _text("space"),
         _json("tags"),
+        _text("stamp"),
         _moment("tagged_at"),
         *_owned("video", "vocabulary"),
         sa.PrimaryKeyConstraint("video_id", "vocabulary_id"),
