@@ -14,6 +14,7 @@ from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
 from serving.api.audit import entries
 from serving.api.batches import Batches
+from serving.api.corrections import Corrections
 from serving.api.described import DescribedConfig
 from serving.api.docs import docs_router, favicon, renderers, start
 from serving.api.embeddings import embed
@@ -120,6 +121,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             Vocabularies,
             Applying,
             Taggings,
+            Corrections,
             Models,
             embed,
             search,

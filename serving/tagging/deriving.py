@@ -7,7 +7,7 @@ the same functions.
 import asyncio
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -22,6 +22,7 @@ from serving.db.media import StoredReport, Video
 from serving.db.tagging import Correction, FoundTags
 from serving.db.vocabularies import Vocabulary
 from serving.search.writing import REPORT, write_tags
+from serving.tagging.naming import true_names
 
 #: Stands for the end of a video in a correction.
 TO_THE_END: Final = -1.0
@@ -42,15 +43,8 @@ async def tags_of(session: AsyncSession, tenant: str, video: Video) -> tuple[Tag
     """All tags that a video has, its report's first, then those of vocabularies in the order of their names."""
     said = await judgements(session, tenant, [video.id])
     found: list[Tagged] = []
-    latest = (
-        select(StoredReport.body)
-        .where(StoredReport.tenant_id == tenant, StoredReport.video_id == video.id)
-        .order_by(col(StoredReport.created_at).desc())
-        .limit(1)
-    )
-    body = (await session.exec(latest)).one_or_none()
-    if body is not None:
-        report = await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
+    report = await latest_report(session, tenant, video.id)
+    if report is not None:
         found.append(Tagged(None, of_report(report, said.get((video.id, REPORT), ()))))
     query = (
         select(FoundTags, Vocabulary)
@@ -62,6 +56,15 @@ async def tags_of(session: AsyncSession, tenant: str, video: Video) -> tuple[Tag
         about = said.get((video.id, vocabulary.id), ())
         found.append(Tagged(vocabulary, of_vocabulary(row, labels_of(vocabulary), about, video.duration_s)))
     return tuple(found)
+
+
+async def latest_report(session: AsyncSession, tenant: str, video: str) -> Report | None:
+    """The one that a video's resources show; None where it has none."""
+    latest = select(StoredReport.body).where(StoredReport.tenant_id == tenant, StoredReport.video_id == video)
+    body = (await session.exec(latest.order_by(col(StoredReport.created_at).desc()).limit(1))).one_or_none()
+    if body is None:
+        return None
+    return await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
 
 
 async def judgements(
@@ -102,6 +105,9 @@ def derived(
 ) -> tuple[Tag, ...]:
     """The same of tags that are in no row yet."""
     parents = {label.name: label.parent for label in labels}
+    # What was said of a label that has another name now.
+    names = true_names(labels)
+    said = [replace(one, label=names.get(one.label, one.label)) for one in said]
     name = found[0].source.name.partition(",")[0] if found else CORRECTED
     return judged(found, said, parents, duration_s=duration_s, source=Source(name=name, version=space))
 
