@@ -46,8 +46,8 @@ def connections(slots: int) -> int:
 
 
 class Working:
-    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, tags libraries, tidies up, and says how it
-    is."""
+    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, tags libraries and learns, tidies up,
+    and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""

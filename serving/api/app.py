@@ -22,6 +22,7 @@ from serving.api.entrance import Entrance
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
 from serving.api.jobs import Jobs
+from serving.api.learned import Learned
 from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
@@ -122,6 +123,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             Applying,
             Taggings,
             Corrections,
+            Learned,
             Models,
             embed,
             search,

@@ -1,18 +1,21 @@
 """What a job leaves to be found by, written in the transaction that it succeeds in."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.indexing import Index
 from pipeline.report import Tag
 from pipeline.spec import Label
 from serving.db.statements import execute
 from serving.db.vectors import literals
 from serving.jobs.events import notify
+
+if TYPE_CHECKING:
+    # The API, which writes no vectors, keeps clear of what it brings along.
+    from pipeline.indexing import Index
 
 #: The origin of what latest reports say.
 REPORT: Final = ""
@@ -92,7 +95,7 @@ _NEW = text(
 )
 
 
-async def write_vectors(session: AsyncSession, tenant: str, video: str, index: Index) -> None:
+async def write_vectors(session: AsyncSession, tenant: str, video: str, index: "Index") -> None:
     """The vectors of a video in one space, in place of those that it had in that space. Vocabularies that stand for
     the library are to look at them, see `serving.tagging`."""
     this = {"tenant": tenant, "video": video, "space": index.space}
@@ -196,7 +199,7 @@ def _spans(video: str, tags: Iterable[Tag], aliases: Mapping[str, Sequence[str]]
     return list(rows.values())
 
 
-async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
+async def _make_space(session: AsyncSession, tenant: str, index: "Index") -> None:
     if (await execute(session, _KNOWN, tenant=tenant, space=index.space)).one_or_none() is not None:
         return
     await execute(session, _ONE_BY_ONE, tenant=tenant)

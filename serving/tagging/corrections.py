@@ -7,16 +7,15 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from serving.audit.acting import about
 from serving.db.database import Database
 from serving.db.media import Video
-from serving.db.search import Space
 from serving.db.statements import execute
 from serving.db.tagging import Correction, FoundTags
 from serving.db.vocabularies import Vocabulary
 from serving.errors import Conflict, InvalidRequest, NotFound
 from serving.ids import new_id
-from serving.jobs.events import notify
-from serving.search.writing import TAGGING_CHANNEL, write_tags
+from serving.search.writing import write_tags
 from serving.tagging.deriving import (
     TO_THE_END,
     judgements,
@@ -25,8 +24,10 @@ from serving.tagging.deriving import (
     of_vocabulary,
     write_report_tags,
 )
+from serving.tagging.due import learn_soon
 from serving.tagging.naming import named
 from serving.tagging.retagging import stamp_of
+from serving.tagging.spaces import active_space
 from serving.vocabularies import rows
 
 #: Of a tenant; each is read whenever its video is tagged anew.
@@ -39,16 +40,6 @@ _SAY = text(
     ON CONFLICT (video_id, origin, label, from_s, to_s)
         DO UPDATE SET accepted = excluded.accepted, judged_at = excluded.judged_at
     RETURNING id
-    """
-)
-
-#: Told by the database's clock when it was said, so that a worker can wait until nobody says more.
-_LEARN = text(
-    """
-    INSERT INTO learning (tenant_id, vocabulary_id, label, state, changed_at, asked, fence, attempt)
-    VALUES (:tenant, :vocabulary, :label, 'due', clock_timestamp(), :asked, 0, 0)
-    ON CONFLICT (vocabulary_id, label) DO UPDATE SET state = 'due', changed_at = excluded.changed_at, attempt = 0,
-        asked = learning.asked OR excluded.asked, fence = learning.fence + 1, lease_until = NULL
     """
 )
 
@@ -98,6 +89,7 @@ async def say(database: Database, tenant: str, saying: Saying) -> Correction:
             accepted=saying.accepted,
         )
         row = await find(session, tenant, kept.scalar_one())
+        about(row.id)
         await _answer_so(session, tenant, video, vocabulary)
     return row
 
@@ -134,14 +126,6 @@ async def shared(session: AsyncSession, tenant: str, which: str) -> Vocabulary:
     if row is None:
         raise NotFound("there is no such vocabulary")
     return row
-
-
-async def learn_soon(session: AsyncSession, vocabulary: Vocabulary, label: str, *, asked: bool = False) -> None:
-    """Have a worker learn for a label once nobody has said more for a while, or `asked`, at once. Nothing is learnt for
-    what is a category only."""
-    if any(one.name == label for one in labels_of(vocabulary)):
-        await execute(session, _LEARN, tenant=vocabulary.tenant_id, vocabulary=vocabulary.id, label=label, asked=asked)
-        await notify(session, TAGGING_CHANNEL)
 
 
 async def _about(session: AsyncSession, tenant: str, which: str | None, said: str) -> tuple[Vocabulary | None, str]:
@@ -198,10 +182,9 @@ async def _answer_so(session: AsyncSession, tenant: str, video: Video, vocabular
     row = (await session.exec(query.where(FoundTags.vocabulary_id == vocabulary.id))).one_or_none()
     if row is None:
         # Nothing was found in it yet, or ever will be: it may have no vectors.
-        space = await session.exec(select(Space.space).where(Space.tenant_id == tenant, Space.state == "active"))
-        row = FoundTags(
-            video_id=video.id, vocabulary_id=vocabulary.id, tenant_id=tenant, space=space.one_or_none() or "", tags=[]
-        )
+        space = await active_space(session, tenant)
+        name = "" if space is None else space.space
+        row = FoundTags(video_id=video.id, vocabulary_id=vocabulary.id, tenant_id=tenant, space=name, tags=[])
     labels = labels_of(vocabulary)
     said = await judgements(session, tenant, [video.id], vocabulary.id)
     tags = of_vocabulary(row, labels, said.get((video.id, vocabulary.id), ()), video.duration_s)

@@ -3,18 +3,21 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.toolkit import Toolkit
 from serving.db.database import SYSTEM, Database
 from serving.db.search import Space
 from serving.db.statements import execute
 from serving.errors import SpaceMismatch
-from serving.jobs.running import Toolkits
+
+if TYPE_CHECKING:
+    # The API, which asks no model, keeps clear of what these bring along.
+    from pipeline.toolkit import Toolkit
+    from serving.jobs.running import Toolkits
 
 #: Texts that a tower is given at once.
 _AT_ONCE: Final = 256
@@ -42,7 +45,7 @@ async def known(session: AsyncSession, tenant: str, space: Space, texts: Iterabl
     return {names[bytes(row.digest)]: np.frombuffer(row.vector, "<f4") for row in rows}
 
 
-async def ask(database: Database, toolkits: Toolkits, tenant: str, space: Space, texts: Sequence[str]) -> int:
+async def ask(database: Database, toolkits: "Toolkits", tenant: str, space: Space, texts: Sequence[str]) -> int:
     """See to it that all are known; how many were not.
 
     Raises:
@@ -70,5 +73,5 @@ async def ask(database: Database, toolkits: Toolkits, tenant: str, space: Space,
     return len(missing)
 
 
-def _embedded(toolkit: Toolkit, texts: list[str]) -> np.ndarray:
+def _embedded(toolkit: "Toolkit", texts: list[str]) -> np.ndarray:
     return toolkit.encoder.embed_text(texts)

@@ -17,6 +17,7 @@ from serving.ids import new_id
 from serving.jobs.events import notify
 from serving.jobs.lease import Problem, backoff_s
 from serving.search.writing import TAGGING_CHANNEL
+from serving.tagging.due import learn_all_again
 
 Reason = Literal["applied", "replaced", "learned", "undone", "space"]
 
@@ -110,10 +111,12 @@ async def begin(session: AsyncSession, tenant: str, vocabulary: str, reason: Rea
 
 
 async def begin_all(session: AsyncSession, tenant: str, reason: Reason = "space") -> None:
-    """The same with all vocabularies that stand: for whoever has another space answer."""
+    """The same with all vocabularies that stand, and learn for their labels again: for whoever has another space
+    answer."""
     query = select(Vocabulary.id).where(Vocabulary.tenant_id == tenant, col(Vocabulary.applied_at).is_not(None))
     for vocabulary in (await session.exec(query.order_by(Vocabulary.id).with_for_update(key_share=True))).all():
         await begin(session, tenant, vocabulary, reason)
+    await learn_all_again(session, tenant)
 
 
 async def stop(session: AsyncSession, tenant: str, vocabulary: str) -> None:

@@ -14,7 +14,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import EngineUnavailable, VideoError
 from serving.db.database import SYSTEM, Database
-from serving.db.search import Space
 from serving.db.statements import execute
 from serving.db.vocabularies import Vocabulary
 from serving.errors import DatabaseUnavailable, LeaseLost, ServerError
@@ -28,6 +27,7 @@ from serving.tagging.deriving import labels_of
 from serving.tagging.learner import Learner
 from serving.tagging.retagging import Changes, page_after, retag, some
 from serving.tagging.runs import Claim
+from serving.tagging.spaces import active_space
 from serving.tagging.standing import Standing, standing, texts_of
 
 _LOG = logging.getLogger(__name__)
@@ -270,12 +270,6 @@ class Tagger:
                 await runs.give_back(self._database, run, problem)
         except LeaseLost:
             return
-
-
-async def active_space(session: AsyncSession, tenant: str) -> Space | None:
-    """The one that searches are answered from, and vocabularies look at; None where nothing was analysed."""
-    query = select(Space).where(Space.tenant_id == tenant, Space.state == "active")
-    return (await session.exec(query)).one_or_none()
 
 
 async def _applied(session: AsyncSession, tenant: str, *, lock: bool = False) -> list[Vocabulary]:

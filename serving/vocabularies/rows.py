@@ -15,7 +15,7 @@ from serving.db.database import Database
 from serving.db.vocabularies import Vocabulary
 from serving.errors import Conflict, NotFound
 from serving.ids import new_id
-from serving.tagging import runs
+from serving.tagging import due, runs
 from serving.tagging.forgetting import forget
 from serving.vocabularies import builtin
 
@@ -78,6 +78,7 @@ async def replace(
         await session.refresh(row)
         if row.applied_at is not None and row.labels != before:
             await runs.begin(session, tenant, row.id, "replaced")
+        await due.learn_again(session, row, msgspec.convert(before, tuple[Label, ...]))
         return row
 
 
