@@ -196,8 +196,9 @@ def labelled(
     frames = smooth(frames, pts_s)
     starts_s, ends_s = holding(pts_s, duration_s)
     tags = []
-    for label, curve in zip(labels, frames.T, strict=True):
-        ranges = ranges_of(curve, label.threshold, starts_s, ends_s)
+    peaks = frames.max(0)
+    for label, curve, peak in zip(labels, frames.T, peaks, strict=True):
+        ranges = ranges_of(curve, label.threshold, starts_s, ends_s) if peak >= label.threshold else ()
         if ranges:
             tags.append(tag_of("tag", label.name, label.parent, ranges, duration_s, source))
     return ordered(tags)

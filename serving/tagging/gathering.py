@@ -51,7 +51,9 @@ async def gathered(session: AsyncSession, standing: Standing, label: Label) -> M
             examples += len(by_video[video])
     dim = standing.space.dim
     nothing = (np.zeros((0, dim), np.float32), np.zeros(0), np.zeros(0, bool), np.zeros(0, int), np.zeros(0, int))
-    return Material(*(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True)))
+    columns = [np.concatenate(some) for some in zip(nothing, *parts, strict=True)]
+    words = standing.labels.vectors[standing.labels.owner == place]
+    return Material(*columns, words=words, scale=standing.likelihood.scale)
 
 
 def frames_of(samples: Samples, said: Sequence[Judgement]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

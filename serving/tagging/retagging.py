@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import msgspec
 import numpy as np
@@ -46,8 +45,10 @@ _SOME = text(
 )
 _MOMENTS = text(
     """
-    SELECT video_id, pts_s, halfvec_send(vector) AS sent FROM moment
-    WHERE tenant_id = :tenant AND space = :space AND video_id = ANY(:videos) ORDER BY video_id, position
+    SELECT video_id, array_agg(pts_s ORDER BY position) AS pts_s,
+        array_agg(halfvec_send(vector) ORDER BY position) AS sent
+    FROM moment WHERE tenant_id = :tenant AND space = :space AND video_id = ANY(:videos)
+    GROUP BY video_id ORDER BY video_id
     """
 )
 _FOUND = text(
@@ -132,12 +133,11 @@ async def samples_of(session: AsyncSession, standing: Standing, durations_s: Map
     space, videos = standing.space, list(durations_s)
     rows = (await execute(session, _MOMENTS, tenant=standing.tenant, space=space.space, videos=videos)).all()
     found = {}
-    for video, group in groupby(rows, key=lambda row: row.video_id):
-        some = list(group)
-        pts_s = np.array([row.pts_s for row in some], np.float64)
+    for row in rows:
+        pts_s = np.array(row.pts_s, np.float64)
         # A video whose length is not known lasts to its last sample.
-        duration_s = durations_s[video] or float(pts_s[-1])
-        found[video] = Samples(pts_s, matrix([row.sent for row in some], space.dim), duration_s)
+        duration_s = durations_s[row.video_id] or float(pts_s[-1])
+        found[row.video_id] = Samples(pts_s, matrix(row.sent, space.dim), duration_s)
     return found
 
 
