@@ -148,6 +148,65 @@ class SearchSeen(msgspec.Struct, frozen=True, kw_only=True):
     best_rejected: RejectedSeen | None
 
 
+class TaggingSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A run over a library, likewise."""
+
+    id: str
+    vocabulary_id: str
+    reason: str
+    state: str
+    total: int | None
+    done: int
+    changed: int
+    gained: int
+    lost: int
+    error: dict[str, Any] | None
+
+
+class VocabularySeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A vocabulary in a list, likewise."""
+
+    id: str
+    name: str
+    label_count: int
+    applied_at: datetime | None
+
+
+class CorrectionSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said of a tag, likewise."""
+
+    id: str
+    label: str
+    video_id: str
+    start_s: float
+    end_s: float | None
+    verdict: str
+
+
+class FiguresSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """How good it is to say that a label holds, likewise."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class LearnedSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was learnt, likewise."""
+
+    label: str
+    number: int
+    standing: str
+    kind: str
+    threshold: float
+    accepted: int
+    rejected: int
+    before: FiguresSeen
+    after: FiguresSeen
+    gained: int
+    lost: int
+
+
 class _Pointer(msgspec.Struct, frozen=True):
     pointer: str = ""
     detail: str = ""

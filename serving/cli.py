@@ -14,7 +14,7 @@ import typer
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
-from serving import accounts_cli, client_cli, models_cli, outputs, search_cli, server_cli, spec_options
+from serving import accounts_cli, client_cli, models_cli, outputs, search_cli, server_cli, spec_options, taxonomy_cli
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 from serving.errors import ServerError
 from serving.graph import config_cli, launch_cli
@@ -52,6 +52,9 @@ app.command()(client_cli.watch)
 app.command()(client_cli.results)
 app.command()(client_cli.cancel)
 app.command()(search_cli.search)
+app.add_typer(taxonomy_cli.vocabularies, name="vocabularies", no_args_is_help=True)
+app.command()(taxonomy_cli.correct)
+app.add_typer(taxonomy_cli.learned, name="learned", no_args_is_help=True)
 
 
 def main() -> None:

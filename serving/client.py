@@ -150,6 +150,13 @@ class Client:
         headers = {"Content-Type": "application/json"}
         return decoded(self._ask("POST", "/v1/search", headers=headers, content=lambda: request), SearchSeen)
 
+    def ask(self, method: str, path: str, kind: Any, body: Any = None, **params: str) -> Any:
+        """What the server answers to a request with a JSON body, or none: a value of `kind`; None: without a body."""
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        answer = self._ask(method, path, headers=headers, params=params, content=lambda: content)
+        return None if kind is None else decoded(answer, kind)
+
     def events(self, job_id: str) -> Iterator[Event]:
         """What has happened to a job and what happens, each once and in order, until it is over. Where the connection
         is lost it is made again, and goes on behind the event that came last."""

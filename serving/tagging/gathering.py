@@ -43,7 +43,10 @@ async def gathered(session: AsyncSession, standing: Standing, label: Label) -> M
     for first in range(0, len(videos), _AT_ONCE):
         some = videos[first : first + _AT_ONCE]
         durations_s = await _durations(session, standing.tenant, some)
-        for video, samples in (await samples_of(session, standing, durations_s)).items():
+        kept = await samples_of(session, standing, durations_s)
+        # In the order in which it was said, so that the same examples teach the same, whatever their videos are called.
+        for video in filter(kept.__contains__, some):
+            samples = kept[video]
             rows, truth, example = frames_of(samples, by_video[video])
             p = curves(samples.vectors[rows], standing.labels, standing.likelihood)[:, place]
             number = np.full(len(rows), videos.index(video))
