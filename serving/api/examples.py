@@ -153,7 +153,7 @@ BODIES: Final[dict[str, Any]] = {
                 "parent": "a dog",
                 "aliases": ["a caniche"],
             },
-            {"name": "a dog", "parent": "animals"},
+            {"name": "a dog", "parent": "animals", "aliases": ["hound"]},
             {"name": "a cat", "parent": "animals"},
         ],
     },

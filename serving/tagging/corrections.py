@@ -184,7 +184,7 @@ async def _answer_so(session: AsyncSession, tenant: str, video: Video, vocabular
         # Nothing was found in it yet, or ever will be: it may have no vectors.
         space = await active_space(session, tenant)
         name = "" if space is None else space.space
-        row = FoundTags(video_id=video.id, vocabulary_id=vocabulary.id, tenant_id=tenant, space=name, tags=[])
+        row = FoundTags(video_id=video.id, vocabulary_id=vocabulary.id, tenant_id=tenant, space=name, tags=[], stamp="")
     labels = labels_of(vocabulary)
     said = await judgements(session, tenant, [video.id], vocabulary.id)
     tags = of_vocabulary(row, labels, said.get((video.id, vocabulary.id), ()), video.duration_s)

@@ -20,6 +20,7 @@ _NO_WRITES = {
     "search": "what is asked of models is kept for seconds, and of nobody's things",
     "cancel_job": "the job that it is tried on is over",
     "cancel_batch": "the jobs that it is tried on are over",
+    "undo_learned": "nothing was learnt that could be undone",
 }
 
 _COLUMNS = {

@@ -49,8 +49,7 @@ async def left(api, ids: dict[str, str]) -> dict:
             tuple(row) for row in await api.world.sql("SELECT reason, state, done, total FROM tagging ORDER BY id")
         ],
         "learned": [
-            tuple(row)
-            for row in await api.world.sql("SELECT label, number, kind, threshold, gained FROM learned_label")
+            tuple(row) for row in await api.world.sql("SELECT label, number, kind, threshold FROM learned_label")
         ],
         "spans": len(await api.world.sql("SELECT 1 FROM tag_span")),
     }
@@ -81,7 +80,8 @@ def test_dying_there_changes_nothing(call, toolkit, worker, undisturbed, point):
             assert await asyncio.to_thread(worker, url, point) == failpoints.EXIT, "nobody came past it"
         assert await asyncio.to_thread(worker, url) == 0
         found = await left(api, ids)
-        assert found["runs"] == [("applied", "succeeded", 32, 32), ("learned", "succeeded", 32, 32)]
+        # Where the first worker died with the run in its hands, what was learnt meanwhile began another in its place.
+        assert found.pop("runs")[-1] == ("learned", "succeeded", 32, 32)
         assert [row[0] for row in found["learned"]] == ["warm"]
         if not undisturbed:
             undisturbed.update(found)
