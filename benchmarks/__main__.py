@@ -27,6 +27,7 @@ BENCHMARKS = {
     "search": "how fast moments are found, and whether they are the nearest, beside other indexes",
     "search_quality": "whether searches find what is there, say what is not, and mean what they say",
     "heads": "what heads learn from twenty examples that words cannot say, and what they cost",
+    "taxonomies": "how fast a library is tagged anew, what twenty corrections teach, and whether undoing restores",
     "bundled_model": "what the bundled model knows",
 }
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from models.base import Head, ModelInfo, Needs, space_id
@@ -129,13 +131,29 @@ def save(path: str | Path, layers: Sequence[Layer], card: HeadCard) -> MlpHead:
     """
     file = Path(path)
     head = MlpHead(layers, card, f"head:{file}")
+    content = to_bytes(layers, card)
+    write_whole(file, content)
+    return head
+
+
+def to_bytes(layers: Sequence[Layer], card: HeadCard) -> bytes:
+    """What the file of a head holds; of the same head the same bytes."""
     tensors = {}
     for number, layer in enumerate(layers):
         tensors[f"layers.{number}.weight"] = np.ascontiguousarray(layer.weight, np.float32)
         tensors[f"layers.{number}.bias"] = np.ascontiguousarray(layer.bias, np.float32)
-    content = to_safetensors(tensors, metadata={CARD_KEY: to_json(card)})
-    write_whole(file, content)
-    return head
+    return to_safetensors(tensors, metadata={CARD_KEY: to_json(card)})
+
+
+def from_bytes(name: str, content: bytes) -> MlpHead:
+    """The head that `to_bytes` wrote. `name`: for people. Raises as `from_path`."""
+    try:
+        tensors = from_safetensors(content)
+        # The library reads metadata of files alone: a length of eight bytes, and so much JSON.
+        text = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"][CARD_KEY]
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BadWeights(f"{name} holds no head ({str(error)[:200]})") from error
+    return MlpHead(_layers(tensors, Path(name)), from_json(text, name), name)
 
 
 def write_whole(file: Path, content: bytes) -> None:

@@ -21,6 +21,7 @@ DEFAULT_WEIGHTS: dict[str, float] = {
 
 #: Most that is taken of what a caller may ask for: beyond it lies no use, but hours of somebody's machine.
 MAX_SEGMENTS, MAX_LABELS, MAX_PROMPTS, MAX_TEXT = 1000, 5000, 100, 1000
+MAX_ALIASES = 20
 MAX_MODELS = 16
 
 
@@ -48,6 +49,8 @@ class Label(Record, frozen=True, kw_only=True):
     """Probability from which a frame counts as showing it."""
     parent: str | None = None
     """The category it belongs to. Where that is a label too, what it belongs to holds as well, and so on."""
+    aliases: tuple[str, ...] = ()
+    """Other names: it is found by them, and may be called by them wherever a label is named. No prompts."""
 
 
 class SegmentSpec(Record, frozen=True, kw_only=True):
@@ -162,12 +165,28 @@ def check_labels(labels: tuple[Label, ...]) -> None:
         if label.parent is not None:
             fits = _named(label.parent) and len(label.parent) <= MAX_TEXT
             _require(fits, f"labels.{shown}.parent: {label.parent[:50]!r} cannot be a name", f"{here}/parent")
+    _check_aliases(labels)
     parents = {label.name: label.parent for label in labels}
     for number, label in enumerate(labels):
         try:
             ancestors(label.name, parents)
         except ValueError as error:
             raise InvalidSpec(f"labels.{label.name[:50]}.parent: {error}", f"/labels/{number}/parent") from error
+
+
+def _check_aliases(labels: tuple[Label, ...]) -> None:
+    """No name may mean two things: aliases differ from each other, and from all labels and categories."""
+    taken = {label.name for label in labels} | {label.parent for label in labels}
+    for number, label in enumerate(labels):
+        shown, count = label.name[:50], len(label.aliases)
+        many = f"{shown}: {count} aliases, at most {MAX_ALIASES} are taken"
+        _require(count <= MAX_ALIASES, many, f"/labels/{number}/aliases")
+        for place, alias in enumerate(label.aliases):
+            here = f"/labels/{number}/aliases/{place}"
+            fits = _named(alias) and len(alias) <= MAX_TEXT
+            _require(fits, f"labels.{shown}.aliases: {alias[:50]!r} cannot be a name", here)
+            _require(alias not in taken, f"labels.{shown}.aliases: {alias[:50]!r} is the name of something else", here)
+            taken.add(alias)
 
 
 def _named(name: str) -> bool:

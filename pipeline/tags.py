@@ -7,6 +7,7 @@ models with a bias give it themselves; for the others the label has to beat a ba
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
@@ -56,14 +57,29 @@ class LabelVectors:
 
 def embed(labels: Sequence[Label], model: TextModel, likelihood: Likelihood) -> LabelVectors:
     """Put labels, and the bank if this model needs one, through a text tower."""
-    prompts = [phrase for label in labels for phrase in vocabulary.phrases(label)]
+    known: dict[str, np.ndarray] = {}
+    for some in texts(labels, likelihood):
+        known |= zip(some, model.embed_text(list(some)), strict=True) if some else ()
+    return embedded(labels, known, model.info.dim, likelihood)
+
+
+def texts(labels: Sequence[Label], likelihood: Likelihood) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a text tower is asked for labels: their phrases, and the bank, where this model needs one."""
+    prompts = tuple(phrase for label in labels for phrase in vocabulary.phrases(label))
+    bank = background() if likelihood.bias is None else ()
+    return prompts, tuple(f"a photo of {phrase}" for phrase in bank)
+
+
+def embedded(
+    labels: Sequence[Label], known: Mapping[str, np.ndarray], dim: int, likelihood: Likelihood
+) -> LabelVectors:
+    """As `embed`, where the vectors of all `texts` are known: text -> float32 [D]."""
+    prompts, banked = texts(labels, likelihood)
     owner = np.repeat(np.arange(len(labels)), [len(vocabulary.phrases(label)) for label in labels])
-    dim = model.info.dim
-    vectors = model.embed_text(prompts) if prompts else np.zeros((0, dim), np.float32)
-    phrases = background() if likelihood.bias is None else ()
-    bank = (
-        model.embed_text([f"a photo of {phrase}" for phrase in phrases]) if phrases else np.zeros((0, dim), np.float32)
-    )
+    nothing = np.zeros((0, dim), np.float32)
+    vectors = np.stack([known[one] for one in prompts]) if prompts else nothing
+    bank = np.stack([known[one] for one in banked]) if banked else nothing
+    phrases = background() if banked else ()
     return LabelVectors(tuple(labels), vectors, owner, bank, rivals(labels, vectors, owner, phrases, bank))
 
 
@@ -166,17 +182,26 @@ def of_probabilities(
     pts_s: np.ndarray, frames: np.ndarray, labels: Sequence[Label], *, duration_s: float, source: Source
 ) -> tuple[Tag, ...]:
     """As `find`, where the probability of each label in each frame is known: float [N, L], each in [0, 1]."""
+    found = labelled(pts_s, frames, labels, duration_s=duration_s, source=source)
+    parents = {label.name: label.parent for label in labels}
+    return (*found, *categories(found, parents, duration_s=duration_s, source=source))
+
+
+def labelled(
+    pts_s: np.ndarray, frames: np.ndarray, labels: Sequence[Label], *, duration_s: float, source: Source
+) -> tuple[Tag, ...]:
+    """As `of_probabilities`, without categories."""
     if not len(pts_s) or not labels:
         return ()
     frames = smooth(frames, pts_s)
     starts_s, ends_s = holding(pts_s, duration_s)
     tags = []
-    for label, curve in zip(labels, frames.T, strict=True):
-        ranges = ranges_of(curve, label.threshold, starts_s, ends_s)
+    peaks = frames.max(0)
+    for label, curve, peak in zip(labels, frames.T, peaks, strict=True):
+        ranges = ranges_of(curve, label.threshold, starts_s, ends_s) if peak >= label.threshold else ()
         if ranges:
-            tags.append(_tag("tag", label.name, label.parent, ranges, duration_s, source))
-    parents = {label.name: label.parent for label in labels}
-    return (*_ordered(tags), *_ordered(_categories(tags, parents, duration_s, source)))
+            tags.append(tag_of("tag", label.name, label.parent, ranges, duration_s, source))
+    return ordered(tags)
 
 
 def smooth(curves: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
@@ -215,7 +240,15 @@ def ranges_of(curve: np.ndarray, threshold: float, starts_s: np.ndarray, ends_s:
     return tuple(found)
 
 
-def _tag(kind, label: str, parent: str | None, ranges: tuple[TagRange, ...], duration_s: float, source: Source) -> Tag:
+def tag_of(
+    kind: Literal["tag", "category"],
+    label: str,
+    parent: str | None,
+    ranges: tuple[TagRange, ...],
+    duration_s: float,
+    source: Source,
+) -> Tag:
+    """A tag that holds in these ranges, one at least, in order."""
     held_s = sum(span.end_s - span.start_s for span in ranges)
     return Tag(
         kind=kind,
@@ -230,7 +263,9 @@ def _tag(kind, label: str, parent: str | None, ranges: tuple[TagRange, ...], dur
     )
 
 
-def _categories(tags: list[Tag], parents: Mapping[str, str | None], duration_s: float, source: Source) -> list[Tag]:
+def categories(
+    tags: Sequence[Tag], parents: Mapping[str, str | None], *, duration_s: float, source: Source
+) -> tuple[Tag, ...]:
     """One category per name that has labels below it, holding wherever one of them does, however far below; and where
     it is a label itself, wherever that does."""
     spans: dict[str, list[TagRange]] = {}
@@ -238,10 +273,12 @@ def _categories(tags: list[Tag], parents: Mapping[str, str | None], duration_s: 
         for name in ancestors(tag.label, parents):
             spans.setdefault(name, []).extend(tag.ranges)
     own = {tag.label: tag.ranges for tag in tags}
-    return [
-        _tag("category", name, parents.get(name), union([*below, *own.get(name, ())]), duration_s, source)
-        for name, below in spans.items()
-    ]
+    return ordered(
+        [
+            tag_of("category", name, parents.get(name), union([*below, *own.get(name, ())]), duration_s, source)
+            for name, below in spans.items()
+        ]
+    )
 
 
 def union(spans: Sequence[TagRange]) -> tuple[TagRange, ...]:
@@ -255,5 +292,6 @@ def union(spans: Sequence[TagRange]) -> tuple[TagRange, ...]:
     return tuple(merged)
 
 
-def _ordered(tags: list[Tag]) -> list[Tag]:
-    return sorted(tags, key=lambda tag: (-tag.score, -tag.coverage, tag.label))
+def ordered(tags: Sequence[Tag]) -> tuple[Tag, ...]:
+    """Most probable first."""
+    return tuple(sorted(tags, key=lambda tag: (-tag.score, -tag.coverage, tag.label)))

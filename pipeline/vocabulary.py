@@ -12,6 +12,7 @@ The format is shown in `configs/vocabularies/example.toml`:
     prompts = ["football players hugging after a goal"]
     threshold = 0.6
     parent = "sport"
+    aliases = ["goal joy"]              # other names that it is found by
 
 A parent may itself be a label that has one: `dog` in `animal` in `nature`.
 """
@@ -40,6 +41,7 @@ class LabelEntry(Record, frozen=True, kw_only=True):
     prompts: tuple[str, ...] = ()
     threshold: float | None = None
     parent: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 class VocabularyFile(Record, frozen=True, kw_only=True):
@@ -125,6 +127,7 @@ def _label(entry: LabelEntry, content: VocabularyFile) -> Label:
         prompts=entry.prompts or tuple(template.replace("{}", entry.name) for template in content.templates),
         threshold=content.threshold if entry.threshold is None else entry.threshold,
         parent=entry.parent,
+        aliases=entry.aliases,
     )
 
 
@@ -166,6 +169,8 @@ def _lines(label: Label) -> Iterator[str]:
     yield f"threshold = {float(label.threshold)!r}"
     if label.parent is not None:
         yield f"parent = {_quoted(label.parent)}"
+    if label.aliases:
+        yield f"aliases = [{', '.join(map(_quoted, label.aliases))}]"
 
 
 def _quoted(text: str) -> str:

@@ -24,6 +24,7 @@ from serving import (
     server_cli,
     spaces_cli,
     spec_options,
+    taxonomy_cli,
 )
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 from serving.errors import ServerError
@@ -66,6 +67,9 @@ app.add_typer(spaces_cli.spaces, name="spaces", no_args_is_help=True)
 app.command()(recommend_cli.similar)
 app.command()(recommend_cli.copies)
 app.command()(recommend_cli.recommend)
+app.add_typer(taxonomy_cli.vocabularies, name="vocabularies", no_args_is_help=True)
+app.command()(taxonomy_cli.correct)
+app.add_typer(taxonomy_cli.learned, name="learned", no_args_is_help=True)
 
 
 def main() -> None:

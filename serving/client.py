@@ -16,15 +16,11 @@ from pipeline.errors import CorruptVideo, InputNotFound, InvalidSettings
 from pipeline.report import Report
 from serving.answers import (
     FINAL,
-    CopiesSeen,
     Failure,
     JobSeen,
     ModelSeen,
-    RecommendationsSeen,
     Refused,
-    SearchSeen,
     ServerFault,
-    SpaceSeen,
     Unreachable,
     UploadSeen,
     VideoSeen,
@@ -32,6 +28,7 @@ from serving.answers import (
     failure_of,
 )
 from serving.event_stream import Event, EventParser
+from serving.found_answers import CopiesSeen, RecommendationsSeen, SearchSeen, SpaceSeen
 from serving.ids import new_id
 from serving.requests import FetchRequest, JobRequest
 
@@ -192,6 +189,13 @@ class Client:
         headers = {"Content-Type": "application/json"}
         answer = self._ask("POST", "/v1/recommendations", headers=headers, content=lambda: request)
         return decoded(answer, RecommendationsSeen)
+
+    def ask(self, method: str, path: str, kind: Any, body: Any = None, **params: str) -> Any:
+        """What the server answers to a request with a JSON body, or none: a value of `kind`; None: without a body."""
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        answer = self._ask(method, path, headers=headers, params=params, content=lambda: content)
+        return None if kind is None else decoded(answer, kind)
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What has happened to a job and what happens, each once and in order, until it is over. Where the connection

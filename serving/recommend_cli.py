@@ -12,7 +12,14 @@ from serving.search_cli import filters_of, item_of
 from serving.terminal import new_console, plain
 
 if TYPE_CHECKING:
-    from serving.answers import BecauseSeen, CopiesSeen, CopySeen, ItemSeen, RecommendationSeen, RecommendationsSeen
+    from serving.found_answers import (
+        BecauseSeen,
+        CopiesSeen,
+        CopySeen,
+        ItemSeen,
+        RecommendationSeen,
+        RecommendationsSeen,
+    )
 
 #: What is recommended is one of these.
 KINDS = ("videos", "segments")

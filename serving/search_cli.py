@@ -13,7 +13,7 @@ from serving.client_cli import Key, Server, connected
 from serving.terminal import new_console, plain
 
 if TYPE_CHECKING:
-    from serving.answers import ResultSeen, SearchSeen
+    from serving.found_answers import ResultSeen, SearchSeen
 
 #: Results are grouped by one of these.
 GROUPS = ("moments", "segments", "videos")

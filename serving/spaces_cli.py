@@ -8,7 +8,7 @@ from serving.client_cli import Key, Server, connected
 from serving.terminal import new_console, plain
 
 if TYPE_CHECKING:
-    from serving.answers import SpaceSeen
+    from serving.found_answers import SpaceSeen
 
 spaces = typer.Typer(help="Spaces of vectors that videos are found in: one for each model, of which one answers.")
 

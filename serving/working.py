@@ -20,6 +20,8 @@ from serving.search.asking import QUESTION_CHANNEL
 from serving.search.catching_up import catch_up
 from serving.search.filling import Filler
 from serving.settings import Settings
+from serving.tagging.tagger import Tagger
+from serving.tagging.writing import TAGGING_CHANNEL
 from serving.webhooks.delivery import Deliverer
 from serving.worker import Worker
 from serving.workers import ModelReport, Presence
@@ -47,14 +49,16 @@ def connections(slots: int) -> int:
 
 
 class Working:
-    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, fills spaces, tidies
-    up, and says how it is."""
+    """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, tags libraries and
+    learns, fills spaces, tidies up, and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
         self._place, self._settings, self._models = place, settings, models
         self._database = Database(place.database_url, pool_size=connections(slots))
-        channels = (WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL)
+        channels = (
+            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL
+        )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
         queue = Queue(self._database, lease_s=settings.jobs.lease_s)
         tools = Tools(queue, place.store, models, settings.jobs.timeout_s)
@@ -90,6 +94,10 @@ class Working:
                 answerer = Answerer(self._database, self._models, self._settings.input, self._listener)
                 group.create_task(answerer.serve(stop))
                 group.create_task(Filler(self._database, self._place.store, self._models).serve(stop))
+                tagger = Tagger(
+                    self._database, self._models, self._listener, worker=self._worker.name, busy=lambda: self.busy
+                )
+                group.create_task(tagger.serve(stop))
                 group.create_task(Deliverer(self._database, listener=self._listener).serve(stop))
                 fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))

@@ -15,6 +15,7 @@ from serving.api.access import principal_of
 from serving.api.audit import entries
 from serving.api.batches import Batches
 from serving.api.copies import library_copies, video_copies
+from serving.api.corrections import Corrections
 from serving.api.described import DescribedConfig
 from serving.api.docs import docs_router, favicon, renderers, start
 from serving.api.embeddings import embed
@@ -22,6 +23,7 @@ from serving.api.entrance import Entrance
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
 from serving.api.jobs import Jobs
+from serving.api.learned import Learned
 from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
@@ -34,6 +36,7 @@ from serving.api.spaces import Spaces
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
+from serving.api.taggings import Applying, Taggings
 from serving.api.tickets import create_event_ticket
 from serving.api.tus import ResumableUploads
 from serving.api.tus_views import UploadRecords
@@ -120,6 +123,10 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             keys_resource.ApiKeys,
             Webhooks,
             Vocabularies,
+            Applying,
+            Taggings,
+            Corrections,
+            Learned,
             Models,
             embed,
             search,

@@ -104,6 +104,7 @@ TAGS: Final[dict[str, str]] = {
     "problems": "The page behind each kind of problem.",
     "recommendations": "What is like something, what somebody may like, what to begin with.",
     "search": "Find moments by what they show and what is said of them.",
+    "taxonomies": "Vocabularies that stand for a library: its tags, what is said of them, and what is learnt of that.",
     "uploads": "Videos on their way in: in one request, in pieces (tus 1.0), or fetched from an address.",
     "users": "People who may sign in.",
     "videos": "What was uploaded, and what their latest report found.",

@@ -48,7 +48,7 @@ _TAGS = text(
     FROM unnest(cast(:ids AS text[]), cast(:starts AS float8[]), cast(:ends AS float8[]))
         WITH ORDINALITY AS result (video_id, start_s, end_s, number)
     JOIN tag_span span ON span.tenant_id = :tenant AND span.video_id = result.video_id
-        AND span.start_s < result.end_s AND span.end_s > result.start_s
+        AND span.start_s < result.end_s AND span.end_s > result.start_s AND span.alias_of IS NULL
     GROUP BY result.number, span.label ORDER BY result.number, max(span.score) DESC, span.label
     """
 )

@@ -13,6 +13,7 @@ from serving.db.database import Database
 from serving.search import spaces
 from serving.search.asking import Asking
 from serving.search.spaces import WHOLE, Standing, State
+from serving.tagging import runs
 
 Name = Annotated[str, Parameter(max_length=64, description="A space, as reports and searches name it")]
 
@@ -97,10 +98,12 @@ class Spaces(Controller):
         summary="Answer searches from a space",
     )
     async def activate(self, principal: Principal, database: Database, space: Name, data: Activation) -> SpaceView:
-        """Answer searches from this space from now on, all at once. The one before is kept and filled as a shadow;
-        activating it undoes this."""
+        """Answer searches from this space from now on, all at once; vocabularies that stand for the library tag it anew
+        by its vectors. The one before is kept and filled as a shadow; activating it undoes this."""
         async with database.write("space.write", principal.tenant_id) as session:
-            await spaces.activate(session, principal.tenant_id, space, data.least_coverage)
+            if await spaces.activate(session, principal.tenant_id, space, data.least_coverage):
+                # What vocabularies say goes by the vectors that answer.
+                await runs.begin_all(session, principal.tenant_id)
         return await self._shown(database, principal.tenant_id, space)
 
     @delete("/{space:str}", operation_id="remove_space", **needs("jobs:write"), summary="Remove a space")

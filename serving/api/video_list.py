@@ -68,7 +68,9 @@ class VideoFilters(Record, frozen=True, kw_only=True):
 
 def filters(
     status: Status | None = None,
-    tag: Annotated[str | None, Parameter(max_length=200, required=False, description="Found in its report.")] = None,
+    tag: Annotated[
+        str | None, Parameter(max_length=200, required=False, description="That it has, by any of its names.")
+    ] = None,
     min_score: Annotated[
         float | None,
         Parameter(ge=0, schema_extra=FROM_ZERO, le=1, required=False, description="Least probability of `tag`."),

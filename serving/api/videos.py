@@ -4,7 +4,7 @@ import asyncio
 import zlib
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, patch
@@ -15,18 +15,21 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.record import Record
-from pipeline.report import Report, Segment, Shot, Tag
+from pipeline.report import Report, Segment, Shot
 from serving.api.access import Principal, needs
 from serving.api.constraints import ABOVE_ZERO, FROM_ZERO
 from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Page, page_of
 from serving.api.reading import read_quickly
+from serving.api.tagging_records import VideoTag, tag_views
 from serving.api.video_list import Sort, Status, VideoFilters, filters, narrowed, ordered
+from serving.api.vocabulary_records import Which
 from serving.db.database import Database
 from serving.db.documents import Document
 from serving.db.media import StoredReport, Video
 from serving.db.work import Job
 from serving.errors import InvalidRequest, NotFound
 from serving.storage.store import Store
+from serving.tagging.deriving import tags_of
 from serving.uploads.names import PLAIN_PATTERN
 from serving.weights import segment_spec
 
@@ -77,6 +80,8 @@ class Signals(Record, frozen=True, kw_only=True):
     signals: dict[str, tuple[float, ...]]
     """Name -> its value at each time, 0 to 1."""
 
+
+_NO_REPORT: Final = "the video has no report yet; submit a job for it, or wait for the one that runs"
 
 _METADATA: Final[Document[dict[str, Any]]] = Document(dict[str, Any])
 
@@ -203,9 +208,31 @@ class Videos(Controller):
         return (await _report(database, principal.tenant_id, video_id)).shots
 
     @get("/{video_id:str}/tags", operation_id="list_tags", **needs("videos:read"), summary="Its tags")
-    async def tagged(self, principal: Principal, database: Database, video_id: VideoId) -> tuple[Tag, ...]:
-        """Its tags, and when they hold."""
-        return (await _report(database, principal.tenant_id, video_id)).tags
+    async def tagged(
+        self,
+        principal: Principal,
+        database: Database,
+        video_id: VideoId,
+        kind: Annotated[
+            Literal["tag", "category"] | None, Parameter(required=False, description="Labels, or categories, only.")
+        ] = None,
+        vocabulary: Which | None = None,
+    ) -> tuple[VideoTag, ...]:
+        """Its tags and categories, and when they hold: those of its latest report and of all vocabularies that stand
+        for your library, with what was said of them. Of each origin, most probable first, and tags before categories;
+        of one kind, most probable first. The score of a category is the probability that the video shows it, the
+        coverage for how much of it."""
+        async with database.read(principal.tenant_id) as session:
+            video = await find(session, principal.tenant_id, video_id)
+            found = await tags_of(session, principal.tenant_id, video)
+        if not found:
+            raise NotFound(_NO_REPORT)
+        if vocabulary is not None:
+            found = [one for one in found if one.vocabulary and vocabulary in (one.vocabulary.id, one.vocabulary.name)]
+        tags = [tag for one in found for tag in tag_views(one)]
+        if kind is not None:
+            tags = sorted((tag for tag in tags if tag.kind == kind), key=lambda tag: (-tag.score, -tag.coverage))
+        return tuple(tags)
 
     @get("/{video_id:str}/signals", operation_id="get_signals", **needs("videos:read"), summary="Its signal curves")
     async def signals(self, principal: Principal, database: Database, video_id: VideoId) -> Signals:
@@ -252,7 +279,7 @@ async def _stored(database: Database, tenant: str, video_id: str) -> bytes:
         )
         body = (await session.exec(latest)).one_or_none()
     if body is None:
-        raise NotFound("the video has no report yet; submit a job for it, or wait for the one that runs")
+        raise NotFound(_NO_REPORT)
     return body
 
 

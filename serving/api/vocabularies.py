@@ -129,7 +129,8 @@ class Vocabularies(Controller):
         name: NameOfToml = None,
     ) -> Response[VocabularyView]:
         """Replace all of a vocabulary. With `If-Match`, only if it is still the version that you saw: of two who change
-        it at once, the second is told (412). Jobs that were submitted keep the labels that they have."""
+        it at once, the second is told (412). Jobs that were submitted keep the labels that they have; where it stands
+        for your library, that is tagged anew."""
         row = await rows.replace(
             database,
             principal.tenant_id,
@@ -145,7 +146,8 @@ class Vocabularies(Controller):
     async def remove(
         self, principal: Principal, database: Database, vocabulary: Which, if_match: IfMatch = None
     ) -> None:
-        """Delete a vocabulary. Jobs that were submitted with it keep the labels that they have."""
+        """Delete a vocabulary, with the tags that it found in your library, what was said of them and learnt. Jobs that
+        were submitted with it keep the labels that they have."""
         await rows.remove(database, principal.tenant_id, vocabulary, lambda version: require_match(if_match, version))
 
 

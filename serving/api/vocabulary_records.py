@@ -47,6 +47,8 @@ class VocabularySummary(Record, frozen=True, kw_only=True):
     version: int
     """Counts its replacements from 1; `ETag` has it, too."""
     label_count: int
+    applied_at: datetime | None
+    """Since when it stands for your library: every video has its tags. None: it does not."""
     created_at: datetime | None
     """None where it is built in, as `updated_at`."""
     updated_at: datetime | None
@@ -65,6 +67,8 @@ class VocabularyView(Record, frozen=True, kw_only=True):
     version: int
     """Counts its replacements from 1; `ETag` has it, too."""
     labels: tuple[Label, ...]
+    applied_at: datetime | None
+    """Since when it stands for your library: every video has its tags. None: it does not."""
     created_at: datetime | None
     """None where it is built in, as `updated_at`."""
     updated_at: datetime | None
@@ -81,6 +85,7 @@ def view(vocabulary: Vocabulary | BuiltIn) -> VocabularyView:
             built_in=True,
             version=1,
             labels=vocabulary.labels,
+            applied_at=None,
             created_at=None,
             updated_at=None,
             links=_links(vocabulary.name),
@@ -92,6 +97,7 @@ def view(vocabulary: Vocabulary | BuiltIn) -> VocabularyView:
         built_in=False,
         version=vocabulary.version,
         labels=msgspec.convert(vocabulary.labels, tuple[Label, ...]),
+        applied_at=vocabulary.applied_at,
         created_at=vocabulary.created_at,
         updated_at=vocabulary.updated_at,
         links=_links(vocabulary.id),

@@ -65,6 +65,15 @@ Write = Literal[
     "copies.claim",
     "copies.renew",
     "copies.done",
+    # vocabularies that stand for a library
+    "tagging.write",
+    "tagging.claim",
+    "tagging.page",
+    "tagging.new",
+    "tagging.phrases",
+    "correction.write",
+    "learning.claim",
+    "learning.done",
 ]
 """Every transaction that writes, by name."""
 

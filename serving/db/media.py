@@ -87,13 +87,17 @@ class StoredReport(SQLModel, table=True):
 
 
 class VideoTag(SQLModel, table=True):
-    """A tag of a video's latest report, to find it by."""
+    """A tag that a video has, by whomever, to find it by."""
 
     __tablename__ = "video_tag"  # type: ignore[assignment]
     __table_args__ = (Index("ix_video_tag_label", "tenant_id", "label", "score"),)
 
     video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
+    origin: str = Field(default="", primary_key=True, sa_column_kwargs={"server_default": ""})
+    """Id of the vocabulary that stands for the library and found it; empty: of the video's latest report."""
     label: str = Field(primary_key=True)
+    """A label, a category, or another name of a label: then `alias_of` is its name."""
     tenant_id: str = Field(foreign_key="tenant.id")
     category: str | None = None
     score: float
+    alias_of: str | None = None

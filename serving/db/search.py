@@ -137,17 +137,19 @@ class VideoVector(SQLModel, table=True):
 
 
 class TagSpan(SQLModel, table=True):
-    """A stretch of a video in which a label of its latest report holds."""
+    """A stretch of a video in which a label holds. `origin`, `label` and `alias_of`: as `media.VideoTag` has them."""
 
     __tablename__ = "tag_span"  # type: ignore[assignment]
     __table_args__ = (Index("ix_tag_span_label", "tenant_id", "label", "video_id"),)
 
     video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
+    origin: str = Field(default="", primary_key=True, sa_column_kwargs={"server_default": ""})
     label: str = Field(primary_key=True)
     start_s: float = Field(primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id")
     end_s: float
     score: float
+    alias_of: str | None = None
 
 
 class Lexeme(SQLModel, table=True):
@@ -161,7 +163,8 @@ class Lexeme(SQLModel, table=True):
 
     video_id: str = Field(primary_key=True, foreign_key="video.id", ondelete="CASCADE")
     source: str = Field(primary_key=True)
-    """`title`, `transcript`, or `tag:` and its label: words of two labels are not said together."""
+    """`title`, `transcript`, or `tag:ORIGIN:LABEL`, as `tag_span` has them: words of two labels are not said
+    together."""
     word: str = Field(sa_column=Column(Text(collation="C"), primary_key=True))
     start_s: float = Field(primary_key=True)
     """From when to when it is said, as `end_s`; -1 of what is said of the whole video."""

@@ -2,7 +2,7 @@
 
 from sqlmodel import SQLModel
 
-from serving.db import accounts, audit, copies, limits, media, search, uploads, vocabularies, work, workers
+from serving.db import accounts, audit, copies, limits, media, search, tagging, uploads, vocabularies, work, workers
 
 __all__ = [
     "METADATA",
@@ -12,6 +12,7 @@ __all__ = [
     "limits",
     "media",
     "search",
+    "tagging",
     "uploads",
     "vocabularies",
     "work",

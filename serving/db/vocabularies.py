@@ -22,5 +22,7 @@ class Vocabulary(SQLModel, table=True):
     """`pipeline.spec.Label`, as JSON."""
     version: int = 1
     """Counts its replacements: who replaces it says which version they saw."""
+    applied_at: Moment | None = moment(nullable=True)
+    """Since when it stands for the tenant's library; None: it does not."""
     created_at: Moment = moment(now=True)
     updated_at: Moment = moment(now=True)

@@ -15,7 +15,7 @@ from pipeline.report import Report
 from pipeline.tracks import Track
 from serving.copies import keeping
 from serving.db.database import SYSTEM, Database
-from serving.db.media import StoredReport, Video, VideoTag
+from serving.db.media import StoredReport, Video
 from serving.db.statements import execute
 from serving.db.work import Checkpoint
 from serving.jobs import outbox
@@ -25,6 +25,7 @@ from serving.jobs.metrics import Metrics
 from serving.jobs.queue import hold
 from serving.jobs.standing import settle
 from serving.search import writing
+from serving.tagging.deriving import write_report_tags
 
 _END = text(
     """
@@ -74,7 +75,7 @@ async def succeed(
             )
         )
         await _describe(session, lease, report)
-        await writing.write_tags(session, lease.tenant_id, lease.video_id, report.tags)
+        await write_report_tags(session, lease.tenant_id, lease.video_id, report)
         if index is not None:
             await writing.write_vectors(session, lease.tenant_id, lease.video_id, index)
         space = None if index is None else index.space
@@ -120,7 +121,7 @@ async def canceled(database: Database, lease: Lease) -> None:
 
 
 async def _describe(session: AsyncSession, lease: Lease, report: Report) -> None:
-    """What the video's own row and tags say now."""
+    """What the video's own row says now."""
     info = report.video
     await session.exec(
         update(Video)
@@ -135,18 +136,6 @@ async def _describe(session: AsyncSession, lease: Lease, report: Report) -> None
             updated_at=text("now()"),
         )
     )
-    await session.exec(delete(VideoTag).where(col(VideoTag.video_id) == lease.video_id))
-    # A name may be both a label and a category; the surer of the two is what a video is found by.
-    for tag in {tag.label: tag for tag in sorted(report.tags, key=lambda tag: tag.score)}.values():
-        session.add(
-            VideoTag(
-                video_id=lease.video_id,
-                label=tag.label,
-                tenant_id=lease.tenant_id,
-                category=tag.parent,
-                score=tag.score,
-            )
-        )
 
 
 async def _end(

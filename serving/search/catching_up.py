@@ -14,7 +14,8 @@ from pipeline.report import Report
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.jobs.running import Toolkits
-from serving.search.writing import write_tags, write_vectors
+from serving.search.writing import write_vectors
+from serving.tagging.deriving import write_report_tags
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: st
         await execute(session, _LOCKED, video=video)
         if (await execute(session, _STILL, video=video)).scalar_one_or_none() != latest.job_id:
             return False
-        await write_tags(session, tenant, video, report.tags)
+        await write_report_tags(session, tenant, video, report)
         await write_vectors(session, tenant, video, index)
     return True
 

@@ -162,9 +162,9 @@ async def build(session: AsyncSession, tenant: str, model: str, described: Answe
     await lack(session, tenant)
 
 
-async def activate(session: AsyncSession, tenant: str, name: str, least_coverage: float = WHOLE) -> None:
+async def activate(session: AsyncSession, tenant: str, name: str, least_coverage: float = WHOLE) -> bool:
     """Have searches answered from a space from the end of this transaction on; the one before is filled on, and may be
-    activated again.
+    activated again. False: it is the one that answers already.
 
     Raises:
         NotFound: there is none of that name.
@@ -173,7 +173,7 @@ async def activate(session: AsyncSession, tenant: str, name: str, least_coverage
     states = await _locked(session, tenant)
     (standing,) = await standings(session, tenant, name)
     if standing.space.state == "active":
-        return
+        return False
     if standing.space.state == "leaving":
         raise Conflict(f"the space {name} is being removed")
     if standing.coverage < least_coverage:
@@ -186,6 +186,7 @@ async def activate(session: AsyncSession, tenant: str, name: str, least_coverage
             await execute(session, _TO, tenant=tenant, space=before, state="shadow")
     await execute(session, _TO, tenant=tenant, space=name, state="active")
     await lack(session, tenant)
+    return True
 
 
 async def leave(session: AsyncSession, tenant: str, name: str) -> None:

@@ -1,24 +1,26 @@
 """What a job leaves to be found by, written in the transaction that it succeeds in."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.indexing import Index, means
-from pipeline.report import Segment, Tag
+from pipeline.report import Segment
 from serving.db.statements import execute
 from serving.db.vectors import literal, literals, matrix
+from serving.jobs.events import notify
 from serving.search.spaces import space_lock
+from serving.tagging.writing import TAGGING_CHANNEL
 
 #: Rows of one statement: some megabytes.
 _AT_ONCE: Final = 500
 
 _KNOWN = text("SELECT dim FROM space WHERE tenant_id = :tenant AND space = :space")
 
-_NEW = text(
+_NEW_SPACE = text(
     """
     INSERT INTO space (tenant_id, space, dim, model, scale, bias, state)
     SELECT :tenant, :space, :dim, :model, :scale, :bias, CASE WHEN EXISTS (
@@ -71,20 +73,19 @@ _WHOLE = text(
     """
 )
 
-_SPANS = text(
-    """
-    INSERT INTO tag_span (tenant_id, video_id, label, start_s, end_s, score)
-    SELECT :tenant, :video, label, start_s, end_s, score
-    FROM unnest(cast(:label AS text[]), cast(:start_s AS float8[]), cast(:end_s AS float8[]), cast(:score AS float8[]))
-        AS new (label, start_s, end_s, score)
-    """
+_NEW = text(
+    "INSERT INTO untagged (tenant_id, video_id) VALUES (:tenant, :video) "
+    "ON CONFLICT (video_id) DO UPDATE SET run_after = now()"
 )
 
 
 async def write_vectors(session: AsyncSession, tenant: str, video: str, index: Index) -> None:
-    """The vectors of a video in one space, in place of those that it had in that space."""
+    """The vectors of a video in one space, in place of those that it had in that space. Vocabularies that stand for
+    the library are to look at them, see `serving.tagging`."""
     this = {"tenant": tenant, "video": video, "space": index.space}
     await _make_space(session, tenant, index)
+    await execute(session, _NEW, tenant=tenant, video=video)
+    await notify(session, TAGGING_CHANNEL)
     for gone in (_NO_MOMENTS, _NO_SEGMENTS, _NO_WHOLE):
         await execute(session, gone, **this)
     columns = {
@@ -142,40 +143,8 @@ async def _write_segments(
         )
 
 
-async def write_tags(session: AsyncSession, tenant: str, video: str, tags: Iterable[Tag]) -> None:
-    """Where the labels of a video's latest report hold, in place of those of the one before; and their words."""
-    this = {"tenant": tenant, "video": video}
-    for gone in (
-        "DELETE FROM tag_span WHERE tenant_id = :tenant AND video_id = :video",
-        "DELETE FROM lexeme WHERE tenant_id = :tenant AND video_id = :video AND left(source, 3) = 'tag'",
-    ):
-        await execute(session, text(gone), **this)
-    spans = tuple(_spans(tags).items())
-    for rows in _slices(len(spans)):
-        await execute(session, _SPANS, **this, **_columns(spans[rows]))
-
-
 def _slices(count: int) -> Iterator[slice]:
     return (slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE))
-
-
-def _spans(tags: Iterable[Tag]) -> Mapping[tuple[str, float], tuple[float, float]]:
-    """(label, start) -> (end, score). A name may be both a label and a category, and hold from the same time on."""
-    found: dict[tuple[str, float], tuple[float, float]] = {}
-    for tag in tags:
-        for span in tag.ranges:
-            end_s, score = found.get((tag.label, span.start_s), (span.end_s, span.score))
-            found[tag.label, span.start_s] = max(end_s, span.end_s), max(score, span.score)
-    return found
-
-
-def _columns(spans: Sequence[tuple[tuple[str, float], tuple[float, float]]]) -> dict[str, list[Any]]:
-    return {
-        "label": [label for (label, _), _ in spans],
-        "start_s": [start_s for (_, start_s), _ in spans],
-        "end_s": [end_s for _, (end_s, _) in spans],
-        "score": [score for _, (_, score) in spans],
-    }
 
 
 async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
@@ -185,7 +154,7 @@ async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
     await space_lock(session, tenant)
     await execute(
         session,
-        _NEW,
+        _NEW_SPACE,
         tenant=tenant,
         space=index.space,
         dim=index.vectors.shape[1],

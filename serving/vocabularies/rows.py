@@ -15,6 +15,8 @@ from serving.db.database import Database
 from serving.db.vocabularies import Vocabulary
 from serving.errors import Conflict, NotFound
 from serving.ids import new_id
+from serving.tagging import due, runs
+from serving.tagging.forgetting import forget
 from serving.vocabularies import builtin
 
 #: Of one tenant.
@@ -50,7 +52,7 @@ async def replace(
     labels: tuple[Label, ...],
     require: Callable[[int], None],
 ) -> Vocabulary:
-    """Another content under the same id.
+    """Another content under the same id. Where it stands for the library, that is tagged anew.
 
     Args:
         which: its id or name.
@@ -60,36 +62,42 @@ async def replace(
         NotFound: the tenant has none of this id or name.
         Conflict: it is built in, or the new name is taken.
     """
-    _require_own(which)
+    require_own(which)
     _require_free(name)
     async with database.write("vocabulary.write", tenant) as session:
         await _alone(session, tenant)
-        row = await find(session, tenant, which)
+        row = await find(session, tenant, which, lock=True)
         require(row.version)
         await _require_unused(session, tenant, name, row.id)
+        before = row.labels
         row.name, row.description, row.labels = name, description, msgspec.to_builtins(labels)
         row.version += 1
         row.updated_at = text("now()")  # type: ignore[assignment]
         session.add(row)
         await session.flush()
         await session.refresh(row)
+        if row.applied_at is not None and row.labels != before:
+            await runs.begin(session, tenant, row.id, "replaced")
+        await due.learn_again(session, row, msgspec.convert(before, tuple[Label, ...]))
         return row
 
 
 async def remove(database: Database, tenant: str, which: str, require: Callable[[int], None]) -> None:
     """Delete one; jobs that used it have their labels. Raises as `replace`."""
-    _require_own(which)
+    require_own(which)
     async with database.write("vocabulary.write", tenant) as session:
         await _alone(session, tenant)
-        row = await find(session, tenant, which)
+        row = await find(session, tenant, which, lock=True)
         require(row.version)
+        await forget(session, row)
         await session.delete(row)
 
 
-async def find(session: AsyncSession, tenant: str, which: str) -> Vocabulary:
-    """A tenant's own, by id or name. Raises NotFound."""
+async def find(session: AsyncSession, tenant: str, which: str, *, lock: bool = False) -> Vocabulary:
+    """A tenant's own, by id or name. `lock`: for the rest of the transaction. Raises NotFound."""
     column = Vocabulary.id if ID.fullmatch(which) else Vocabulary.name
-    row = (await session.exec(select(Vocabulary).where(Vocabulary.tenant_id == tenant, column == which))).one_or_none()
+    query = select(Vocabulary).where(Vocabulary.tenant_id == tenant, column == which)
+    row = (await session.exec(query.with_for_update(key_share=True) if lock else query)).one_or_none()
     if row is None:
         raise NotFound("there is no such vocabulary")
     return row
@@ -112,6 +120,7 @@ def _require_free(name: str) -> None:
         raise Conflict(f"{name} is the name of a vocabulary that comes with the server; choose another")
 
 
-def _require_own(which: str) -> None:
+def require_own(which: str) -> None:
+    """Raises Conflict where a vocabulary comes with the server, which nobody changes."""
     if which in builtin.all_of_them():
         raise Conflict(f"{which} comes with the server and cannot be changed; make one of your own of it")

@@ -42,6 +42,8 @@ _PARAMETERS = {
     "delivery": ("path.delivery_id",),
     "upload": ("path.upload_id",),
     "vocabulary": ("path.name",),
+    "tagging": ("path.tagging_id",),
+    "correction": ("path.correction_id",),
 }
 
 #: Credentials of the fuzz stay good, whatever it finds to revoke, disable or end.

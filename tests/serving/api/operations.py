@@ -23,6 +23,8 @@ MISSING = {
     "upload": "upl_" + "0" * 26,
     "delivery": "dlv_" + "0" * 26,
     "vocabulary": "voc_" + "0" * 26,
+    "tagging": "tgg_" + "0" * 26,
+    "correction": "cor_" + "0" * 26,
 }
 
 
@@ -154,6 +156,32 @@ OPERATIONS: dict[str, Row] = {
         json={"name": "of-{unique}", "labels": [{"name": "a cat"}]},
     ),
     "delete_vocabulary": Row("DELETE", "/v1/vocabularies/{vocabulary}", "vocabularies:write", 204),
+    # taxonomies
+    "apply_vocabulary": Row("POST", "/v1/vocabularies/{vocabulary}/apply", "vocabularies:write", 202),
+    "unapply_vocabulary": Row("DELETE", "/v1/vocabularies/{vocabulary}/apply", "vocabularies:write", 204),
+    "list_taggings": Row("GET", "/v1/taggings", "videos:read", 200),
+    "get_tagging": Row("GET", "/v1/taggings/{tagging}", "videos:read", 200),
+    "cancel_tagging": Row("POST", "/v1/taggings/{tagging}/cancel", "vocabularies:write", 200),
+    "correct": Row(
+        "POST",
+        "/v1/corrections",
+        "vocabularies:write",
+        200,
+        json={"video_id": "{video}", "label": "a dog", "verdict": "accepted"},
+    ),
+    "list_corrections": Row("GET", "/v1/corrections", "videos:read", 200),
+    "delete_correction": Row("DELETE", "/v1/corrections/{correction}", "vocabularies:write", 204),
+    "list_learned": Row("GET", "/v1/vocabularies/{vocabulary}/learned", "videos:read", 200),
+    # Nothing was learnt.
+    "undo_learned": Row(
+        "POST",
+        "/v1/vocabularies/{vocabulary}/learned/undo",
+        "vocabularies:write",
+        409,
+        json={"label": "a dog"},
+    ),
+    "list_learning": Row("GET", "/v1/vocabularies/{vocabulary}/learning", "videos:read", 200),
+    "learn": Row("POST", "/v1/vocabularies/{vocabulary}/learning", "vocabularies:write", 202, json={"label": "a dog"}),
     # signing in
     "sign_in": Row(
         "POST",

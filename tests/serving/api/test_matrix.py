@@ -20,6 +20,7 @@ from serving.auth.tokens import Access, Tokens
 from serving.db.accounts import ApiKey, RefreshToken, User, UserSession
 from serving.db.database import Database
 from serving.db.media import StoredReport, Video
+from serving.db.tagging import Correction, Tagging
 from serving.db.uploads import Upload
 from serving.db.vocabularies import Vocabulary
 from serving.db.work import Delivery, Endpoint, Event, Job, Message
@@ -107,9 +108,26 @@ class Things:
             if kind == "key":
                 digest = opaque.digest(SECRET, opaque.new_key())
                 session.add(ApiKey(id=made["key"], tenant_id=tenant, name="k", hint="h", digest=digest, scopes=[]))
-            if kind == "vocabulary":
+            if kind == "correction":
+                session.add(
+                    Correction(
+                        id=made["correction"],
+                        tenant_id=tenant,
+                        label="a dog",
+                        video_id=video,
+                        from_s=0.0,
+                        to_s=1.0,
+                        accepted=True,
+                    )
+                )
+            if kind in ("vocabulary", "tagging"):
                 name = made["vocabulary"].lower().replace("_", "-")
                 session.add(Vocabulary(id=made["vocabulary"], tenant_id=tenant, name=name, labels=[{"name": "a dog"}]))
+            if kind == "tagging":
+                await session.flush()
+                session.add(
+                    Tagging(id=made["tagging"], tenant_id=tenant, vocabulary_id=made["vocabulary"], reason="applied")
+                )
             if kind in ("webhook", "delivery"):
                 session.add(
                     Endpoint(id=made["webhook"], tenant_id=tenant, url="https://example.com", secret="whsec_eA==")

@@ -82,6 +82,11 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("space.lack", "space.removed"), "looks again the next time"),
     "space.write": "one row, which its owner reads and writes",
+    **dict.fromkeys(
+        ("tagging.claim", "tagging.page", "tagging.new", "tagging.phrases", "learning.claim", "learning.done"),
+        "tests/serving/tagging/test_dying.py",
+    ),
+    **dict.fromkeys(("tagging.write", "correction.write"), "one thing of its owner, who says it again"),
     "question.write": "lives for seconds; whoever asked is told to ask again",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
