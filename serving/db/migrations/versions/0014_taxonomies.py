@@ -210,8 +210,8 @@ def _json(name: str, *, nullable: bool = False) -> sa.Column[object]:
 
 
 def _moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
-    now = {} if nullable else {"server_default": sa.text("now()")}
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, **now)
+    now = None if nullable else sa.text("now()")
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=now)
 
 
 def _owned(*by: str) -> list[sa.ForeignKeyConstraint]:
