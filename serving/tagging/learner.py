@@ -34,8 +34,11 @@ _LOG = logging.getLogger(__name__)
 #: How long nobody must have said more before it is learnt from, seconds.
 QUIET_S: Final = 5.0
 
-#: How long a worker may take over a label before another one tries, seconds; and how often it is tried.
-_LEASE_S, _ATTEMPTS = 120.0, 3
+#: How long a worker may take over a label before another one tries, seconds.
+LEASE_S: Final = 120.0
+
+#: How often a label is tried: it may be what kills workers.
+_ATTEMPTS: Final = 3
 
 _CLAIM = text(
     """
@@ -85,14 +88,17 @@ class _Claim:
 class Learner:
     """Of a worker."""
 
-    def __init__(self, database: Database, toolkits: Toolkits, *, quiet_s: float = QUIET_S) -> None:
-        """`quiet_s`: see `QUIET_S`."""
-        self._database, self._toolkits, self._quiet_s = database, toolkits, quiet_s
+    def __init__(
+        self, database: Database, toolkits: Toolkits, *, quiet_s: float = QUIET_S, lease_s: float = LEASE_S
+    ) -> None:
+        """`quiet_s`, `lease_s`: see `QUIET_S` and `LEASE_S`."""
+        self._database, self._toolkits = database, toolkits
+        self._quiet_s, self._lease_s = quiet_s, lease_s
 
     async def step(self) -> bool:
         """Learn for one label for which it is due; whether there was one."""
         async with self._database.write("learning.claim", SYSTEM) as session:
-            row = (await execute(session, _CLAIM, lease_s=_LEASE_S, quiet_s=self._quiet_s)).one_or_none()
+            row = (await execute(session, _CLAIM, lease_s=self._lease_s, quiet_s=self._quiet_s)).one_or_none()
         if row is None:
             return False
         claim = _Claim(*row)

@@ -24,7 +24,7 @@ from serving.jobs.running import AWAY_S, Toolkits
 from serving.tagging import phrases, runs
 from serving.tagging.deriving import labels_of
 from serving.tagging.learner import Learner
-from serving.tagging.retagging import Changes, page_after, retag, some
+from serving.tagging.retagging import Changes, Page, page_after, retag, some
 from serving.tagging.runs import Claim
 from serving.tagging.spaces import active_space
 from serving.tagging.standing import Standing, standing, texts_of
@@ -167,11 +167,13 @@ class Tagger:
             await phrases.ask(self._database, self._toolkits, tenant, space, texts)
 
     async def _tag_new(self, session: AsyncSession, tenant: str, videos: list[str]) -> None:
-        taken = (await execute(session, _TAKE, tenant=tenant, videos=videos)).scalars().all()
         # Locked, so that who replaces one, or learns for it, waits, and then begins a run that sees these videos.
         rows = await _applied(session, tenant, lock=True)
         space = await active_space(session, tenant)
-        page = await some(session, tenant, taken)
+        # Videos before what is noted of them: in the order of whoever ends a job.
+        page = await some(session, tenant, videos)
+        taken = (await execute(session, _TAKE, tenant=tenant, videos=list(page.durations_s))).scalars().all()
+        page = Page({video: page.durations_s[video] for video in taken}, last=True)
         for row in rows if space is not None else ():
             assert space is not None
             how = await standing(session, tenant, row.id, labels_of(row), space)

@@ -43,7 +43,7 @@ async def work(url: str, encoder) -> None:
     # Many pages of a small library, and leases that end soon.
     retagging.PAGE_VIDEOS = 5
     database, toolkits = Database(url), TextsOnly(encoder)
-    tagger = Tagger(database, toolkits, lease_s=1.0, learner=Learner(database, toolkits, quiet_s=0.0))
+    tagger = Tagger(database, toolkits, lease_s=1.0, learner=Learner(database, toolkits, quiet_s=0.0, lease_s=1.0))
     while True:
         if not await tagger.step():
             async with database.read(SYSTEM) as session:
