@@ -23,6 +23,7 @@ MISSING = {
     "upload": "upl_" + "0" * 26,
     "delivery": "dlv_" + "0" * 26,
     "vocabulary": "voc_" + "0" * 26,
+    "space": "spc_" + "0" * 26,
     "tagging": "tgg_" + "0" * 26,
     "correction": "cor_" + "0" * 26,
 }
@@ -125,11 +126,11 @@ OPERATIONS: dict[str, Row] = {
     # search
     "search": Row("POST", "/v1/search", "videos:read", 200, json={"query": [{"text": "a red circle"}]}),
     "list_spaces": Row("GET", "/v1/spaces", "videos:read", 200),
-    "get_space": Row("GET", "/v1/spaces/none", "videos:read", 404),
+    "get_space": Row("GET", "/v1/spaces/{space}", "videos:read", 200),
     # Nobody is there to say what the model's space is.
     "build_space": Row("POST", "/v1/spaces", "jobs:write", 503, json={"model": "bundled"}),
-    "activate_space": Row("POST", "/v1/spaces/none/activate", "jobs:write", 404, json={}),
-    "remove_space": Row("DELETE", "/v1/spaces/none", "jobs:write", 404),
+    "activate_space": Row("POST", "/v1/spaces/{space}/activate", "jobs:write", 200, json={}),
+    "remove_space": Row("DELETE", "/v1/spaces/{space}", "jobs:write", 204),
     # copies and recommendations
     "list_video_copies": Row("GET", "/v1/videos/{video}/copies", "videos:read", 200),
     "list_copies": Row("GET", "/v1/copies", "videos:read", 200),

@@ -20,6 +20,7 @@ from serving.auth.tokens import Access, Tokens
 from serving.db.accounts import ApiKey, RefreshToken, User, UserSession
 from serving.db.database import Database
 from serving.db.media import StoredReport, Video
+from serving.db.search import Space
 from serving.db.tagging import Correction, Tagging
 from serving.db.uploads import Upload
 from serving.db.vocabularies import Vocabulary
@@ -119,6 +120,10 @@ class Things:
                         to_s=1.0,
                         accepted=True,
                     )
+                )
+            if kind == "space":
+                session.add(
+                    Space(tenant_id=tenant, space=made["space"], dim=2, model="bundled", scale=1.0, state="side")
                 )
             if kind in ("vocabulary", "tagging"):
                 name = made["vocabulary"].lower().replace("_", "-")

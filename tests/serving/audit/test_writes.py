@@ -21,6 +21,7 @@ _NO_WRITES = {
     "recommend": "nothing is kept of what somebody likes",
     "cancel_job": "the job that it is tried on is over",
     "cancel_batch": "the jobs that it is tried on are over",
+    "build_space": "nobody is there to say what the model's space is",
     "undo_learned": "nothing was learnt that could be undone",
 }
 
