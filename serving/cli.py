@@ -14,7 +14,17 @@ import typer
 
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
-from serving import accounts_cli, client_cli, models_cli, outputs, search_cli, server_cli, spaces_cli, spec_options
+from serving import (
+    accounts_cli,
+    client_cli,
+    keys_cli,
+    models_cli,
+    outputs,
+    search_cli,
+    server_cli,
+    spaces_cli,
+    spec_options,
+)
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
 from serving.errors import ServerError
 from serving.graph import config_cli, launch_cli
@@ -46,6 +56,7 @@ app.add_typer(models_cli.models, name="models", no_args_is_help=True)
 app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
+app.add_typer(keys_cli.keys, name="keys", no_args_is_help=True)
 app.command()(client_cli.submit)
 app.command()(client_cli.status)
 app.command()(client_cli.watch)

@@ -51,6 +51,7 @@ KINDS: Final[dict[str, Kind]] = {
     "checksum_mismatch": Kind(460, "The bytes are not those of the checksum", "Send them again from the same offset."),
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
+    "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
     "starting": Kind(503, "The server is not there yet", "Try again in a moment."),

@@ -56,6 +56,8 @@ Write = Literal[
     "webhook.write",
     "delivery.claim",
     "delivery.done",
+    # keys
+    "keys.rotate",
     # what is written down besides
     "audit.refusals",
     "clean.expired",

@@ -2,8 +2,20 @@
 
 from sqlmodel import SQLModel
 
-from serving.db import accounts, audit, limits, media, search, uploads, vocabularies, work, workers
+from serving.db import accounts, audit, keys, limits, media, search, uploads, vocabularies, work, workers
 
-__all__ = ["METADATA", "accounts", "audit", "limits", "media", "search", "uploads", "vocabularies", "work", "workers"]
+__all__ = [
+    "METADATA",
+    "accounts",
+    "audit",
+    "keys",
+    "limits",
+    "media",
+    "search",
+    "uploads",
+    "vocabularies",
+    "work",
+    "workers",
+]
 
 METADATA = SQLModel.metadata

@@ -82,6 +82,7 @@ ELSEWHERE = {
     **dict.fromkeys(("space.lack", "space.removed"), "looks again the next time"),
     "space.write": "one row, which its owner reads and writes",
     "question.write": "lives for seconds; whoever asked is told to ask again",
+    "keys.rotate": "tests/serving/storage/test_rotating.py",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
 
