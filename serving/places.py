@@ -54,7 +54,7 @@ class Places:
         """The object store."""
         from serving.storage.store import Store
 
-        return Store(self.folder / "objects")
+        return Store(self.folder / "objects", self.keyring)
 
     @property
     def keyring(self) -> "Keyring":

@@ -31,6 +31,8 @@ class Reader:
         Raises:
             Altered: it is not what was sealed as this.
         """
+        if sealed_bytes < HEADER_BYTES + TAG_BYTES:
+            raise Altered("it ends in its header")
         self._read_at = read_at
         self._header = parsed(read_at(0, HEADER_BYTES))
         self._cipher = Cipher(key, what, self._header)

@@ -58,6 +58,7 @@ Write = Literal[
     "delivery.done",
     # keys
     "keys.rotate",
+    "storage.seal",
     # what is written down besides
     "audit.refusals",
     "clean.expired",

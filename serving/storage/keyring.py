@@ -81,17 +81,20 @@ class Keyring:
         Raises:
             MasterKeyMissing, Altered: see `tenant_key`.
         """
-        query = select(DataKey, TenantKey).join(
-            TenantKey,
-            (col(TenantKey.tenant_id) == col(DataKey.tenant_id)) & (col(TenantKey.version) == DataKey.tenant_version),
+        return (await self.keys_of(session, tenant, [object_key])).get(object_key)
+
+    async def keys_of(self, session: AsyncSession, tenant: str, object_keys: Sequence[str]) -> dict[str, bytes]:
+        """The keys of objects, of those that have one. Raises as `key_of`."""
+        same = (col(TenantKey.tenant_id) == col(DataKey.tenant_id)) & (
+            col(TenantKey.version) == col(DataKey.tenant_version)
         )
-        query = query.where(DataKey.tenant_id == tenant, DataKey.object_key == object_key)
-        found = (await session.exec(query)).one_or_none()
-        if found is None:
-            return None
-        row, by = found
-        what = data_key_of(tenant, object_key, row.tenant_version)
-        return unwrapped(await self.tenant_key(by), row.wrapped, what)
+        query = select(DataKey, TenantKey).join(TenantKey, same)
+        query = query.where(DataKey.tenant_id == tenant, col(DataKey.object_key).in_(object_keys))
+        found = {}
+        for row, by in (await session.exec(query)).all():
+            what = data_key_of(tenant, row.object_key, row.tenant_version)
+            found[row.object_key] = unwrapped(await self.tenant_key(by), row.wrapped, what)
+        return found
 
     async def latest(self, session: AsyncSession, tenant: str) -> TenantKey:
         """The key of a tenant that wraps, made where there is none. It is there as long as the transaction lasts."""

@@ -83,6 +83,7 @@ ELSEWHERE = {
     "space.write": "one row, which its owner reads and writes",
     "question.write": "lives for seconds; whoever asked is told to ask again",
     "keys.rotate": "tests/serving/storage/test_rotating.py",
+    "storage.seal": "tests/serving/storage/test_old_objects.py",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
 
