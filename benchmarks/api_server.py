@@ -18,6 +18,8 @@ from serving.api.app import create_app
 from serving.db.database import Database
 from serving.options import LimitOptions
 from serving.settings import DEFAULTS
+from serving.storage.keyring import Keyring
+from serving.storage.master import LocalMaster
 from serving.storage.store import Store
 
 _BODY = b'{"id":"job_00000000000000000000000000","state":"queued"}'
@@ -61,7 +63,10 @@ async def main() -> None:
     servers = []
     # One key asks as fast as it can: not as many times a second as is let in, but as many as can be answered.
     settings = msgspec.structs.replace(DEFAULTS, limits=LimitOptions(requests_per_s=1e6, burst=1_000_000))
-    for app in (create_app(Database(url), Store(folder), settings, secret), plain(url)):
+    for app in (
+        create_app(Database(url), Store(folder, Keyring(LocalMaster([bytes(32)]))), settings, secret),
+        plain(url),
+    ):
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
         servers.append((server, asyncio.create_task(server.serve())))
         while not server.started:

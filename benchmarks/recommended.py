@@ -41,6 +41,8 @@ from serving.db.statements import execute
 from serving.options import LimitOptions
 from serving.search.indexes import make_graphs
 from serving.settings import DEFAULTS
+from serving.storage.keyring import Keyring
+from serving.storage.master import LocalMaster
 from serving.storage.store import Store
 
 COPIES, TASTES = "copies", "tastes"
@@ -157,7 +159,7 @@ async def measured(url: str, folder: Path, library: copies.Library, singles: int
         stack.push_async_callback(database.close)
         async with database.write("tenant.create", SYSTEM) as session:
             session.add_all([Tenant(id=name, name=name) for name in (COPIES, TASTES)])
-        app = create_app(Database(url), Store(folder / "objects"), settings, _SECRET)
+        app = create_app(Database(url), Store(folder / "objects", Keyring(LocalMaster([bytes(32)]))), settings, _SECRET)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         serving = asyncio.create_task(server.serve())
         while not server.started:

@@ -49,6 +49,8 @@ from serving.search.answering import Answerer
 from serving.search.asking import QUESTION_CHANNEL
 from serving.search.writing import write_vectors
 from serving.settings import DEFAULTS
+from serving.storage.keyring import Keyring
+from serving.storage.master import LocalMaster
 from serving.storage.store import Store
 from serving.workers import Presence
 
@@ -177,7 +179,7 @@ async def ask_all(url: str, toolkit: Toolkit, libraries: list[scenes.Library], f
         )
         await presence.beat()
         working = [asyncio.create_task(one.serve(stop)) for one in (answerer, presence)]
-        app = create_app(Database(url), Store(folder / "objects"), settings, _SECRET)
+        app = create_app(Database(url), Store(folder / "objects", Keyring(LocalMaster([bytes(32)]))), settings, _SECRET)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         serving = asyncio.create_task(server.serve())
         while not server.started:

@@ -25,6 +25,8 @@ from serving.jobs.listening import Listener
 from serving.options import LimitOptions
 from serving.search.writing import write_vectors
 from serving.settings import DEFAULTS
+from serving.storage.keyring import Keyring
+from serving.storage.master import LocalMaster
 from serving.storage.store import Store
 from serving.tagging.learner import Learner
 from serving.tagging.tagger import Tagger
@@ -87,7 +89,7 @@ async def served(url: str, toolkit: Toolkit, folder: Path) -> AsyncIterator[Worl
         stop, toolkits = asyncio.Event(), OneToolkit(toolkit)
         tagger = Tagger(database, toolkits, listener, learner=Learner(database, toolkits, quiet_s=3600.0))
         working = asyncio.create_task(tagger.serve(stop))
-        app = create_app(Database(url), Store(folder / "objects"), settings, _SECRET)
+        app = create_app(Database(url), Store(folder / "objects", Keyring(LocalMaster([bytes(32)]))), settings, _SECRET)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         serving = asyncio.create_task(server.serve())
         while not server.started:

@@ -11,12 +11,12 @@ import numpy as np
 from models.base import ModelInfo
 from pipeline import added, curves, segments, signals, wording
 from pipeline.candidates import Candidates, Told
-from pipeline.container import Video
 from pipeline.decode import fallback
 from pipeline.errors import CorruptVideo, Truncated
 from pipeline.frames import Samples
 from pipeline.looks import looks
 from pipeline.media import Media
+from pipeline.opened import Video
 from pipeline.packets import PacketIndex
 from pipeline.report import (
     DecodeReport,

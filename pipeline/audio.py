@@ -10,10 +10,11 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from pipeline.container import Video, open_video
+from pipeline.container import open_video
 from pipeline.errors import Encrypted, VideoError
 from pipeline.frames import Loudness
 from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.opened import Video
 from pipeline.report import Notice
 
 RATE_HZ = 16_000

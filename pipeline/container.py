@@ -1,10 +1,8 @@
 """Opens a media file and picks its moving picture. The only place that knows FFmpeg's demuxers."""
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import av
 from av.container import InputContainer
@@ -16,7 +14,6 @@ from pipeline import allocator
 from pipeline.errors import (
     CorruptVideo,
     Encrypted,
-    InputNotFound,
     LimitExceeded,
     NoVideoStream,
     Truncated,
@@ -25,6 +22,8 @@ from pipeline.errors import (
     VideoError,
 )
 from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.opened import OpenFile, Video, open_file
+from pipeline.sealed.files import Stream
 from pipeline.structure import Kind, kind_of
 
 #: Demuxers that read one self-contained file. Playlists and scripts (hls, dash, concat, sdp, image sequences) would
@@ -56,72 +55,11 @@ _HEADERS_SUFFICE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 STILL_CODECS = frozenset({"png", "apng", "bmp", "tiff", "webp", "jpeg2000", "jpegls", "gif"})
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What tells a file from any other, and from what it was before somebody wrote to it."""
-
-    device: int
-    inode: int
-    size_bytes: int
-    modified_ns: int
-    changed_ns: int
-    """Of its content or of what the file system knows about it; nobody can set this one back."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A regular file that somebody opened for reading, as it was then. Position and closing are the business of whoever
-    opened it."""
-
-    descriptor: int
-    name: str
-    """For people: in messages and in the report."""
-    size_bytes: int
-    identity: Identity | None = None
-    """None in a process that is locked in: whoever handed it the file keeps watch."""
-
-
-Video = str | os.PathLike[str] | OpenFile
-"""A path, or a file that is open already: all that a process without access to files can be given."""
-
+#: What FFmpeg reads at once of a sealed file.
+_BUFFER_BYTES = 1 << 16
 
 #: Options that have FFmpeg find no decoder while it opens a file, and read no further than the headers for want of one.
 _HEADERS_ONLY = {"codec_whitelist": "none", "probesize": "32", "analyzeduration": "1"}
-
-
-@contextmanager
-def open_file(video: Video) -> Iterator[OpenFile]:
-    """Open `video` for reading, if it is a path.
-
-    Raises:
-        InputNotFound: there is no such readable file.
-        UnsupportedContainer: it is empty.
-    """
-    if isinstance(video, OpenFile):
-        yield video
-        return
-    name = os.fsencode(video).decode("utf-8", "replace")
-    try:
-        if not os.path.exists(video):
-            raise InputNotFound(f"{name}: no such file")
-        # Opening a pipe or a device would wait, or do something.
-        if not stat.S_ISREG(os.stat(video).st_mode):
-            raise InputNotFound(f"{name}: not a regular file")
-        # By now another may lie there: a pipe is not waited for, and refused below.
-        descriptor = os.open(video, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except (OSError, ValueError) as error:
-        raise InputNotFound(f"{name}: cannot be read ({getattr(error, 'strerror', error)})") from error
-    try:
-        seen = os.fstat(descriptor)
-        if not stat.S_ISREG(seen.st_mode):
-            raise InputNotFound(f"{name}: not a regular file")
-        if seen.st_size == 0:
-            raise UnsupportedContainer(f"{name}: the file is empty")
-        os.set_blocking(descriptor, True)
-        identity = Identity(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-        yield OpenFile(descriptor, name, seen.st_size, identity)
-    finally:
-        os.close(descriptor)
 
 
 #: From so many packets on, the tables that FFmpeg makes its index of (MP4) are worth giving back once it is made: about
@@ -165,19 +103,22 @@ def open_video(video: Video, limits: InputLimits = INPUT_LIMITS) -> Iterator[tup
 
 def _demuxer(file: OpenFile, kind: Kind | None, limits: InputLimits) -> InputContainer:
     """FFmpeg's reader of the file, at its beginning."""
-    os.lseek(file.descriptor, 0, os.SEEK_SET)
     options = {
-        "fd": str(file.descriptor),
         # The file that is open already is all that FFmpeg may read, whatever the bytes in it ask for.
-        "protocol_whitelist": "fd",
+        "protocol_whitelist": "fd" if file.reader is None else "none",
         "format_whitelist": ",".join(DEMUXERS),
         # Some demuxers leave out in silence what is beyond the bound, so one more is let in to be seen.
         "max_streams": str(limits.max_streams + 1),
     }
     if kind is not None and kind.headers_suffice:
         options |= _HEADERS_ONLY
+    if file.reader is None:
+        os.lseek(file.descriptor, 0, os.SEEK_SET)
+        source, options = "fd:", options | {"fd": str(file.descriptor)}
+    else:
+        source = Stream(file.reader)
     try:
-        container = av.open("fd:", options=options, metadata_errors="replace")
+        container = av.open(source, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES)
     except MemoryError as error:
         # What FFmpeg says of too many streams, too.
         streams = f"it has more than {limits.max_streams} streams (max_streams)"
@@ -243,7 +184,7 @@ def _cut_off(file: OpenFile, kind: Kind, *, header: bool = False) -> Truncated |
 
 def _looks_like(file: OpenFile) -> str:
     """What the bytes are, of which FFmpeg knew nothing, as far as the first of them tell."""
-    head = os.pread(file.descriptor, 64, 0)
+    head = file.read_at(0, 64)
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*", b"RIFF")):
         return "a picture or sound file, not a video"
     if head.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):

@@ -8,9 +8,10 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from pipeline.clips import Clip
-from pipeline.container import OpenFile, Video, open_file, open_video
+from pipeline.container import open_video
 from pipeline.errors import CorruptVideo
 from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.opened import OpenFile, Video, open_file
 from pipeline.packets import PacketIndex, pictures_of
 from pipeline.plans import ClipPlan
 

@@ -61,6 +61,12 @@ class CorruptVideo(VideoError):
     code = "corrupt"
 
 
+class Altered(VideoError):
+    """Stored bytes are not what was sealed there, or belong to something else; nothing of them is used."""
+
+    code = "altered"
+
+
 class LimitExceeded(VideoError):
     """The video is larger, longer or denser than this server reads; the message names the limit."""
 

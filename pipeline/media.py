@@ -7,10 +7,11 @@ from typing import Protocol
 
 from pipeline import audio, cutting
 from pipeline.clips import Clip
-from pipeline.container import Identity, OpenFile, Video, open_file, open_video, telling_cut_off
+from pipeline.container import open_video, telling_cut_off
 from pipeline.errors import CorruptVideo, LimitExceeded
 from pipeline.frames import Loudness
 from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.opened import Identity, OpenFile, Video, open_file
 from pipeline.packets import PacketIndex, read_packets
 from pipeline.plans import ClipPlan
 from pipeline.probe import describe, missing_tail

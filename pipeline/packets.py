@@ -16,10 +16,11 @@ from av.video.stream import VideoStream
 
 from pipeline.bitstream import CLASSIFIERS, Traits, classifier, length_prefix
 from pipeline.clips import CodecParameters
-from pipeline.container import STILL_CODECS, OpenFile, Video, is_matroska, open_file, open_video, too_large
+from pipeline.container import STILL_CODECS, is_matroska, open_video, too_large
 from pipeline.decode.color import refuse_unknown_matrix
 from pipeline.errors import CorruptVideo, Encrypted, LimitExceeded, NoVideoStream, UnsupportedCodec
 from pipeline.limits import INPUT_LIMITS, InputLimits
+from pipeline.opened import OpenFile, Video, open_file
 from pipeline.opening import FirstPicture, parameters_of
 
 #: Codecs that have their palette in their own data. Others get it beside their packets, where a Clip has no place.

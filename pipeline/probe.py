@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from pipeline.container import OpenFile, is_matroska
+from pipeline.container import is_matroska
+from pipeline.opened import OpenFile
 from pipeline.packets import PacketIndex
 from pipeline.report import AudioInfo, LostRange, VideoInfo
 

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from models.base import Likelihood, ModelInfo, TextModel
 from pipeline.checking import failed_by, require_rows
-from pipeline.container import Video
 from pipeline.decode.base import Decoding
 from pipeline.engine import Engine
 from pipeline.media import LocalMedia, Media
+from pipeline.opened import Video
 from pipeline.report import Notice
 
 #: Names of the engine's models.

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 import typer
@@ -11,6 +11,10 @@ import typer
 from pipeline.record import Record
 from serving.settings import load
 from serving.terminal import new_console
+
+if TYPE_CHECKING:
+    from serving.db.database import Database
+    from serving.places import Places
 
 T = TypeVar("T")
 
@@ -59,7 +63,7 @@ def create_tenant(name: Annotated[str, typer.Argument(help="What it is called.")
 
     made = _with_database(make)
     if as_json:
-        _print_json(made)
+        print_json(made)
     else:
         print(f"tenant  {made.id}\nkey     {made.key}  (shown only now; it may do everything)")
 
@@ -79,7 +83,7 @@ def list_tenants(as_json: AsJson = False) -> None:
 
     found = _with_database(look)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         for one in found:
             new_console(highlight=False).print(f"{one.id}  {one.created_at}  {one.name}", markup=False, soft_wrap=True)
@@ -144,7 +148,7 @@ def create_user(
 
     made = _with_database(make)
     if as_json:
-        _print_json(made)
+        print_json(made)
     else:
         print(f"{made.id}  {made.email}  {made.role} of {made.tenant_id}")
 
@@ -156,8 +160,13 @@ def _password() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _with_database(what: "Callable[..., Awaitable[T]]") -> T:
-    """Do it with the server's database and secret.
+def _with_database(what: "Callable[[Database, bytes], Awaitable[T]]") -> T:
+    """Do it with the server's database and secret. Raises as `with_place`."""
+    return with_place(lambda database, place: what(database, place.secret))
+
+
+def with_place(what: "Callable[[Database, Places], Awaitable[T]]") -> T:
+    """Do it with the server's database, where everything is.
 
     Raises:
         DatabaseMisconfigured: its schema is not up to date.
@@ -167,19 +176,20 @@ def _with_database(what: "Callable[..., Awaitable[T]]") -> T:
     from serving.db.database import Database
     from serving.errors import DatabaseMisconfigured
 
-    async def run(url: str, secret: bytes) -> T:
-        database = Database(url, pool_size=1)
+    async def run(place: "Places") -> T:
+        database = Database(place.database_url, pool_size=1)
         try:
             behind = await migrate.behind(database)
             if behind is not None:
                 raise DatabaseMisconfigured(behind)
-            return await what(database, secret)
+            return await what(database, place)
         finally:
             await database.close()
 
     with places.places(load().settings, migrated=False) as place:
-        return asyncio.run(run(place.database_url, place.secret))
+        return asyncio.run(run(place))
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print a record as JSON."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")

@@ -32,6 +32,13 @@ class SecretRefused(ServerError):
     """The file with the server's secret cannot be relied on."""
 
 
+class MasterKeyMissing(ServerError):
+    """Keys are wrapped by a master key that is not here; what they seal is unreadable until it is."""
+
+    code = "master_key_missing"
+    retryable = True
+
+
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
 

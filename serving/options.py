@@ -53,6 +53,16 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     """How long fetching a video from a URL may take, seconds: six hours."""
 
 
+class StorageOptions(Record, frozen=True, kw_only=True):
+    """The keys of what is stored; `docs/security.md` says what they are good for."""
+
+    master_key: Annotated[str, Meta(max_length=64, extra={"secret": True})] = ""
+    """Master key, 64 hexadecimal digits (`openssl rand -hex 32`). Without it, one is made in the data folder, on the
+    disk that it is to protect. Who loses it loses all videos."""
+    old_master_keys: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    """Master keys from before, separated by commas: they unwrap until `automations keys rotate` was run."""
+
+
 class JobOptions(Record, frozen=True, kw_only=True):
     """How workers work."""
 
@@ -149,7 +159,7 @@ class ClientOptions(Record, frozen=True, kw_only=True):
 
 
 SERVER_OPTIONS, UPLOAD_OPTIONS, JOB_OPTIONS = ServerOptions(), UploadOptions(), JobOptions()
-AUTH_OPTIONS = AuthOptions()
+AUTH_OPTIONS, STORAGE_OPTIONS = AuthOptions(), StorageOptions()
 CLIENT_OPTIONS = ClientOptions()
 LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
 CLEANING_OPTIONS = CleaningOptions()

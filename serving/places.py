@@ -5,7 +5,9 @@ What takes its time to load is loaded where it is used: the API answers before t
 
 import asyncio
 import contextlib
+import logging
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,11 +20,19 @@ from serving.errors import SecretRefused
 from serving.settings import Settings
 
 if TYPE_CHECKING:
+    from serving.storage.keyring import Keyring
     from serving.storage.store import Store
 
 MADE: Final = "its database is made"
 """What is waited for while an embedded database is made, and started: neither is interrupted without loss."""
 STARTED: Final = "its database is started"
+
+#: The file in the data folder that has the master key, where no setting has it.
+MASTER_KEY: Final = "master-key"
+
+_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
+
+_LOG = logging.getLogger(__name__)
 
 #: Bytes of the secret, at least: as many as the digests have that it keys.
 _SECRET_BYTES: Final = 32
@@ -36,20 +46,30 @@ class Places:
     database_url: str
     secret: bytes
     """What credentials are recognised by."""
+    master_keys: tuple[bytes, ...]
+    """[32] each; the first one wraps all keys, those behind it are from before."""
 
     @property
     def store(self) -> "Store":
         """The object store."""
         from serving.storage.store import Store
 
-        return Store(self.folder / "objects")
+        return Store(self.folder / "objects", self.keyring)
+
+    @property
+    def keyring(self) -> "Keyring":
+        """The keys of what is stored."""
+        from serving.storage.keyring import Keyring
+        from serving.storage.master import LocalMaster
+
+        return Keyring(LocalMaster(self.master_keys))
 
 
 def there(settings: Settings, database_url: str) -> Places:
     """Everything but a database, which is there already; what is missing is made.
 
     Raises:
-        InvalidSettings: the data folder cannot be made, or nothing can be made in it.
+        InvalidSettings: the data folder cannot be made, or nothing can be made in it; or a master key is none.
         SecretRefused: see there.
     """
     with _usable(settings) as folder:
@@ -57,7 +77,7 @@ def there(settings: Settings, database_url: str) -> Places:
         objects = folder / "objects"
         objects.mkdir(exist_ok=True)
         objects.chmod(0o700)
-        return Places(folder, database_url, _secret(folder / "secret"))
+        return Places(folder, database_url, _secret(folder / "secret"), _master_keys(settings, folder))
 
 
 @contextlib.contextmanager
@@ -124,33 +144,72 @@ def _usable(settings: Settings) -> Iterator[Path]:
         raise InvalidSettings(f"server.data_dir: {folder} cannot be used ({error.strerror})") from error
 
 
+def _master_keys(settings: Settings, folder: Path) -> tuple[bytes, ...]:
+    """The master key, made in the folder where none is set, and those from before.
+
+    Raises:
+        InvalidSettings: what is set is no key.
+        SecretRefused: others may read the file, or there is no key in it.
+        OSError: it cannot be read or made.
+    """
+    storage = settings.storage
+    old = [_key("storage.old_master_keys", one.strip()) for one in storage.old_master_keys.split(",") if one.strip()]
+    if storage.master_key:
+        return (_key("storage.master_key", storage.master_key.strip()), *old)
+    file = folder / MASTER_KEY
+    if not file.exists():
+        _made_once(file, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
+        _LOG.warning("a master key was made: %s; keep a copy of it, for without it no video can be read", file)
+    kept = _private(file, "what all videos are sealed with").decode("ascii", "replace").strip()
+    try:
+        return (_key(str(file), kept), *old)
+    except InvalidSettings as error:
+        raise SecretRefused(f"{error}; put it back as it was, without it no video can be read") from error
+
+
+def _key(name: str, digits: str) -> bytes:
+    if not _KEY.fullmatch(digits):
+        raise InvalidSettings(f"{name}: a master key has 64 hexadecimal digits; make one with `openssl rand -hex 32`")
+    return bytes.fromhex(digits)
+
+
 def _secret(file: Path) -> bytes:
-    """Read from a file that only its owner may read; made once, whole or not at all, whoever else makes it just now.
+    """Read from a file that only its owner may read; made where there is none.
 
     Raises:
         SecretRefused: it is too short, or others may read it.
         OSError: it cannot be read or made.
     """
     if not file.exists():
-        descriptor, made = tempfile.mkstemp(dir=file.parent, prefix="secret-")
-        try:
-            with os.fdopen(descriptor, "wb") as out:
-                out.write(secrets.token_bytes(_SECRET_BYTES))
-                out.flush()
-                os.fsync(descriptor)
-            with contextlib.suppress(FileExistsError):
-                os.link(made, file)
-        finally:
-            os.unlink(made)
-    if file.stat().st_mode & 0o077:
-        raise SecretRefused(f"{file}: others may read what all keys and tokens rest on; chmod 600 {file}")
-    secret = file.read_bytes()
+        _made_once(file, secrets.token_bytes(_SECRET_BYTES))
+    secret = _private(file, "what all keys and tokens rest on")
     if len(secret) < _SECRET_BYTES:
         raise SecretRefused(
             f"{file}: {len(secret)} bytes, at least {_SECRET_BYTES} are needed; put it back as it was, or delete it "
             "and make all keys anew"
         )
     return secret
+
+
+def _private(file: Path, what: str) -> bytes:
+    """What is in a file that only its owner may read. Raises SecretRefused and OSError."""
+    if file.stat().st_mode & 0o077:
+        raise SecretRefused(f"{file}: others may read {what}; chmod 600 {file}")
+    return file.read_bytes()
+
+
+def _made_once(file: Path, content: bytes) -> None:
+    """Make a file for its owner alone, whole or not at all; nothing where somebody else makes it just now."""
+    descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(made, file)
+    finally:
+        os.unlink(made)
 
 
 def made_first_key(place: Places) -> str | None:

@@ -56,6 +56,7 @@ KINDS: Final[dict[str, Kind]] = {
     "checksum_mismatch": Kind(460, "The bytes are not those of the checksum", "Send them again from the same offset."),
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
+    "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
     "starting": Kind(503, "The server is not there yet", "Try again in a moment."),
@@ -76,6 +77,7 @@ KINDS: Final[dict[str, Kind]] = {
     "encrypted": Kind(_VIDEO, "The video is encrypted", "Decrypt it first; no keys are kept here."),
     "truncated": Kind(_VIDEO, "The file ends too early", "Send it again, whole."),
     "corrupt": Kind(_VIDEO, "The video is damaged", "Export or record it anew."),
+    "altered": Kind(_VIDEO, "Stored bytes were changed", "Upload it again; the operator looks into who changed them."),
     "limit_exceeded": Kind(_VIDEO, "The video goes beyond a limit", "Make it smaller, or have the limit raised."),
     "decode_timeout": Kind(_VIDEO, "Decoding took too long", "Re-encode it; try again."),
     "decoder_crashed": Kind(_VIDEO, "A decoder crashed over it", "Re-encode it; try again."),

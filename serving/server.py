@@ -7,7 +7,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 
-from serving.places import Places
+from serving.places import MASTER_KEY, Places
 from serving.settings import Settings
 
 
@@ -19,6 +19,8 @@ def greeting(place: Places, settings: Settings, key: str | None, works: str) -> 
     yield f"data      {place.folder}"
     yield f"database  {'of your own' if settings.server.database_url else 'embedded PostgreSQL in the data folder'}"
     yield f"engine    {works}"
+    if not settings.storage.master_key:
+        yield f"keys      {place.folder / MASTER_KEY} opens all videos: keep a copy, elsewhere (docs/security.md)"
     if key is not None:
         yield f"key       {key}  (shown only now; it may do everything)"
     shown = key or "$KEY"

@@ -29,6 +29,7 @@ from serving.options import (
     JOB_OPTIONS,
     LIMIT_OPTIONS,
     SERVER_OPTIONS,
+    STORAGE_OPTIONS,
     UPLOAD_OPTIONS,
     AuditOptions,
     AuthOptions,
@@ -38,6 +39,7 @@ from serving.options import (
     JobOptions,
     LimitOptions,
     ServerOptions,
+    StorageOptions,
     UploadOptions,
 )
 
@@ -67,6 +69,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Where the server is, and where it keeps things."""
     upload: UploadOptions = UPLOAD_OPTIONS
     """Bounds on uploads."""
+    storage: StorageOptions = STORAGE_OPTIONS
+    """The keys of what is stored."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
     graph: GraphOptions = GRAPH_OPTIONS
@@ -190,7 +194,9 @@ def _environment() -> dict[str, dict[str, Any]]:
         file = os.environ.get(variable(name) + IN_FILE) if is_secret(field) else None
         if file is not None:
             section, _, own = name.partition(".")
-            found.setdefault(section, {})[own] = _secret(variable(name) + IN_FILE, Path(file))
+            # pydantic-settings takes it for a setting of its own.
+            found.setdefault(section, {}).pop((own + IN_FILE).lower(), None)
+            found[section][own] = _secret(variable(name) + IN_FILE, Path(file))
     return found
 
 

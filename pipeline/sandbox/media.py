@@ -7,12 +7,12 @@ from types import NoneType
 from uuid import uuid4
 
 from pipeline.clips import Clip
-from pipeline.container import OpenFile, Video
 from pipeline.cutting import clip_of
 from pipeline.errors import DecoderCrashed, DecodeTimeout, VideoError
 from pipeline.frames import Loudness
 from pipeline.limits import INPUT_LIMITS, InputLimits
 from pipeline.media import Inspected, Reopened
+from pipeline.opened import OpenFile, Video
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan
 from pipeline.report import Notice
@@ -37,7 +37,7 @@ class SandboxedMedia:
         with self._video.again() as file, _about(file):
             worker = self._sandbox.worker()
             try:
-                request = Check(name=file.name, size_bytes=file.size_bytes, limits=self._limits)
+                request = Check(name=file.name, size_bytes=file.size_bytes, limits=self._limits, seal=file.seal)
                 worker.ask(request, NoneType, (file.descriptor,), timeout_s=self._sandbox.limits.inspect_s)
             finally:
                 worker.kill()
@@ -48,7 +48,7 @@ class SandboxedMedia:
             worker = self._sandbox.worker()
             try:
                 timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
-                request = Inspect(name=file.name, size_bytes=file.size_bytes, limits=self._limits)
+                request = Inspect(name=file.name, size_bytes=file.size_bytes, limits=self._limits, seal=file.seal)
                 return worker.ask(
                     request,
                     Inspected,
@@ -66,7 +66,12 @@ class SandboxedMedia:
             worker = self._sandbox.worker()
             try:
                 request = Cut(
-                    name=file.name, size_bytes=file.size_bytes, limits=self._limits, index=index, plans=tuple(plans)
+                    name=file.name,
+                    size_bytes=file.size_bytes,
+                    limits=self._limits,
+                    seal=file.seal,
+                    index=index,
+                    plans=tuple(plans),
                 )
                 checks = (
                     (distrust.packets_bytes(plan, index), partial(distrust.packets, plan=plan, index=index))
@@ -90,6 +95,7 @@ class SandboxedMedia:
                     name=file.name,
                     size_bytes=file.size_bytes,
                     limits=self._limits,
+                    seal=file.seal,
                     start_s=start_s,
                     duration_s=duration_s,
                 )

@@ -12,6 +12,7 @@ from pipeline.plans import ClipPlan
 from pipeline.record import Record
 from pipeline.report import Notice
 from pipeline.sandbox.isolation import Isolation
+from pipeline.sealed.files import Seal
 
 
 class Reading(Record, frozen=True, kw_only=True):
@@ -21,6 +22,8 @@ class Reading(Record, frozen=True, kw_only=True):
     size_bytes: int
     """As whoever opened it saw it."""
     limits: InputLimits
+    seal: Seal | None = None
+    """What opens it, where it is sealed."""
 
 
 class Check(Reading, frozen=True, kw_only=True, tag="check"):

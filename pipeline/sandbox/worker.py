@@ -23,13 +23,16 @@ import av.subtitles.subtitle  # noqa: F401
 import numpy as np
 
 from pipeline import cutting
-from pipeline.container import OpenFile
 from pipeline.decode.pyav import PyAVDecoder
-from pipeline.errors import LimitExceeded, VideoError
+from pipeline.errors import Altered, LimitExceeded, VideoError
 from pipeline.media import Inspected, LocalMedia
+from pipeline.opened import OpenFile
 from pipeline.plans import plan
 from pipeline.sandbox import isolation, wire
 from pipeline.sandbox.protocol import Check, Cut, Decode, Heard, Inspect, Listen, Pictures, Reading, Ready, Request
+from pipeline.sealed.files import SealedFile, reader_of
+from pipeline.sealed.form import KEY_BYTES, What
+from pipeline.sealed.sealing import Sealer
 from pipeline.synthesis import Encoding, write_video
 
 _TOO_LITTLE_MEMORY = "it needs more memory than a decoder may take (worker.memory_bytes)"
@@ -94,10 +97,24 @@ def rehearse() -> None:
             decoded = PyAVDecoder().decode(clip)
             wire.decode(wire.encode(_pictures(decoded)), Pictures)
         wire.decode(wire.encode(seen), Inspected)
+        _rehearse_sealed(path)
         path.write_bytes(b"no video")
         try:
             LocalMedia(path).inspect()
         except VideoError as error:
+            wire.encode(_failure(error))
+
+
+def _rehearse_sealed(path: Path) -> None:
+    """The same video, sealed; and once more, changed."""
+    what = What("", path.name, "rehearsal")
+    sealer, sealed = Sealer(bytes(KEY_BYTES), what), path.with_suffix(".sealed")
+    blob = sealer.feed(path.read_bytes()) + sealer.finish()
+    for content in (blob, blob[:-1]):
+        sealed.write_bytes(content)
+        try:
+            LocalMedia(SealedFile(sealed, bytes(KEY_BYTES), what)).inspect()
+        except Altered as error:
             wire.encode(_failure(error))
 
 
@@ -124,7 +141,8 @@ def _failure(error: Exception) -> wire.Failure:
 
 
 def _opened(request: Reading, files: tuple[int, ...]) -> OpenFile:
-    return OpenFile(files[0], request.name, request.size_bytes)
+    reader = None if request.seal is None else reader_of(files[0], request.seal)
+    return OpenFile(files[0], request.name, request.size_bytes, seal=request.seal, reader=reader)
 
 
 def _check(request: Check, files: tuple[int, ...], _: _Desk) -> None:

@@ -5,7 +5,6 @@ the cipher for pictures. Whoever sent such a file wants to hear which of the two
 only, a bounded number of them, from a file that is open already; what makes no sense counts as not said.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,7 +57,7 @@ KINDS = (
 
 def kind_of(file: OpenFile) -> Kind | None:
     """What the first bytes of `file` say that it is; None where they say nothing that is known here."""
-    return kind_of_head(os.pread(file.descriptor, HEAD_BYTES, 0))
+    return kind_of_head(file.read_at(0, HEAD_BYTES))
 
 
 def kind_of_head(head: bytes) -> Kind | None:

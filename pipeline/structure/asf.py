@@ -1,6 +1,5 @@
 """ASF (WMV): objects (Advanced Systems Format specification, 01.20.03)."""
 
-import os
 import struct
 from collections.abc import Iterator
 from uuid import UUID
@@ -51,7 +50,7 @@ def _objects(file: OpenFile, start: int, end: int) -> Iterator[tuple[bytes, int,
     """(kind, where its contents begin, where it ends) of the objects from `start` on, up to where none begins. The last
     one may end behind `end`."""
     for _ in range(MOST_PARTS):
-        head = os.pread(file.descriptor, _OBJECT, start)
+        head = file.read_at(start, _OBJECT)
         if start + _OBJECT > end or len(head) < _OBJECT:
             return
         (length,) = struct.unpack_from("<Q", head, 16)

@@ -8,11 +8,10 @@ MOST_PARTS = 200_000
 
 
 class OpenFile(Protocol):
-    """See `container.OpenFile`, which uses this package."""
+    """See `opened.OpenFile`."""
 
-    @property
-    def descriptor(self) -> int:
-        """Open for reading."""
+    def read_at(self, offset: int, length: int) -> bytes:
+        """So many bytes from there; fewer where it ends before."""
         ...
 
     @property

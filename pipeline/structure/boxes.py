@@ -1,6 +1,5 @@
 """MP4 and MOV: boxes in boxes (ISO/IEC 14496-12, 4.2). Encryption: ISO/IEC 23001-7."""
 
-import os
 import struct
 from collections.abc import Iterator
 
@@ -58,7 +57,7 @@ def encryption(file: OpenFile, track: int | None) -> str | None:
 def _number(file: OpenFile, start: int, end: int) -> int | None:
     """A track's own number (ISO/IEC 14496-12, 8.3.2); None where it has none."""
     for inner, _ in _inside(file, start, end, (b"tkhd",)):
-        head = os.pread(file.descriptor, 24, inner)
+        head = file.read_at(inner, 24)
         # Two times come before it, of 8 bytes each in version 1 and of 4 in version 0.
         at = 20 if head[:1] == b"\1" else 12
         return struct.unpack_from(">I", head, at)[0] if len(head) >= at + 4 else None
@@ -79,7 +78,7 @@ def _boxes(file: OpenFile, start: int, end: int) -> Iterator[tuple[bytes, int, i
     """(kind, where its contents begin, where it ends) of the boxes from `start` on, up to where none begins. The last
     one may end behind `end`."""
     for _ in range(MOST_PARTS):
-        head = os.pread(file.descriptor, 16, start)
+        head = file.read_at(start, 16)
         if start + 8 > end or len(head) < 8:
             return
         length, kind = struct.unpack_from(">I4s", head)

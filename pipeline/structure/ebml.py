@@ -1,6 +1,5 @@
 """Matroska and WebM: elements in elements (RFC 8794, RFC 9559)."""
 
-import os
 from collections.abc import Iterator
 
 from pipeline.structure.base import MOST_PARTS, Ending, OpenFile, past_the_end
@@ -80,14 +79,14 @@ def _inside(file: OpenFile, start: int, end: int, path: tuple[int, ...]) -> Iter
 
 
 def _unsigned(file: OpenFile, start: int, end: int) -> int:
-    return int.from_bytes(os.pread(file.descriptor, min(8, end - start), start), "big")
+    return int.from_bytes(file.read_at(start, min(8, end - start)), "big")
 
 
 def _elements(file: OpenFile, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
     """(number, where its contents begin, where it ends or None where it does not say) of the elements from `start` on,
     up to where none begins, or after the first of unknown length. The last one may end behind `end`."""
     for _ in range(MOST_PARTS):
-        head = os.pread(file.descriptor, 12, start)[: max(0, end - start)]
+        head = file.read_at(start, 12)[: max(0, end - start)]
         width = _width(head, 4)
         length = _width(head[width:], 8)
         if not width or not length or len(head) < width + length:

@@ -1,7 +1,5 @@
 """MPEG transport and program streams: packets that say whether they are scrambled (ISO/IEC 13818-1, 2.4.3)."""
 
-import os
-
 from pipeline.structure.base import OpenFile
 
 #: Bytes that are looked at.
@@ -31,7 +29,7 @@ def scrambled_transport(file: OpenFile, stream_id: int | None) -> str | None:
     # The API looks at heads of files alone, and starts without it.
     import numpy as np
 
-    data = os.pread(file.descriptor, _SAMPLE, 0)
+    data = file.read_at(0, _SAMPLE)
     found = _stride(data)
     if found is None or stream_id is None:
         return None
@@ -49,7 +47,7 @@ def scrambled_program(file: OpenFile, stream_id: int | None) -> str | None:
     """See `structure.Kind`; a stream's id is the last byte of the start code of its packets."""
     if stream_id is None:
         return None
-    data = os.pread(file.descriptor, _SAMPLE, 0)
+    data = file.read_at(0, _SAMPLE)
     code = b"\0\0\1" + bytes([stream_id & 0xFF])
     flags, at = [], data.find(code)
     while 0 <= at < len(data) - 6:

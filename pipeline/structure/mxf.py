@@ -1,6 +1,5 @@
 """MXF: packs of a key, a length and a value (SMPTE ST 377-1, 7.1)."""
 
-import os
 import struct
 
 from pipeline.structure.base import Ending, OpenFile, past_the_end
@@ -20,7 +19,7 @@ def is_it(head: bytes) -> bool:
 def ending(file: OpenFile) -> Ending | None:
     """See `structure.Kind`. The length of the first pack may be written in one to nine bytes."""
     size = file.size_bytes
-    head = os.pread(file.descriptor, 16 + 9 + _FIELDS.size, 0)
+    head = file.read_at(0, 16 + 9 + _FIELDS.size)
     first = 16 + (1 + (head[16] & 0x7F) if len(head) > 16 and head[16] & 0x80 else 1)
     if len(head) < first + _FIELDS.size:
         return Ending(f"it ends at byte {size:,}, in its header", in_header=True)

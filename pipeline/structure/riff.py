@@ -1,6 +1,5 @@
 """AVI: chunks in chunks (RIFF)."""
 
-import os
 import struct
 
 from pipeline.structure.base import Ending, OpenFile, past_the_end
@@ -14,7 +13,7 @@ def is_it(head: bytes) -> bool:
 def ending(file: OpenFile) -> Ending | None:
     """See `structure.Kind`."""
     size = file.size_bytes
-    head = os.pread(file.descriptor, 24, 0)
+    head = file.read_at(0, 24)
     # Of larger files, further chunks follow; that the first is whole says enough.
     end = 8 + struct.unpack_from("<I", head, 4)[0]
     described = len(head) == 24 and size >= 20 + struct.unpack_from("<I", head, 16)[0]

@@ -28,6 +28,7 @@ from serving.db.documents import Document
 from serving.db.media import StoredReport, Video
 from serving.db.work import Job
 from serving.errors import InvalidRequest, NotFound
+from serving.storage.keyring import forget
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
 from serving.uploads.names import PLAIN_PATTERN
@@ -173,6 +174,8 @@ class Videos(Controller):
             # Jobs first, as those do who end them: else each would wait for what the other has locked.
             await session.exec(jobs.order_by(Job.id).with_for_update())
             video = await find(session, principal.tenant_id, video_id)
+            # Its bytes are unreadable from the moment that this is committed, wherever copies of them are.
+            await forget(session, [video.object_key])
             await session.delete(video)
         await store.delete(video.object_key)
 

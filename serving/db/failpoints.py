@@ -56,6 +56,9 @@ Write = Literal[
     "webhook.write",
     "delivery.claim",
     "delivery.done",
+    # keys
+    "keys.rotate",
+    "storage.seal",
     # what is written down besides
     "audit.refusals",
     "clean.expired",

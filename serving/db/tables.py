@@ -2,13 +2,27 @@
 
 from sqlmodel import SQLModel
 
-from serving.db import accounts, audit, copies, limits, media, search, tagging, uploads, vocabularies, work, workers
+from serving.db import (
+    accounts,
+    audit,
+    copies,
+    keys,
+    limits,
+    media,
+    search,
+    tagging,
+    uploads,
+    vocabularies,
+    work,
+    workers,
+)
 
 __all__ = [
     "METADATA",
     "accounts",
     "audit",
     "copies",
+    "keys",
     "limits",
     "media",
     "search",

@@ -130,7 +130,7 @@ async def keep(
         upload = await _mine(session, claim)
         upload.filename = filename
         upload.size_bytes = upload.received_bytes = stored.written.size_bytes
-        received = await become(session, upload, stored, tenant_max_bytes)
+        received = await become(session, store.keyring, upload, stored, tenant_max_bytes)
     if not received.created:
         await store.delete(stored.object_key)
 

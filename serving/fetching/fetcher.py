@@ -134,7 +134,9 @@ class Fetcher:
             progress.size_bytes = int(length) if length.isascii() and length.isdigit() else None
             quota.require_within(progress.size_bytes or 0, room_bytes)
             name = claim.filename or name_of(fetched.url, fetched.headers)
-            stored = await receive.put(self._store, _counted(fetched.chunks, progress, room_bytes), name)
+            stored = await receive.put(
+                self._store, claim.tenant_id, _counted(fetched.chunks, progress, room_bytes), name
+            )
         return stored, name
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pipeline.container import Video
 from pipeline.errors import EngineFault, EngineUnavailable, ModelUnavailable
 from pipeline.media import Media
+from pipeline.opened import Video
 from pipeline.report import Notice
 from pipeline.toolkit import Toolkit
 from serving.beside import no_encoder

@@ -22,7 +22,7 @@ from pipeline.tracks import Track
 from serving.db.copies import VideoLooks
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video
-from serving.errors import DatabaseUnavailable, LeaseLost
+from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing
 from serving.faults import Faults
 from serving.jobs import metrics, outcomes
 from serving.jobs.checkpointing import CheckpointedEngine
@@ -31,6 +31,7 @@ from serving.jobs.metrics import Metrics
 from serving.jobs.progress import LAST_S, Progress
 from serving.jobs.queue import Queue
 from serving.options import JOB_OPTIONS
+from serving.storage.opening import opened
 from serving.storage.store import Store
 
 #: How long a job waits that was given back because its engine was away, seconds.
@@ -133,9 +134,9 @@ async def _late(begun: asyncio.Event, timeout_s: float) -> None:
 async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> None:
     try:
         report, cost, index, looks = work.result()
-    except EngineUnavailable:
-        # Nothing is wrong with it: it goes on where it was once there is an engine.
-        await queue.release(lease, reason=EngineUnavailable.code, wait_s=AWAY_S)
+    except (EngineUnavailable, MasterKeyMissing) as error:
+        # Nothing is wrong with it: it goes on where it was once that is there.
+        await queue.release(lease, reason=error.code, wait_s=AWAY_S)
     except VideoError as error:
         await outcomes.fail(
             queue.database, lease, Problem(code=error.code, detail=str(error), retryable=error.retryable)
@@ -198,7 +199,8 @@ async def _begun(lease: Lease, tools: Tools, began: float, begun: asyncio.Event)
         return await _done(report, _metrics(lease, report, began, clips_reused=0, shared=True), toolkit, None)
     known_clips = await tools.queue.checkpoints(lease)
     engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.identity)
-    async with Progress(lease, tools.queue, engine) as progress, tools.store.opened(video.object_key) as file:
+    of_video = opened(tools.queue.database, tools.store, video.tenant_id, video.object_key)
+    async with Progress(lease, tools.queue, engine) as progress, of_video as file:
         watched = replace(toolkit, engine=engine)
         found = await analyze_with_looks(file, spec, watched, progress.tell, progress.found)
     info = msgspec.structs.replace(found.report.video, path=video.filename or video.title)

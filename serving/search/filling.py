@@ -23,11 +23,12 @@ from pipeline.spec import SegmentSpec
 from serving.claiming import Bounds, Claimer
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.errors import DatabaseUnavailable, LeaseLost, SpaceMismatch
+from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing, SpaceMismatch
 from serving.jobs.lease import Problem
 from serving.jobs.running import Toolkits
 from serving.search import spaces
 from serving.search.writing import write_vectors
+from serving.storage.opening import opened
 from serving.storage.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Filler:
             raise
         except LeaseLost as error:
             _LOG.info("%s", error)
-        except (EngineUnavailable, ModelReplaced):
+        except (EngineUnavailable, ModelReplaced, MasterKeyMissing):
             await self._later(claim, None, AWAY_S / 10)
         except (ModelUnavailable, SpaceMismatch) as error:
             await self._later(claim, Problem(code=error.code, detail=str(error)), AWAY_S)
@@ -177,7 +178,7 @@ class Filler:
         spec = msgspec.structs.replace(
             report.spec, model=claim.model, models=(), labels=(), shots=False, segments=_NO_SEGMENTS
         )
-        async with self._store.opened(claim.object_key) as file:
+        async with opened(self._database, self._store, claim.tenant_id, claim.object_key) as file:
             new = await analyze(file, spec, toolkit)
         embeddings = msgspec.structs.replace(report.features, embeddings=new.features.embeddings)
         merged = msgspec.structs.replace(report, spec=spec, features=embeddings)

@@ -1,18 +1,28 @@
-"""Objects under keys, in a directory. Written whole or not at all: an object that can be read is complete."""
+"""Objects under keys, in a directory. Written whole or not at all: an object that can be read is complete.
+
+What is put is sealed while it comes in: nothing of it touches the disk as it is. See docs/storage-format.md.
+"""
 
 import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import obstore
 from obstore.store import LocalStore
 
+from pipeline.errors import InputNotFound
+from pipeline.sealed.files import SealedFile
+from pipeline.sealed.form import MAGIC, What, is_sealed
+from pipeline.sealed.reading import Reader
+from pipeline.sealed.sealing import Sealer
 from serving.db import failpoints
+from serving.storage.keyring import Keyring, fresh_key
 
 #: Bytes that are handed on at once, in either direction.
 CHUNK_BYTES = 1 << 20
@@ -26,20 +36,37 @@ class Written:
     """What was put."""
 
     size_bytes: int
+    """As it came, not as it is kept; so is"""
     sha256: str
+    key: bytes = field(repr=False)
+    """[32] What it was sealed with. It is nowhere yet: whoever names the object in a row keeps it with that."""
+
+
+def video_at(tenant: str, object_key: str) -> What:
+    """The object of a video."""
+    return What(tenant, object_key, "video")
+
+
+def part_at(tenant: str, object_key: str) -> What:
+    """The object of a part of an upload."""
+    return What(tenant, object_key, "part")
 
 
 class Store:
-    """An object store. Keys are made by us, never by a caller: `videos/vid_...`."""
+    """An object store. Keys are made by us, never by a caller: `videos/vid_...`; none is ever used again."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, keyring: Keyring) -> None:
+        """`keyring`: for whoever keeps the keys of objects."""
         self._root = root
+        self.keyring = keyring
+        """Where the keys of objects are."""
         self._store = LocalStore(root, mkdir=True)
 
-    async def put(self, key: str, chunks: AsyncIterable[bytes]) -> Written:
-        """Write an object from a stream; holds one part of it at a time. What the stream raises is raised, and the
-        object is not there then."""
-        digest = hashlib.sha256()
+    async def put(self, what: What, chunks: AsyncIterable[bytes]) -> Written:
+        """Seal and write an object from a stream; holds one part of it at a time. What the stream raises is raised, and
+        the object is not there then."""
+        digest, key = hashlib.sha256(), fresh_key()
+        sealer = Sealer(key, what)
         size = 0
 
         async def counted() -> AsyncIterator[bytes]:
@@ -49,23 +76,51 @@ class Store:
             async for piece in _pieces(chunks):
                 if hashed is not None:
                     await hashed
-                # While it is hashed, it is written, and the next one comes in.
+                # While it is hashed, it is sealed and written, and the next one comes in.
                 hashed = loop.run_in_executor(None, digest.update, piece)
                 size += len(piece)
-                yield piece
+                yield await loop.run_in_executor(None, sealer.feed, piece)
             if hashed is not None:
                 await hashed
+            yield sealer.finish()
             failpoints.reach("object.put", "before")
 
-        await obstore.put_async(self._store, key, counted(), chunk_size=CHUNK_BYTES)
+        await obstore.put_async(self._store, what.blob, counted(), chunk_size=CHUNK_BYTES)
         failpoints.reach("object.put", "after")
-        return Written(size, digest.hexdigest())
+        return Written(size, digest.hexdigest(), key)
 
-    async def get(self, key: str) -> AsyncIterator[bytes]:
-        """The bytes of an object. Raises FileNotFoundError."""
+    async def get(self, what: What, key: bytes | None) -> AsyncIterator[bytes]:
+        """The bytes of an object.
+
+        Args:
+            key: [32] what it was sealed with; None of one that was not.
+
+        Raises:
+            FileNotFoundError: there is none, or its key was destroyed.
+            Altered: it is not what was put; what came before that is.
+        """
+        if key is None:
+            async for chunk in self._unsealed(what.blob):
+                yield chunk
+            return
+        size = (await obstore.head_async(self._store, what.blob))["size"]
+        reader = await asyncio.to_thread(Reader, partial(self._read_at, what.blob), size, key, what)
+        pieces = reader.pieces()
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+
+    async def _unsealed(self, key: str) -> AsyncIterator[bytes]:
+        head = b""
         found = await obstore.get_async(self._store, key)
         async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+            if len(head) < len(MAGIC):
+                head += bytes(chunk[: len(MAGIC)])
+                if is_sealed(head):
+                    raise FileNotFoundError(f"{key}: its key was destroyed")
             yield bytes(chunk)
+
+    def _read_at(self, key: str, offset: int, length: int) -> bytes:
+        return bytes(obstore.get_range(self._store, key, start=offset, length=length))
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
@@ -93,13 +148,35 @@ class Store:
         return removed
 
     @asynccontextmanager
-    async def opened(self, key: str) -> AsyncIterator[Path]:
-        """A file that holds an object, for as long as the block lasts."""
-        yield self._root / key
+    async def opened(self, what: What, key: bytes | None) -> AsyncIterator[Path | SealedFile]:
+        """A file that holds an object, for as long as the block lasts.
+
+        Args:
+            key: [32] what it was sealed with; None of one that was not.
+
+        Raises:
+            InputNotFound: its key was destroyed.
+        """
+        path = self._root / what.blob
+        if key is not None:
+            yield SealedFile(path, key, what)
+            return
+        # A file that is not there is told by whoever opens it.
+        if is_sealed(await asyncio.to_thread(_head, path)):
+            raise InputNotFound(f"{what.blob}: its key was destroyed, with the video")
+        yield path
 
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
         await obstore.list(self._store, prefix="ready").collect_async()
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC))
+    except FileNotFoundError:
+        return b""
 
 
 async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -8,11 +8,14 @@ from serving.db.uploads import Upload
 from serving.errors import ServerError
 from serving.jobs import submission
 from serving.requests import JobAfter, JobRequest
+from serving.storage.keyring import Keyring
 from serving.uploads import receive
 from serving.uploads.receive import Received, Stored
 
 
-async def become(session: AsyncSession, upload: Upload, stored: Stored, tenant_max_bytes: int) -> Received:
+async def become(
+    session: AsyncSession, keyring: Keyring, upload: Upload, stored: Stored, tenant_max_bytes: int
+) -> Received:
     """Make an upload, which is locked, a video; and queue the job that was asked for with it. Where the tenant has the
     bytes already, the object is the caller's to delete, as with `receive.keep`.
 
@@ -21,6 +24,7 @@ async def become(session: AsyncSession, upload: Upload, stored: Stored, tenant_m
     """
     received = await receive.keep(
         session,
+        keyring,
         upload.tenant_id,
         stored,
         title=upload.title,

@@ -1,7 +1,7 @@
 """From the parts of an upload to a video."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from sqlmodel import col, select
 
@@ -9,7 +9,7 @@ from pipeline.errors import VideoError
 from serving.db.database import Database
 from serving.db.uploads import Upload, UploadPart
 from serving.errors import QuotaExceeded
-from serving.storage.store import Store
+from serving.storage.store import Store, part_at
 from serving.uploads import receive
 from serving.uploads.becoming import become, told
 from serving.uploads.receive import Stored
@@ -47,11 +47,12 @@ class Completion:
             row, _ = await looked_up(session, upload.tenant_id, upload.id)
             of_it = select(UploadPart).where(UploadPart.upload_id == row.id).order_by(col(UploadPart.offset_bytes))
             parts = (await session.exec(of_it)).all()
+            sealed_with = await self._store.keyring.keys_of(session, row.tenant_id, [part.object_key for part in parts])
         if row.status != "waiting":
             require_going(row)
             return row
         try:
-            stored = await receive.put(self._store, self._joined(parts), upload.filename)
+            stored = await receive.put(self._store, upload.tenant_id, self._joined(parts, sealed_with), upload.filename)
         except VideoError as error:
             return await self._refused(upload, error)
         except FileNotFoundError:
@@ -78,7 +79,7 @@ class Completion:
                     raise AssertionError(f"{row.id}: parts of {stored.written.size_bytes} bytes, not {row.size_bytes}")
                 # First, so that they do not count besides what is made of them.
                 keys = await parts_forgotten(session, [row.id])
-                received = await become(session, row, stored, self._tenant_max_bytes)
+                received = await become(session, self._store.keyring, row, stored, self._tenant_max_bytes)
                 row = await written(session, row)
         if received is None or not received.created:
             keys.append(stored.object_key)
@@ -99,9 +100,10 @@ class Completion:
         require_going(row)
         return row
 
-    async def _joined(self, parts: Sequence[UploadPart]) -> AsyncIterator[bytes]:
+    async def _joined(self, parts: Sequence[UploadPart], sealed_with: Mapping[str, bytes]) -> AsyncIterator[bytes]:
         for part in parts:
-            async for chunk in self._store.get(part.object_key):
+            what = part_at(part.tenant_id, part.object_key)
+            async for chunk in self._store.get(what, sealed_with.get(part.object_key)):
                 yield chunk
 
     async def _delete(self, keys: Sequence[str]) -> None:

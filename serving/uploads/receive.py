@@ -15,7 +15,8 @@ from serving.db.media import Video
 from serving.db.statements import execute
 from serving.errors import ServerError
 from serving.ids import new_id
-from serving.storage.store import Store, Written
+from serving.storage.keyring import Keyring
+from serving.storage.store import Store, Written, video_at
 from serving.uploads import quota
 
 #: Of two transactions that are about to keep the same bytes, one waits for the other.
@@ -59,10 +60,10 @@ async def whole(
         UnsupportedContainer: it does not begin as any video does.
         QuotaExceeded: the tenant may not keep so much.
     """
-    stored = await put(store, chunks, filename)
+    stored = await put(store, tenant, chunks, filename)
     async with deleted_unless_kept(store, stored), database.write("upload.complete", tenant) as session:
         received = await keep(
-            session, tenant, stored, title=title, filename=filename, tenant_max_bytes=tenant_max_bytes
+            session, store.keyring, tenant, stored, title=title, filename=filename, tenant_max_bytes=tenant_max_bytes
         )
     if not received.created:
         await store.delete(stored.object_key)
@@ -81,15 +82,16 @@ async def deleted_unless_kept(store: Store, stored: Stored) -> AsyncIterator[Non
         raise
 
 
-async def put(store: Store, chunks: AsyncIterator[bytes], filename: str | None) -> Stored:
+async def put(store: Store, tenant: str, chunks: AsyncIterator[bytes], filename: str | None) -> Stored:
     """Write the object. Raises as `whole`; there is no object then."""
     video_id = new_id("vid")
     key = f"videos/{video_id}"
-    return Stored(video_id, key, await store.put(key, _sniffed(chunks, filename or "the upload")))
+    return Stored(video_id, key, await store.put(video_at(tenant, key), _sniffed(chunks, filename or "the upload")))
 
 
 async def keep(
     session: AsyncSession,
+    keyring: Keyring,
     tenant: str,
     stored: Stored,
     *,
@@ -97,8 +99,9 @@ async def keep(
     filename: str | None,
     tenant_max_bytes: int,
 ) -> Received:
-    """The row that names the object, in the session's transaction; or that of the video which has the same bytes
-    already: the object is then the caller's to delete, once the transaction is committed. Raises QuotaExceeded."""
+    """The row that names the object, with its key, in the session's transaction; or that of the video which has the
+    same bytes already: the object is then the caller's to delete, once the transaction is committed. Raises
+    QuotaExceeded."""
     await execute(session, _ALONE, tenant=tenant, sha256=stored.written.sha256)
     same = (
         await session.exec(
@@ -119,6 +122,7 @@ async def keep(
     )
     session.add(video)
     await session.flush()
+    await keyring.keep(session, tenant, stored.object_key, stored.written.key, video_id=video.id)
     await session.refresh(video)
     return Received(video, created=True)
 

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from serving.db.statements import execute
 from serving.db.uploads import Upload, UploadPart
 from serving.errors import Gone, NotFound, UploadErrored
+from serving.storage.keyring import forget
 
 
 def is_full(upload: Upload) -> bool:
@@ -17,9 +18,12 @@ def is_full(upload: Upload) -> bool:
 
 
 async def parts_forgotten(session: AsyncSession, upload_ids: Sequence[str]) -> list[str]:
-    """Delete the rows of all parts; keys of their objects, which are to be deleted once that is committed."""
+    """Delete the rows of all parts, and destroy what they are sealed with; keys of their objects, which are to be
+    deleted once that is committed."""
     gone = delete(UploadPart).where(col(UploadPart.upload_id).in_(upload_ids)).returning(col(UploadPart.object_key))
-    return list((await execute(session, gone)).scalars())
+    keys = list((await execute(session, gone)).scalars())
+    await forget(session, keys)
+    return keys
 
 
 async def looked_up(session: AsyncSession, tenant: str, upload_id: str, *, lock: bool = False) -> tuple[Upload, bool]:

@@ -25,7 +25,7 @@ from serving.errors import (
 )
 from serving.ids import new_id
 from serving.options import UploadOptions
-from serving.storage.store import Store
+from serving.storage.store import Store, part_at
 from serving.uploads import quota
 from serving.uploads.completing import Completion
 from serving.uploads.incoming import Checksum, Incoming
@@ -166,7 +166,7 @@ class Uploads:
     async def _add(self, upload: Upload, incoming: Incoming, most: int | None) -> Upload:
         """Keep one part."""
         key = f"uploads/{upload.id}-{upload.received_bytes}-{secrets.token_hex(8)}"
-        kept = await self._store.put(key, incoming.part(most))
+        kept = await self._store.put(part_at(upload.tenant_id, key), incoming.part(most))
         try:
             if most is None:
                 incoming.verify()
@@ -185,6 +185,7 @@ class Uploads:
                         object_key=key,
                     )
                 )
+                await self._store.keyring.keep(session, row.tenant_id, key, kept.key, upload_id=row.id)
                 row.received_bytes += kept.size_bytes
                 row.updated_at = func.now()  # type: ignore[assignment]
                 row.expires_at = self._expiry()  # type: ignore[assignment]

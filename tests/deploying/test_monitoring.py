@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.graph.metrics import ENGINE, WORKER, exported
 from serving.options import ServerOptions
-from serving.storage.store import Store
 from tests.deploying import kinds, queries
 from tests.deploying.queries import TOP
 from tests.serving.api.conftest import SETTINGS, served
+from tests.serving.sealing import store_at
 
 ASKED = list(queries.asked())
 
@@ -61,7 +61,7 @@ async def _told(url: str, folder: Path) -> dict[str, set[str]]:
     """Name -> labels, of what an API process tells."""
     settings = msgspec.structs.replace(SETTINGS, server=ServerOptions(data_dir=str(folder)))
     async with (
-        served(url, Store(folder / "objects"), settings) as address,
+        served(url, store_at(folder / "objects"), settings) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
         assert (await client.get("/livez")).status_code == 200

@@ -7,7 +7,6 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.container import open_file
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.dispatch import gather
 from pipeline.engine import EngineOptions, LocalEngine
@@ -22,6 +21,7 @@ from pipeline.errors import (
     VideoError,
 )
 from pipeline.media import LocalMedia
+from pipeline.opened import open_file
 from pipeline.packets import read_index
 from pipeline.plans import plan
 from pipeline.sampling import choose

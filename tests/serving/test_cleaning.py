@@ -10,8 +10,8 @@ from serving.jobs import submission
 from serving.options import CleaningOptions
 from serving.requests import JobRequest
 from serving.settings import DEFAULTS
-from serving.storage.store import Store
 from tests.serving.jobs.conftest import run, server, url
+from tests.serving.sealing import store_at
 
 __all__ = ["run", "server", "url"]
 
@@ -81,7 +81,7 @@ LEFT = [
 def _chores(world, folder) -> dict[str, Chore]:
     keep = CleaningOptions(**dict.fromkeys(CleaningOptions.__struct_fields__, HOUR_S))
     settings = msgspec.structs.replace(DEFAULTS, cleaning=keep)
-    return {chore.name: chore for chore in cleaning.chores(world.database, Store(folder), settings)}
+    return {chore.name: chore for chore in cleaning.chores(world.database, store_at(folder), settings)}
 
 
 async def _filled(world) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.container import Video, open_file
 from pipeline.errors import CorruptVideo, InputNotFound
 from pipeline.media import LocalMedia, Media
+from pipeline.opened import Video, open_file
 from pipeline.plans import plan
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import SandboxedMedia

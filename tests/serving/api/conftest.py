@@ -21,6 +21,7 @@ from serving.options import LimitOptions
 from serving.settings import DEFAULTS, Settings
 from serving.storage.store import Store
 from tests.serving.jobs.conftest import World, server, url
+from tests.serving.sealing import store_at
 
 __all__ = ["server", "url"]
 
@@ -94,7 +95,7 @@ async def made_key(database: Database, tenant: str, scopes: frozenset[str] = ROL
 async def _with_api(url: str, folder: Path, body: Callable) -> None:
     database = Database(url)
     world = await World.made(database)
-    store = Store(folder / "objects")
+    store = store_at(folder / "objects")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         address = await stack.enter_async_context(served(url, store))

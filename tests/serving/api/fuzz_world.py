@@ -16,11 +16,11 @@ from serving.db.database import Database
 from serving.jobs import outcomes
 from serving.jobs.lease import Problem
 from serving.jobs.metrics import Metrics
-from serving.storage.store import Store
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.api.test_matrix import Things
 from tests.serving.auth import people
 from tests.serving.jobs.conftest import World
+from tests.serving.sealing import store_at
 
 #: Who asks.
 CREDENTIALS = ("admin key", "viewer key", "admin, signed in", "nobody")
@@ -169,7 +169,7 @@ async def fuzzed(url: str, folder: Path, report: Report) -> AsyncIterator[Fuzzed
         # As their reports have it, so that none of them gets a second one.
         await world.change("UPDATE job SET state = 'succeeded', finished_at = now() WHERE state = 'failed'")
         await world.change(_WORKER)
-        address = await stack.enter_async_context(served(url, Store(folder / "objects"), _OPTIONS))
+        address = await stack.enter_async_context(served(url, store_at(folder / "objects"), _OPTIONS))
         credentials = await _credentials(world, address)
         ending = asyncio.create_task(_end_jobs(world, report))
         try:

@@ -13,6 +13,7 @@ from serving.auth.principals import ROLES
 from serving.jobs import outcomes
 from serving.jobs.lease import Problem
 from tests.formats.chart import moments
+from tests.serving.sealing import kept
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,11 @@ def test_a_video_is_uploaded_once_however_often_it_is_sent(call, film):
         assert first.json()["id"] == again.json()["id"] != theirs.json()["id"]
         assert first.headers["location"] == f"/v1/videos/{first.json()['id']}"
         assert first.json()["size_bytes"] == len(film)
-        kept = [path.read_bytes() for path in (api.store._root / "videos").iterdir()]
-        assert kept == [film, film]
+        objects = {path.name: path.read_bytes() for path in (api.store._root / "videos").iterdir()}
+        assert set(objects) == {first.json()["id"], theirs.json()["id"]}
+        for name, blob in objects.items():
+            assert await kept(api.world.database, api.store, f"videos/{name}") == film
+            assert not any(film[at : at + 16] in blob for at in range(0, len(film) - 16, 16))
 
     call(body)
 

@@ -8,9 +8,9 @@ from pipeline.errors import InvalidSettings
 from serving.api.cors import origins_of
 from serving.options import LimitOptions
 from serving.proxies import proxy_options
-from serving.storage.store import Store
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.jobs.conftest import run
+from tests.serving.sealing import store_at
 
 __all__ = ["run"]
 
@@ -28,7 +28,7 @@ def shared(run, url, tmp_path):
         async def main(world):
             key = await made_key(world.database, "a")
             async with (
-                served(url, Store(tmp_path / "objects"), settings) as address,
+                served(url, store_at(tmp_path / "objects"), settings) as address,
                 httpx.AsyncClient(base_url=address, trust_env=False) as client,
             ):
                 await body(client, {"Authorization": f"Bearer {key}"})

@@ -126,8 +126,8 @@ from pathlib import Path
 from serving.api.app import create_app
 from serving.db.database import Database
 from serving.settings import DEFAULTS
-from serving.storage.store import Store
-app = create_app(Database({url!r}), Store(Path({str(tmp_path)!r})), DEFAULTS, b"s" * 32)
+from tests.serving.sealing import store_at
+app = create_app(Database({url!r}), store_at(Path({str(tmp_path)!r})), DEFAULTS, b"s" * 32)
 app.openapi_schema.to_schema()
 print(sorted(name for name in ("torch", "ray", "av", "open_clip", "cv2") if name in sys.modules))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

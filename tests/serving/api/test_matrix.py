@@ -27,15 +27,15 @@ from serving.db.vocabularies import Vocabulary
 from serving.db.work import Delivery, Endpoint, Event, Job, Message
 from serving.ids import new_id
 from serving.settings import DEFAULTS
-from serving.storage.store import Store
 from tests.serving.api.conftest import SECRET
 from tests.serving.api.operations import MISSING, OPERATIONS, Row
 from tests.serving.auth import people
+from tests.serving.sealing import store_at
 
 
 def _schema() -> dict:
     database = Database("postgresql://nobody@/nothing")
-    return create_app(database, Store(Path("build/schema-objects")), DEFAULTS, SECRET).openapi_schema.to_schema()
+    return create_app(database, store_at(Path("build/schema-objects")), DEFAULTS, SECRET).openapi_schema.to_schema()
 
 
 def test_every_operation_has_a_row():

@@ -14,6 +14,7 @@ from serving.db.database import Database
 from serving.options import LimitOptions
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.limits.test_requests import _client
+from tests.serving.sealing import store_at
 
 
 async def refusals(world, count: int, where: str = "true") -> list:
@@ -57,12 +58,11 @@ def test_refusals_are_counted_and_told_to_whom_they_concern(call):
 
 def test_what_was_refused_last_is_noted_when_the_server_stops(run, url, tmp_path):
     async def body(world):
-        from serving.storage.store import Store
 
         key = await made_key(world.database, "a")
         limits = LimitOptions(requests_per_s=0.001, burst=2)
         settings = msgspec.structs.replace(SETTINGS, limits=limits)
-        async with served(url, Store(tmp_path / "objects"), settings) as address, _client(address, key) as client:
+        async with served(url, store_at(tmp_path / "objects"), settings) as address, _client(address, key) as client:
             statuses = [(await client.get("/v1/jobs")).status_code for _ in range(6)]
             assert statuses == [200] * 2 + [429] * 4
         rows = await world.sql("SELECT code, count FROM audit")

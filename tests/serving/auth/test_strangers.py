@@ -14,9 +14,9 @@ from serving.auth.credentials import Credentials
 from serving.auth.tokens import Tokens
 from serving.limiting import Limits, Rule
 from serving.options import AUTH_OPTIONS, LimitOptions
-from serving.storage.store import Store
 from tests.serving.api.conftest import SECRET, SETTINGS, made_key, served
 from tests.serving.auth.people import refused
+from tests.serving.sealing import store_at
 
 
 def _credentials(database) -> Credentials:
@@ -60,7 +60,7 @@ def test_with_no_tokens_left_a_new_key_is_refused_before_the_database_is_asked(r
         limits = LimitOptions(requests_per_s=0, unknown_per_s=0.01, unknown_burst=3)
         settings = msgspec.structs.replace(SETTINGS, limits=limits)
         async with (
-            served(url, Store(tmp_path), settings) as address,
+            served(url, store_at(tmp_path), settings) as address,
             httpx.AsyncClient(base_url=address, trust_env=False) as client,
         ):
 
@@ -95,7 +95,7 @@ def test_who_guesses_the_key_of_the_metrics_is_a_stranger_like_others(run, url, 
         limits = LimitOptions(unknown_per_s=0.01, unknown_burst=3)
         settings = msgspec.structs.replace(SETTINGS, server=server, limits=limits)
         async with (
-            served(url, Store(tmp_path), settings) as address,
+            served(url, store_at(tmp_path), settings) as address,
             httpx.AsyncClient(base_url=address, trust_env=False) as client,
         ):
 

@@ -23,6 +23,7 @@ from serving.fetching import claims, fetcher
 from serving.fetching.fetcher import Fetcher
 from serving.storage.store import Store
 from tests.serving.fetching.conftest import OPTIONS, here
+from tests.serving.sealing import store_at
 from tests.serving.webhooks.receiver import LOOPBACK
 
 #: So short that a dead fetcher's upload is another's within a test.
@@ -62,7 +63,7 @@ def main() -> None:
                 claims.RETRY_AFTER_S = (0.0,) * 5
                 if point:
                     os.environ[failpoints.VARIABLE] = point
-                asyncio.run(fetch(named(server, name), Store(folder / name)))
+                asyncio.run(fetch(named(server, name), store_at(folder / name)))
                 code = 0
             except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
                 traceback.print_exc()

@@ -16,9 +16,9 @@ from serving.db import embedded, failpoints
 from serving.db.database import Database
 from serving.fetching import requests
 from serving.requests import FetchRequest, JobAfter
-from serving.storage.store import Store
 from serving.uploads import cleaning
 from tests.serving.fetching.conftest import OPTIONS
+from tests.serving.sealing import kept_in, store_at
 from tests.serving.uploads.conftest import Api, Tus, prepared
 
 ROOT = Path(__file__).parents[3]
@@ -102,7 +102,7 @@ def _prepared(server: str, folder: Path, name: str, url: str) -> Api:
 
     asyncio.run(ask())
     nobody = Tus(None, "")  # type: ignore[arg-type]
-    return Api(nobody, nobody, where, Store(folder / name), folder / name)
+    return Api(nobody, nobody, where, store_at(folder / name), folder / name)
 
 
 def _swept(inside: Api) -> None:
@@ -132,7 +132,7 @@ def test_dying_there_comes_to_the_same(server, fetch, films, film, point):
     assert inside.sql("SELECT id, video_id, state FROM job") == [(job_id, video_id, "queued")]
     _swept(inside)
     assert inside.files() == [key]
-    assert (inside.objects / key).read_bytes() == film
+    assert kept_in(inside.url, inside.store, key) == film
 
 
 @pytest.mark.parametrize("point", ["upload.end:before", "upload.end:after"])

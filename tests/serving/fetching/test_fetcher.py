@@ -8,6 +8,7 @@ import pytest
 
 from serving.auth.principals import SCOPES
 from tests.serving.fetching.conftest import OPTIONS, asked, fetching, holding, named, objects, over, seen
+from tests.serving.sealing import kept
 from tests.serving.webhooks.receiver import receiving
 
 
@@ -31,8 +32,7 @@ def test_from_a_url_to_a_video_and_its_job(call, film):
         assert job["spec"]["model"] == "bundled"
         assert video["status"] == "analyzing"
         assert (await api.b.get(upload["links"]["self"])).status_code == 404
-        kept = [chunk async for chunk in api.store.get(f"videos/{video['id']}")]
-        assert b"".join(kept) == film
+        assert await kept(api.world.database, api.store, f"videos/{video['id']}") == film
 
     call(body)
 

@@ -34,6 +34,7 @@ from serving.storage.store import Store
 from serving.uploads import receive
 from serving.worker import Worker
 from tests.serving.jobs import changing
+from tests.serving.sealing import store_at
 
 #: Databases whose names begin so are for the story of `changing`.
 CHANGES = "changes_"
@@ -116,7 +117,7 @@ def main() -> None:
                 progress.EVERY_S = 0.02
                 if point:
                     os.environ[failpoints.VARIABLE] = point
-                url, store, film = named(server, name), Store(folder / name), folder / "film.mp4"
+                url, store, film = named(server, name), store_at(folder / name), folder / "film.mp4"
                 if name.startswith(CHANGES):
                     asyncio.run(changing.story(url, store, film, folder / f"{name}.diary"))
                 else:

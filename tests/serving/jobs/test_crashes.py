@@ -88,6 +88,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("tagging.write", "correction.write"), "one thing of its owner, who says it again"),
     "question.write": "lives for seconds; whoever asked is told to ask again",
+    "keys.rotate": "tests/serving/storage/test_rotating.py",
+    "storage.seal": "tests/serving/storage/test_old_objects.py",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
 

@@ -17,8 +17,8 @@ from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 from serving.jobs import running, submission
 from serving.jobs.running import MAX_BEGINNINGS, Tools
 from serving.jobs.submission import JobRequest
-from serving.storage.store import Store
 from tests.pipeline.conftest import busy_frames
+from tests.serving.sealing import store_at
 
 
 class Failing:
@@ -61,7 +61,7 @@ def made(tmp_path_factory):
     (folder / "film.mp4").rename(folder / "a")
     encoder, choice = catalog.load("bundled", "cpu", "float32").model, choose("pyav")
     engine = LocalEngine({EMBEDDING: encoder, STATS: FrameStats()}, choice.decoder, EngineOptions(decode_threads=1))
-    yield Store(folder), Toolkit(engine=engine, encoder=encoder, decoding=choice.told)
+    yield store_at(folder), Toolkit(engine=engine, encoder=encoder, decoding=choice.told)
     engine.close()
 
 

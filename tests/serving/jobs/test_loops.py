@@ -16,9 +16,9 @@ from serving.jobs.listening import Listener
 from serving.jobs.queue import Queue
 from serving.jobs.running import Tools, _watch
 from serving.jobs.submission import JobRequest
-from serving.storage.store import Store
 from serving.worker import Worker
 from serving.workers import Presence
+from tests.serving.sealing import store_at
 
 
 class NoModels:
@@ -71,7 +71,7 @@ def test_dead_workers_are_looked_for(run, caplog, tmp_path):
     async def body(world):
         lease = await _claimed(world)
         stop = asyncio.Event()
-        tools = Tools(world.queue, Store(tmp_path), NoModels())
+        tools = Tools(world.queue, store_at(tmp_path), NoModels())
         working = asyncio.create_task(Worker(tools, slots=1).serve(stop))
         async with _gone(world, caplog, "job", "dead workers are looked for"):
             pass

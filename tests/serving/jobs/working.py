@@ -25,9 +25,9 @@ from serving.jobs.listening import Listener
 from serving.jobs.queue import Queue
 from serving.jobs.running import Tools
 from serving.settings import DEFAULTS
-from serving.storage.store import Store
 from serving.worker import Worker
 from tests.serving.jobs.crashing import OneToolkit, loaded
+from tests.serving.sealing import store_at
 
 #: What the API recognises keys by.
 SECRET = b"chaos".ljust(32, b".")
@@ -80,7 +80,7 @@ async def work(url: str, folder: Path, lease_s: float, encoder) -> None:
     async with Listener(url, (WORK_CHANNEL,)) as listener:
         tools = Tools(
             TellingQueue(database, lease_s=lease_s, refused=folder / REFUSED),
-            Store(folder / "objects"),
+            store_at(folder / "objects"),
             OneToolkit(encoder),
         )
         worker = Worker(tools, slots=2, listener=listener)
@@ -91,7 +91,7 @@ async def work(url: str, folder: Path, lease_s: float, encoder) -> None:
 
 async def answer(url: str, folder: Path, port: int) -> None:
     """Serve the API until the process ends."""
-    app = create_app(Database(url), Store(folder / "objects"), DEFAULTS, SECRET)
+    app = create_app(Database(url), store_at(folder / "objects"), DEFAULTS, SECRET)
     await uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", access_log=False)).serve()
 
 

@@ -8,9 +8,9 @@ import msgspec
 
 from serving.options import LimitOptions
 from serving.settings import DEFAULTS
-from serving.storage.store import Store
 from tests.serving.api.conftest import made_key, served
 from tests.serving.limits.processes import processes
+from tests.serving.sealing import store_at
 
 #: Requests come back so slowly that no test is too slow to see the end of them.
 _SLOWLY = LimitOptions(requests_per_s=0.01, burst=10, unknown_per_s=0.01, unknown_burst=5)
@@ -54,7 +54,7 @@ def test_two_processes_and_forged_addresses_do_not_get_around_it(run, url, tmp_p
 def test_what_a_refused_request_is_told(run, url, tmp_path):
     async def body(world):
         key = await made_key(world.database, "a")
-        async with served(url, Store(tmp_path), _limited()) as address, _client(address, key) as client:
+        async with served(url, store_at(tmp_path), _limited()) as address, _client(address, key) as client:
             for left in range(9, -1, -1):
                 answer = await client.get("/v1/jobs")
                 assert answer.status_code == 200
@@ -79,7 +79,7 @@ def test_strangers_are_counted_by_address_and_those_who_are_known_are_not(run, u
     async def body(world):
         key = await made_key(world.database, "a")
         async with (
-            served(url, Store(tmp_path), _limited()) as address,
+            served(url, store_at(tmp_path), _limited()) as address,
             _client(address, None) as nobody,
             _client(address, key) as somebody,
         ):

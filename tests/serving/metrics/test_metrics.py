@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.db.database import Database
 from serving.metrics.backlog import Backlog
 from serving.metrics.meters import Meters
-from serving.storage.store import Store
 from tests.serving.api.conftest import SETTINGS, made_key, served
+from tests.serving.sealing import store_at
 
 
 async def _metrics(client: httpx.AsyncClient, **headers: str) -> dict[str, dict[frozenset, float]]:
@@ -149,7 +149,7 @@ def test_with_a_key_who_sends_it_may_read_them(run, url, tmp_path):
         settings = msgspec.structs.replace(SETTINGS, server=server)
         key = await made_key(world.database, "a")
         async with (
-            served(url, Store(tmp_path / "objects"), settings) as address,
+            served(url, store_at(tmp_path / "objects"), settings) as address,
             httpx.AsyncClient(base_url=address, trust_env=False) as client,
         ):
             for wrong in ({}, {"Authorization": "Bearer the-kez"}, {"Authorization": f"Bearer {key}"}):

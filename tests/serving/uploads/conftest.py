@@ -30,6 +30,7 @@ from serving.settings import DEFAULTS, Settings
 from serving.storage.store import Store
 from tests.formats.chart import moments
 from tests.serving.jobs.conftest import server, url
+from tests.serving.sealing import store_at
 
 __all__ = ["server", "url"]
 
@@ -159,7 +160,7 @@ async def prepared(url: str) -> dict[str, str]:
 @contextmanager
 def serving(url: str, objects: Path, options: UploadOptions = OPTIONS) -> Iterator[str]:
     """The API in a thread; its address."""
-    app = create_app(Database(url), Store(objects), settings_with(options), SECRET)
+    app = create_app(Database(url), store_at(objects), settings_with(options), SECRET)
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=running.run)
     thread.start()
@@ -191,7 +192,7 @@ def api(url, tmp_path) -> Iterator[Api]:
     keys = asyncio.run(prepared(url))
     objects = tmp_path / "objects"
     with serving(url, objects) as address, clients(address, keys) as (a, b):
-        yield Api(a, b, url, Store(objects), objects)
+        yield Api(a, b, url, store_at(objects), objects)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from serving.api.app import create_app
 from serving.db import failpoints
 from serving.db.database import Database
 from serving.db.embedded import named
-from serving.storage.store import Store
+from tests.serving.sealing import store_at
 from tests.serving.uploads.conftest import OPTIONS, SECRET, settings_with
 
 
@@ -40,7 +40,7 @@ def main() -> None:
             try:
                 if point:
                     os.environ[failpoints.VARIABLE] = point
-                app = create_app(Database(named(server, name)), Store(folder / name), settings_with(OPTIONS), SECRET)
+                app = create_app(Database(named(server, name)), store_at(folder / name), settings_with(OPTIONS), SECRET)
                 uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[line_in])
             except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
                 traceback.print_exc()

@@ -13,9 +13,9 @@ import pytest
 
 from serving.db import embedded, failpoints
 from serving.db.database import Database
-from serving.storage.store import Store
 from serving.uploads import cleaning
 from serving.uploads.tus import Uploads
+from tests.serving.sealing import kept_in, store_at
 from tests.serving.uploads.conftest import OPTIONS, Api, Tus, clients, prepared
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,7 @@ def place(crasher, request) -> tuple[str, dict[str, str], Api]:
     keys = asyncio.run(prepared(where))
     folder = crasher.folder / name
     nobody = Tus(httpx.Client(), "")
-    return name, keys, Api(nobody, nobody, where, Store(folder), folder)
+    return name, keys, Api(nobody, nobody, where, store_at(folder), folder)
 
 
 def _story(client: Tus, film: bytes, known: list[str]) -> dict:
@@ -112,7 +112,7 @@ def _require_one_video(inside: Api, film: bytes) -> str:
     assert sha256 == hashlib.sha256(film).hexdigest()
     _clean(inside)
     assert inside.files() == [key]
-    assert (inside.objects / key).read_bytes() == film
+    assert kept_in(inside.url, inside.store, key) == film
     assert inside.sql("SELECT * FROM upload_part") == []
     return video_id
 

@@ -13,6 +13,7 @@ import pytest
 from serving.db.database import Database
 from serving.errors import InvalidRequest
 from serving.uploads import form, receive
+from tests.serving.sealing import kept_in
 
 URL = "/v1/videos"
 
@@ -50,7 +51,7 @@ def test_a_form_with_a_file(api, film):
     video = answer.json()
     assert (video["title"], video["filename"]) == ("Köln", "ä.mp4")
     assert (video["size_bytes"], video["sha256"]) == (len(film), hashlib.sha256(film).hexdigest())
-    assert (api.objects / "videos" / video["id"]).read_bytes() == film
+    assert kept_in(api.url, api.store, f"videos/{video['id']}") == film
     # As the same bytes in any other way.
     assert api.a.http.post(URL, content=film).json()["id"] == video["id"]
     assert api.a.http.post(URL, files={"file": film}).status_code == 200

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.serving.sealing import kept_in
 from tests.serving.uploads.conftest import OPTIONS, checksum, encoded, until
 
 SHA1 = "sha1"
@@ -43,7 +44,7 @@ def test_random_pieces_over_a_line_that_breaks(api, film, seed):
     ((video_id, tenant, sha256, size, title, filename, key),) = _videos(api)
     assert (tenant, size, title, filename) == ("a", len(film), "Ein Fjörd", "film.mp4")
     assert sha256 == hashlib.sha256(film).hexdigest()
-    assert (api.objects / key).read_bytes() == film
+    assert kept_in(api.url, api.store, key) == film
     record = api.a.record(path)
     assert (record["status"], record["video_id"], record["sha256"]) == ("completed", video_id, sha256)
     assert record["links"]["video"] == f"/v1/videos/{video_id}"

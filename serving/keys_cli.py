@@ -1,0 +1,51 @@
+"""`automations keys`: what stored videos are sealed with. For who runs the server."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from serving.accounts_cli import AsJson, print_json, with_place
+
+if TYPE_CHECKING:
+    from serving.db.database import Database
+    from serving.places import Places
+    from serving.storage.rotating import KeysStatus, Rotated
+
+keys = typer.Typer(help="Keys of what is stored: a master key wraps those of tenants, they wrap those of videos.")
+
+
+@keys.command()
+def status(as_json: AsJson = False) -> None:
+    """Print what is wrapped by what, and what is not sealed yet."""
+    from serving.storage import rotating
+
+    async def look(database: "Database", place: "Places") -> "KeysStatus":
+        return await rotating.status(database, place.keyring)
+
+    found = with_place(look)
+    if as_json:
+        print_json(found)
+        return
+    print(f"master key       {found.master}")
+    for name, count in found.masters.items():
+        print(f"tenants' keys    {count} by {name}{'' if name == found.master else ', an older one: rotate'}")
+    behind = f" ({found.behind} by an older key: rotate)" if found.behind else ""
+    print(f"sealed objects   {found.data_keys}{behind}")
+    print(f"unsealed videos  {found.unsealed_videos}")
+
+
+@keys.command()
+def rotate(as_json: AsJson = False) -> None:
+    """Make new keys of tenants, and wrap all keys anew, by the present master key. The server may run meanwhile; videos
+    are not touched. What was interrupted goes on."""
+    from serving.storage import rotating
+
+    async def turn(database: "Database", place: "Places") -> "Rotated":
+        return await rotating.rotate(database, place.keyring)
+
+    done = with_place(turn)
+    if as_json:
+        print_json(done)
+        return
+    print(f"{done.tenant_keys} new keys of tenants, {done.under_master} wrapped by the present master key")
+    print(f"{done.data_keys} keys of objects wrapped anew")

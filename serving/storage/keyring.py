@@ -1,0 +1,137 @@
+"""Keys of objects: kept wrapped in the database, given out as they are, destroyed.
+
+A data key seals one object; its tenant's key wraps it; a master key wraps that. The database has wrapped ones only.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from pipeline.errors import Altered
+from pipeline.sealed.form import KEY_BYTES, What
+from serving.db.keys import DataKey, TenantKey
+from serving.db.statements import execute
+from serving.storage.master import Master, unwrapped, wrapped
+
+#: Keys of tenants that are kept unwrapped: a service that has the master key is not asked for each object.
+_KEPT: Final = 1000
+
+
+def fresh_key() -> bytes:
+    """[32] A new key."""
+    return os.urandom(KEY_BYTES)
+
+
+def tenant_key_of(tenant: str, version: int) -> What:
+    """As what a tenant's key is wrapped."""
+    return What(tenant, "", "tenant key", version)
+
+
+def data_key_of(tenant: str, object_key: str, version: int) -> What:
+    """As what an object's key is wrapped. `version`: of the tenant's key."""
+    return What(tenant, object_key, "data key", version)
+
+
+class Keyring:
+    """All keys, for who has the master key. One for a process; used in the transactions of others."""
+
+    def __init__(self, master: Master) -> None:
+        """`master`: see there."""
+        self.master = master
+        """Who wraps keys of tenants."""
+        self._tenant_keys: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    async def keep(
+        self,
+        session: AsyncSession,
+        tenant: str,
+        object_key: str,
+        key: bytes,
+        *,
+        video_id: str | None = None,
+        upload_id: str | None = None,
+    ) -> None:
+        """Keep the key of an object, in the transaction that names the object; whose it is, has its row already.
+
+        Raises:
+            MasterKeyMissing, Altered: see `tenant_key`.
+        """
+        latest = await self.latest(session, tenant)
+        by = await self.tenant_key(latest)
+        row = DataKey(
+            object_key=object_key,
+            tenant_id=tenant,
+            tenant_version=latest.version,
+            wrapped=wrapped(by, key, data_key_of(tenant, object_key, latest.version)),
+            video_id=video_id,
+            upload_id=upload_id,
+        )
+        session.add(row)
+        await session.flush()
+
+    async def key_of(self, session: AsyncSession, tenant: str, object_key: str) -> bytes | None:
+        """[32] The key of an object; None of one that was kept before objects were sealed, or whose key is destroyed.
+
+        Raises:
+            MasterKeyMissing, Altered: see `tenant_key`.
+        """
+        return (await self.keys_of(session, tenant, [object_key])).get(object_key)
+
+    async def keys_of(self, session: AsyncSession, tenant: str, object_keys: Sequence[str]) -> dict[str, bytes]:
+        """The keys of objects, of those that have one. Raises as `key_of`."""
+        same = (col(TenantKey.tenant_id) == col(DataKey.tenant_id)) & (
+            col(TenantKey.version) == col(DataKey.tenant_version)
+        )
+        query = select(DataKey, TenantKey).join(TenantKey, same)
+        query = query.where(DataKey.tenant_id == tenant, col(DataKey.object_key).in_(object_keys))
+        found = {}
+        for row, by in (await session.exec(query)).all():
+            what = data_key_of(tenant, row.object_key, row.tenant_version)
+            found[row.object_key] = unwrapped(await self.tenant_key(by), row.wrapped, what)
+        return found
+
+    async def latest(self, session: AsyncSession, tenant: str) -> TenantKey:
+        """The key of a tenant that wraps, made where there is none. It is there as long as the transaction lasts."""
+        query = select(TenantKey).where(TenantKey.tenant_id == tenant).order_by(col(TenantKey.version).desc()).limit(1)
+        query = query.with_for_update(read=True, key_share=True)
+        found = (await session.exec(query)).one_or_none()
+        if found is None:
+            # Of two who make the first one, one waits for the other, and finds it.
+            made = await self.made(tenant, 1)
+            await execute(session, insert(TenantKey).values(made).on_conflict_do_nothing())
+            found = (await session.exec(query)).one()
+        return found
+
+    async def made(self, tenant: str, version: int) -> dict[str, str | int | bytes]:
+        """A row with a new key of a tenant."""
+        kept = await self.master.wrap(fresh_key(), tenant_key_of(tenant, version))
+        return {"tenant_id": tenant, "version": version, "wrapped": kept, "master": self.master.name}
+
+    async def tenant_key(self, row: TenantKey) -> bytes:
+        """[32] A tenant's key.
+
+        Raises:
+            MasterKeyMissing: the master key that it is wrapped by is not here.
+            Altered: the row is not what was written.
+        """
+        name = (row.tenant_id, row.version)
+        key = self._tenant_keys.get(name)
+        if key is None:
+            key = await self.master.unwrap(row.wrapped, tenant_key_of(*name), row.master)
+            if len(key) != KEY_BYTES:
+                raise Altered(f"the tenant key of {row.tenant_id} has {len(key)} bytes")
+            self._tenant_keys[name] = key
+            while len(self._tenant_keys) > _KEPT:
+                self._tenant_keys.popitem(last=False)
+        return key
+
+
+async def forget(session: AsyncSession, object_keys: Sequence[str]) -> None:
+    """Destroy the keys of objects: once this is committed nobody reads these any more, wherever copies of them are."""
+    await execute(session, delete(DataKey).where(col(DataKey.object_key).in_(object_keys)))

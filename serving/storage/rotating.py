@@ -1,0 +1,162 @@
+"""Wraps keys anew, with new keys of tenants and by the present master key. No object is read or written.
+
+It may be ended at any time, and begun again: what is to be done is seen from the rows. A tenant with two keys is one
+whose rotation is under way.
+"""
+
+import asyncio
+from typing import Final
+
+from sqlalchemy import delete, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from pipeline.record import Record
+from serving.db.database import SYSTEM, Database
+from serving.db.keys import DataKey, TenantKey
+from serving.db.statements import execute
+from serving.storage.keyring import Keyring, data_key_of, tenant_key_of
+from serving.storage.master import unwrapped, wrapped
+
+#: Keys that are wrapped anew in one transaction: some milliseconds, for which whoever deletes one of them waits.
+_AT_ONCE: Final = 200
+
+#: Seconds until those are looked at again that somebody else had locked.
+_WAIT_S: Final = 0.2
+
+_LATEST: Final = text("SELECT tenant_id, max(version) AS version FROM tenant_key GROUP BY tenant_id ORDER BY tenant_id")
+
+_UNDER_WAY: Final = text("SELECT tenant_id FROM tenant_key GROUP BY tenant_id HAVING count(*) > 1 ORDER BY tenant_id")
+
+_STATUS: Final = text(
+    """
+    SELECT
+        (SELECT count(DISTINCT tenant_id) FROM tenant_key) AS tenants,
+        (SELECT count(*) FROM data_key) AS data_keys,
+        (SELECT count(*) FROM data_key d WHERE d.tenant_version < (
+            SELECT max(t.version) FROM tenant_key t WHERE t.tenant_id = d.tenant_id
+        )) AS behind,
+        (SELECT count(*) FROM video v WHERE NOT EXISTS (
+            SELECT FROM data_key d WHERE d.object_key = v.object_key
+        )) AS unsealed_videos
+    """
+)
+
+_MASTERS: Final = text("SELECT master, count(*) AS keys FROM tenant_key GROUP BY master ORDER BY master")
+
+
+class KeysStatus(Record, frozen=True, kw_only=True):
+    """What is wrapped by what."""
+
+    master: str
+    """Name of the master key that wraps now."""
+    masters: dict[str, int]
+    """Name of a master key -> keys of tenants that are wrapped by it."""
+    tenants: int
+    """Tenants that have a key."""
+    data_keys: int
+    """Objects that are sealed."""
+    behind: int
+    """Those of them whose key is wrapped by an older key of its tenant: a rotation is under way."""
+    unsealed_videos: int
+    """Videos from before objects were sealed; a worker seals them."""
+
+
+class Rotated(Record, frozen=True, kw_only=True):
+    """What a rotation did."""
+
+    tenant_keys: int
+    """Keys of tenants that were made."""
+    under_master: int
+    """Those that were wrapped by the present master key instead of another."""
+    data_keys: int
+    """Keys of objects that were wrapped anew."""
+
+
+async def status(database: Database, keyring: Keyring) -> KeysStatus:
+    """How keys are wrapped."""
+    async with database.read(SYSTEM) as session:
+        counts = (await execute(session, _STATUS)).mappings().one()
+        masters = {row.master: row.keys for row in (await execute(session, _MASTERS)).all()}
+    return KeysStatus(master=keyring.master.name, masters=masters, **counts)
+
+
+async def rotate(database: Database, keyring: Keyring) -> Rotated:
+    """Give each tenant a new key, and wrap all keys of objects by it; go on instead with what an earlier one left.
+
+    Raises:
+        MasterKeyMissing, Altered: see `Keyring.tenant_key`.
+    """
+    under_master = await _under_master(database, keyring)
+    async with database.write("keys.rotate", SYSTEM) as session:
+        under_way = (await execute(session, _UNDER_WAY)).scalars().all()
+        latest = [] if under_way else (await execute(session, _LATEST)).all()
+        made = [await keyring.made(row.tenant_id, row.version + 1) for row in latest]
+        if made:
+            # Of two who rotate at once, one makes them.
+            await execute(session, insert(TenantKey).values(made).on_conflict_do_nothing())
+    done = 0
+    for tenant in under_way or [row.tenant_id for row in latest]:
+        done += await _finish(database, keyring, tenant)
+    return Rotated(tenant_keys=len(made), under_master=under_master, data_keys=done)
+
+
+async def _under_master(database: Database, keyring: Keyring) -> int:
+    """Wrap keys of tenants by the present master key; how many there were."""
+    others = select(TenantKey).where(TenantKey.master != keyring.master.name).limit(_AT_ONCE)
+    done = 0
+    while True:
+        async with database.write("keys.rotate", SYSTEM) as session:
+            rows = (await session.exec(others.with_for_update())).all()
+            for row in rows:
+                key = await keyring.tenant_key(row)
+                row.wrapped = await keyring.master.wrap(key, tenant_key_of(row.tenant_id, row.version))
+                row.master = keyring.master.name
+                session.add(row)
+        done += len(rows)
+        if len(rows) < _AT_ONCE:
+            return done
+
+
+async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
+    """Wrap a tenant's keys of objects by its latest key, and take the older ones away; how many there were."""
+    done = 0
+    while True:
+        async with database.write("keys.rotate", SYSTEM) as session:
+            rewrapped = await _rewrap(session, keyring, tenant)
+        done += rewrapped
+        if rewrapped < _AT_ONCE:
+            break
+    while True:
+        async with database.write("keys.rotate", SYSTEM) as session:
+            # Whoever keeps a key has a share of the tenant's until that is committed: with this, all of them are seen.
+            versions = select(TenantKey.version).where(TenantKey.tenant_id == tenant).order_by(col(TenantKey.version))
+            *older, latest = (await session.exec(versions.with_for_update())).all()
+            done += await _rewrap(session, keyring, tenant)
+            behind = select(func.count()).where(DataKey.tenant_id == tenant, DataKey.tenant_version < latest)
+            left = (await session.exec(behind)).one()
+            if not left:
+                gone = delete(TenantKey).where(col(TenantKey.tenant_id) == tenant, col(TenantKey.version).in_(older))
+                await execute(session, gone)
+        if not left:
+            return done
+        # Somebody is about to delete these. They are not waited for with the tenant's key in hand: they may want it.
+        await asyncio.sleep(_WAIT_S)
+
+
+async def _rewrap(session: AsyncSession, keyring: Keyring, tenant: str) -> int:
+    """Some of a tenant's keys of objects that are behind, and that nobody holds; how many there were."""
+    found = (await session.exec(select(TenantKey).where(TenantKey.tenant_id == tenant))).all()
+    keys = {row.version: await keyring.tenant_key(row) for row in found}
+    latest = max(keys)
+    behind = select(DataKey).where(DataKey.tenant_id == tenant, DataKey.tenant_version < latest)
+    behind = behind.order_by(col(DataKey.object_key)).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    rows = (await session.exec(behind)).all()
+    for row in rows:
+        key = unwrapped(keys[row.tenant_version], row.wrapped, data_key_of(tenant, row.object_key, row.tenant_version))
+        row.wrapped = wrapped(keys[latest], key, data_key_of(tenant, row.object_key, latest))
+        row.tenant_version = latest
+        session.add(row)
+    await session.flush()
+    return len(rows)
