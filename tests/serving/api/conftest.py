@@ -101,7 +101,9 @@ async def _with_api(url: str, folder: Path, body: Callable) -> None:
 
         async def client(key: str | None) -> httpx.AsyncClient:
             headers = {"Authorization": f"Bearer {key}"} if key else {}
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=address, headers=headers, timeout=30))
+            # Without certificates, which nothing here has and which take 40 ms to load.
+            made = httpx.AsyncClient(base_url=address, headers=headers, timeout=30, verify=False)
+            return await stack.enter_async_context(made)
 
         async def with_key(tenant: str, scopes: frozenset[str] = ROLES["admin"], **more) -> httpx.AsyncClient:
             return await client(await made_key(database, tenant, scopes, **more))

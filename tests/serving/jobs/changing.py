@@ -105,6 +105,7 @@ async def story(url: str, store: Store, film: Path, diary: Path) -> None:
         base_url="http://here",
         headers=headers,
         timeout=30,
+        verify=False,
     ) as http:
         await _live(Client(http, diary), film.read_bytes(), tools, models)
     await database.close()

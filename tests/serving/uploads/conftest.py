@@ -173,9 +173,9 @@ def serving(url: str, objects: Path, options: UploadOptions = OPTIONS) -> Iterat
 
 @contextmanager
 def clients(address: str, keys: dict[str, str]) -> Iterator[list[Tus]]:
-    """One per key."""
+    """One per key; without certificates, which nothing here has and which take 40 ms to load."""
     made = [
-        Tus(httpx.Client(base_url=address, timeout=30, headers={"Authorization": f"Bearer {key}"}), key)
+        Tus(httpx.Client(base_url=address, timeout=30, headers={"Authorization": f"Bearer {key}"}, verify=False), key)
         for key in keys.values()
     ]
     try:
