@@ -173,10 +173,10 @@ def test_what_nobody_was_told_of_is_found(call, url, monkeypatch):
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 19, "²"])
-def test_an_id_that_is_none_is_refused(call, last):
+def test_an_id_that_is_none_is_refused(call_shared, last):
     async def body(api):
         job = await _job(api)
         answer = await api.a.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last.encode()})
         assert answer.status_code == 400
 
-    call(body)
+    call_shared(body)
