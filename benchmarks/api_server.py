@@ -4,6 +4,7 @@ python -m benchmarks.api_server URL FOLDER SECRET_HEX     prints its port
 """
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,9 @@ async def main() -> None:
         while not server.started:
             await asyncio.sleep(0.01)
         print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+    # As `serve_api` does.
+    gc.collect()
+    gc.freeze()
     await asyncio.to_thread(sys.stdin.read)
     for server, task in servers:
         server.should_exit = True

@@ -52,12 +52,17 @@ def serve_api(settings: Settings, found: Callable[[], Places], waits: Callable[[
 
         place = found()
         asyncio.run(reached(place.database_url, PATIENCE_S))
-        return create_app(Database(place.database_url), place.store, settings, place.secret)
+        app = create_app(Database(place.database_url), place.store, settings, place.secret)
+        # What is there by now stays: collections need not look through all of it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+        return app
 
     def end() -> None:
         server.should_exit = True
 
-    # Nothing of what is loaded is garbage; the app turns it on again.
+    # Nothing of what is loaded is garbage; it is turned on again once all is there.
     gc.disable()
     app = Early(build, end, waits)
     server = uvicorn.Server(

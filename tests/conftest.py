@@ -1,5 +1,6 @@
 """Nothing heavier than a path is shared by all tests; each package has its own fixtures."""
 
+import gc
 import os
 from typing import Final
 
@@ -52,3 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, module in enumerate(LONGEST) if path.endswith(f"tests/{module}")), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: whoever collects garbage, as many tests do, need not look through all of it."""
+    gc.collect()
+    gc.freeze()

@@ -1,6 +1,5 @@
 """Puts the API together. Composes, no more."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -93,11 +92,6 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             stack.push_async_callback(quick.close)
             stack.push_async_callback(graph.close)
             await stack.enter_async_context(surroundings.running())
-            # What is there by now stays: collections need not look through all of it again and again.
-            gc.collect()
-            gc.freeze()
-            stack.callback(gc.unfreeze)
-            gc.enable()
             yield
 
     def given(value: object) -> Provide:

@@ -14,7 +14,7 @@ import msgspec
 from serving.db import embedded
 from serving.places import made_first_key, places
 from serving.settings import DEFAULTS
-from tests.serving.commands import ROOT, automations, environment
+from tests.serving.commands import ROOT, environment, here
 from tests.serving.cutting import free_port
 
 #: Options of the commands that start a server: tests of other things than the graph do without Ray.
@@ -30,8 +30,8 @@ class Serving:
     database_url: str
 
     def run(self, *args: object, **settings: object) -> subprocess.CompletedProcess[str]:
-        """A command for it; `settings` go before where it is and who asks."""
-        return automations(*args, **(self.settings() | settings))
+        """A command for it, in this process; `settings` go before where it is and who asks."""
+        return here(*args, **(self.settings() | settings))
 
     def start(self, *args: object, **settings: object) -> "subprocess.Popen[str]":
         """As `run`, without waiting for its end."""

@@ -1,4 +1,4 @@
-"""The commands of who uses a server, against real ones: processes of their own over a real PostgreSQL."""
+"""The commands of who uses a server, against real ones over a real PostgreSQL."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from serving.db.database import SYSTEM, Database
 from serving.jobs import events
 from serving.outputs import read_report
 from tests.formats.chart import moments
-from tests.serving.commands import automations
+from tests.serving.commands import here
 from tests.serving.cutting import free_port, line
 from tests.serving.jobs.conftest import server
 from tests.serving.starting import Serving, started
@@ -187,7 +187,7 @@ def test_a_refusal_is_heard_in_the_midst_of_an_upload(idle, tmp_path, key, code)
 
 def test_no_server_is_one_line():
     address = f"http://127.0.0.1:{free_port()}"
-    done = automations("watch", "job_x", AUTOMATIONS_CLIENT__SERVER=address)
+    done = here("watch", "job_x", AUTOMATIONS_CLIENT__SERVER=address)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {address} cannot be reached: ")
     assert done.stderr.strip().endswith("[unreachable]")
@@ -209,7 +209,7 @@ def test_a_fault_of_the_server_is_exit_code_1(body):
 
     with HTTPServer(("127.0.0.1", 0), Faulty) as faulty:
         Thread(target=faulty.serve_forever, daemon=True).start()
-        done = automations("status", "job_x", "--server", f"http://127.0.0.1:{faulty.server_port}")
+        done = here("status", "job_x", "--server", f"http://127.0.0.1:{faulty.server_port}")
         faulty.shutdown()
     assert done.returncode == 1
     says = "answers 500 Internal Server Error [unknown_answer]" if body else "the server; req_7 [internal_error]"

@@ -1,7 +1,7 @@
 """The API as its callers reach it: HTTP, a real database, keys of two tenants."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import uvicorn
 from serving.api.app import create_app
 from serving.auth import opaque
 from serving.auth.principals import ROLES
+from serving.db import embedded
 from serving.db.accounts import ApiKey
 from serving.db.database import Database
 from serving.ids import new_id
@@ -51,10 +52,25 @@ class Api:
 def call(url, tmp_path) -> Callable:
     """Runs `async def test(api)` against the API."""
 
-    def run(body: Callable) -> None:
-        asyncio.run(_with_api(url, tmp_path, body))
+    async def answered(body: Callable) -> None:
+        async with _made(url, tmp_path) as api:
+            await body(api)
 
-    return run
+    return lambda body: asyncio.run(answered(body))
+
+
+@pytest.fixture(scope="module")
+def call_shared(server, tmp_path_factory) -> Iterator[Callable]:
+    """As `call`, with one API for all tests of a module that look at answers, whatever others did there."""
+    folder = tmp_path_factory.mktemp("shared")
+    embedded.copied(server, folder.name)
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        api = runner.run(stack.enter_async_context(_made(embedded.named(server, folder.name), folder)))
+        try:
+            yield lambda body: runner.run(body(api))
+        finally:
+            runner.run(stack.aclose())
 
 
 @asynccontextmanager
@@ -92,7 +108,8 @@ async def made_key(database: Database, tenant: str, scopes: frozenset[str] = ROL
     return key
 
 
-async def _with_api(url: str, folder: Path, body: Callable) -> None:
+@asynccontextmanager
+async def _made(url: str, folder: Path) -> AsyncIterator[Api]:
     database = Database(url)
     world = await World.made(database)
     store = store_at(folder / "objects")
@@ -102,12 +119,14 @@ async def _with_api(url: str, folder: Path, body: Callable) -> None:
 
         async def client(key: str | None) -> httpx.AsyncClient:
             headers = {"Authorization": f"Bearer {key}"} if key else {}
-            return await stack.enter_async_context(httpx.AsyncClient(base_url=address, headers=headers, timeout=30))
+            # Without certificates, which nothing here has and which take 40 ms to load.
+            made = httpx.AsyncClient(base_url=address, headers=headers, timeout=30, verify=False)
+            return await stack.enter_async_context(made)
 
         async def with_key(tenant: str, scopes: frozenset[str] = ROLES["admin"], **more) -> httpx.AsyncClient:
             return await client(await made_key(database, tenant, scopes, **more))
 
-        api = Api(
+        yield Api(
             world=world,
             address=address,
             a=await with_key("a"),
@@ -117,4 +136,3 @@ async def _with_api(url: str, folder: Path, body: Callable) -> None:
             client=client,
             with_key=with_key,
         )
-        await body(api)

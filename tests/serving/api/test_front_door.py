@@ -58,13 +58,13 @@ def test_a_video_is_uploaded_once_however_often_it_is_sent(call, film):
 
 
 @pytest.mark.parametrize(("content", "code", "status"), [(b"", "invalid_request", 400), (b"#EXTM3U\n", None, 422)])
-def test_what_is_no_video_is_refused_and_not_kept(call, content, code, status):
+def test_what_is_no_video_is_refused_and_not_kept(call_shared, content, code, status):
     async def body(api):
         _problem(await api.a.post("/v1/videos", content=content), status, code or "unsupported_container")
         folder = api.store._root / "videos"
         assert not folder.exists() or list(folder.iterdir()) == []
 
-    call(body)
+    call_shared(body)
 
 
 def test_titles_labels_and_metadata(call, film):
@@ -136,12 +136,12 @@ def test_a_key_makes_one_job_of_many_requests(call):
         ({"labels": [{"name": "a"}, {"name": "a"}]}, "twice"),
     ],
 )
-def test_a_spec_that_cannot_be_is_refused_by_its_field(call, spec, says):
+def test_a_spec_that_cannot_be_is_refused_by_its_field(call_shared, spec, says):
     async def body(api):
         answer = await api.a.post("/v1/jobs", json={"video_id": "vid_a", "spec": spec})
         assert says in _problem(answer, 400, "invalid_spec")["detail"]
 
-    call(body)
+    call_shared(body)
 
 
 def test_waiting_for_a_job(call):
@@ -169,7 +169,7 @@ def test_waiting_for_a_job(call):
     call(body)
 
 
-def test_who_may_do_what(call):
+def test_who_may_do_what(call_shared):
     async def body(api):
         viewer = await api.with_key("a", ROLES["viewer"])
         assert (await viewer.get("/v1/jobs")).status_code == 200
@@ -180,7 +180,7 @@ def test_who_may_do_what(call):
             _problem(answer, 401, "unauthenticated")
             assert answer.headers["www-authenticate"] == "Bearer"
 
-    call(body)
+    call_shared(body)
 
 
 def test_keys_are_shown_once_and_revoked_at_once(call):
@@ -223,7 +223,7 @@ def test_what_is_anothers_is_answered_like_what_is_not_there(call):
     call(body)
 
 
-def test_health_and_problems_need_no_key(call):
+def test_health_and_problems_need_no_key(call_shared):
     async def body(api):
         assert (await api.nobody.get("/livez")).json() == {"checks": {"api": "ok"}}
         ready = await api.nobody.get("/readyz", params={"part": "api"})
@@ -235,4 +235,4 @@ def test_health_and_problems_need_no_key(call):
         allowed = await api.nobody.options("/v1/videos")
         assert (allowed.status_code, "GET" in allowed.headers["allow"]) == (204, True)
 
-    call(body)
+    call_shared(body)

@@ -29,7 +29,7 @@ def shared(run, url, tmp_path):
             key = await made_key(world.database, "a")
             async with (
                 served(url, store_at(tmp_path / "objects"), settings) as address,
-                httpx.AsyncClient(base_url=address, trust_env=False) as client,
+                httpx.AsyncClient(base_url=address, trust_env=False, verify=False) as client,
             ):
                 await body(client, {"Authorization": f"Bearer {key}"})
 

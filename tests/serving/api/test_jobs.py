@@ -208,9 +208,9 @@ def test_batches(call):
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 1e9, "soon"])
-def test_a_timeout_that_cannot_be_is_refused(call, timeout):
+def test_a_timeout_that_cannot_be_is_refused(call_shared, timeout):
     async def body(api):
         answer = await api.a.post("/v1/jobs", json={"video_id": "vid_a", "timeout_s": timeout})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
 
-    call(body)
+    call_shared(body)

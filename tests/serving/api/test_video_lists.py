@@ -163,12 +163,12 @@ def test_a_cursor_is_good_for_its_own_list_only(call):
         {"cursor": "x" * 5000},
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(call, query):
+def test_what_cannot_be_asked_for_is_refused(call_shared, query):
     async def body(api):
         answer = await api.a.get("/v1/videos", params=query)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
 
-    call(body)
+    call_shared(body)
 
 
 async def plan_of(database: Database, asked: VideoFilters, sort: Sort) -> str:

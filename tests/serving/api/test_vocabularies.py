@@ -135,7 +135,7 @@ def test_pages_hold_every_vocabulary_once(call):
         ([{"name": "a", "colour": "red"}], "/labels/0", "colour"),
     ],
 )
-def test_what_is_wrong_is_pointed_at(call, labels, pointer, says):
+def test_what_is_wrong_is_pointed_at(call_shared, labels, pointer, says):
     async def body(api):
         answer = await api.a.post("/v1/vocabularies", json=DOGS | {"labels": labels})
         problem = answer.json()
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_pointed_at(call, labels, pointer, says):
         assert error["pointer"].startswith(pointer)
         assert (await api.a.get("/v1/vocabularies/dogs")).status_code == 404
 
-    call(body)
+    call_shared(body)
 
 
 def test_files_of_the_command_line_go_in_and_out(call):

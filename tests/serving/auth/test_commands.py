@@ -10,7 +10,7 @@ import httpx
 from serving import accounts_cli
 from serving.db import embedded
 from tests.serving.auth.people import PASSWORD
-from tests.serving.commands import ROOT, automations, environment
+from tests.serving.commands import ROOT, environment, here
 from tests.serving.starting import started
 
 
@@ -24,10 +24,10 @@ def test_a_tenant_and_its_first_people(server, tmp_path):
     attempts = {"AUTOMATIONS_AUTH__ADDRESS_ATTEMPTS": 5}
     with started("api", server, tmp_path, **attempts) as serving:
         there = {"AUTOMATIONS_SERVER__DATABASE_URL": serving.database_url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path}
-        done = automations("tenants", "create", "Studio <One>", "--json", **there)
+        done = here("tenants", "create", "Studio <One>", "--json", **there)
         assert done.returncode == 0, done.stderr
         made = json.loads(done.stdout)
-        listed = json.loads(automations("tenants", "list", "--json", **there).stdout)
+        listed = json.loads(here("tenants", "list", "--json", **there).stdout)
         assert [one["name"] for one in listed] == ["default", "Studio <One>"]
         assert made["id"] == listed[1]["id"]
         me = httpx.get(f"{serving.address}/v1/me", headers={"Authorization": f"Bearer {made['key']}"}).json()
@@ -59,5 +59,5 @@ def test_a_password_is_no_argument():
 def test_the_schema_has_to_be_there(server, tmp_path):
     url = embedded.named(server, "postgres")
     there = {"AUTOMATIONS_SERVER__DATABASE_URL": url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path}
-    done = automations("tenants", "create", "x", **there)
+    done = here("tenants", "create", "x", **there)
     assert (done.returncode, "automations db upgrade" in done.stderr) == (2, True), done.stderr

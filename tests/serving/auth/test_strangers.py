@@ -61,7 +61,7 @@ def test_with_no_tokens_left_a_new_key_is_refused_before_the_database_is_asked(r
         settings = msgspec.structs.replace(SETTINGS, limits=limits)
         async with (
             served(url, store_at(tmp_path), settings) as address,
-            httpx.AsyncClient(base_url=address, trust_env=False) as client,
+            httpx.AsyncClient(base_url=address, trust_env=False, verify=False) as client,
         ):
 
             async def status(key: str, method: str = "GET", path: str = "/v1/jobs") -> int:
@@ -96,7 +96,7 @@ def test_who_guesses_the_key_of_the_metrics_is_a_stranger_like_others(run, url, 
         settings = msgspec.structs.replace(SETTINGS, server=server, limits=limits)
         async with (
             served(url, store_at(tmp_path), settings) as address,
-            httpx.AsyncClient(base_url=address, trust_env=False) as client,
+            httpx.AsyncClient(base_url=address, trust_env=False, verify=False) as client,
         ):
 
             async def status(key: str) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 from tests.serving.api.conftest import made_key
-from tests.serving.commands import automations
+from tests.serving.commands import here
 from tests.serving.fetching.conftest import fetching, holding, named
 from tests.serving.webhooks.receiver import receiving
 
@@ -16,7 +16,7 @@ def test_submit_a_url(call, film):
         async with receiving(holding(film)) as there, receiving(lambda _: 404) as nowhere, fetching(api):
             urls = named(nowhere), named(there)
             command = ("submit", *urls, "http://10.0.0.1/x", "--priority", "4", "--model", "bundled")
-            done = await asyncio.to_thread(automations, *command, **settings)
+            done = await asyncio.to_thread(here, *command, **settings)
             assert len(there.asked) == 1
         (job,) = done.stdout.split()
         assert re.fullmatch(r"job_[0-9A-Z]{26}", job), done.stderr
@@ -37,11 +37,11 @@ def test_a_quota_is_set(url, call, tmp_path):
 
     async def body(api):
         for given, allowed in (("5000", 5000), ("0", None), ("default", None)):
-            done = await asyncio.to_thread(automations, "tenants", "quota", "a", given, **where)
+            done = await asyncio.to_thread(here, "tenants", "quota", "a", given, **where)
             assert (done.returncode, done.stdout) == (0, f"a {given}\n"), done.stderr
             assert (await api.a.get("/v1/usage")).json()["allowed_bytes"] == allowed
         for wrong in (("a", "1.5"), ("a", "many"), ("nobody", "1")):
-            done = await asyncio.to_thread(automations, "tenants", "quota", *wrong, **where)
+            done = await asyncio.to_thread(here, "tenants", "quota", *wrong, **where)
             assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
 
     call(body)

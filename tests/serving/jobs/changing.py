@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import msgspec
+from litestar import Litestar
 
 from pipeline.errors import ModelUnavailable
 from pipeline.toolkit import Toolkit
@@ -93,10 +94,15 @@ async def working(tools: Tools, stop: asyncio.Event) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def made(url: str, store: Store) -> Litestar:
+    """The API over a database."""
+    return create_app(Database(url, pool_size=4), store, _SETTINGS, SECRET)
+
+
 async def story(url: str, store: Store, film: Path, diary: Path) -> None:
     """All of it, tried until it is so."""
     database = Database(url, pool_size=4)
-    app = create_app(Database(url, pool_size=4), store, _SETTINGS, SECRET)
+    app = made(url, store)
     models = Models()
     tools = Tools(Queue(database, lease_s=LEASE_S), store, models)
     headers = {"Authorization": f"Bearer {KEY}"}
@@ -105,6 +111,7 @@ async def story(url: str, store: Store, film: Path, diary: Path) -> None:
         base_url="http://here",
         headers=headers,
         timeout=30,
+        verify=False,
     ) as http:
         await _live(Client(http, diary), film.read_bytes(), tools, models)
     await database.close()

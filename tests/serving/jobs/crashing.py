@@ -7,6 +7,7 @@ imported and loaded once; nothing before the fork makes threads, which would be 
 """
 
 import asyncio
+import gc
 import os
 import sys
 import traceback
@@ -107,6 +108,9 @@ def main() -> None:
     """Serve until stdin ends."""
     server, folder = sys.argv[1], Path(sys.argv[2])
     encoder = loaded()
+    # An app imports much at its first making: not in each fork.
+    changing.made(server, store_at(folder / "nothing"))
+    gc.freeze()
     for line in sys.stdin:
         name, _, point = line.strip().partition(" ")
         child = os.fork()

@@ -39,8 +39,8 @@ def test_two_processes_and_forged_addresses_do_not_get_around_it(run, url, tmp_p
                         refused += 1
 
             async with (
-                httpx.AsyncClient(base_url=addresses[0], trust_env=False) as one,
-                httpx.AsyncClient(base_url=addresses[1], trust_env=False) as other,
+                httpx.AsyncClient(base_url=addresses[0], trust_env=False, verify=False) as one,
+                httpx.AsyncClient(base_url=addresses[1], trust_env=False, verify=False) as other,
             ):
                 began = time.monotonic()
                 await asyncio.gather(*(caller((one, other)[n % 2], n) for n in range(20)))
@@ -118,7 +118,7 @@ def test_a_proxy_is_believed_where_it_was_named(url, run, tmp_path):
 
 def _client(address: str, key: str | None) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=10)
+    return httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, verify=False, timeout=10)
 
 
 async def _status_before_the_body(address: str, key: str) -> int:

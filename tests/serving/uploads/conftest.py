@@ -22,6 +22,7 @@ from pipeline.synthesis import Encoding, write_video
 from serving.api.app import create_app
 from serving.auth import opaque
 from serving.auth.principals import SCOPES
+from serving.db import embedded
 from serving.db.accounts import ApiKey, Tenant
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
@@ -174,9 +175,9 @@ def serving(url: str, objects: Path, options: UploadOptions = OPTIONS) -> Iterat
 
 @contextmanager
 def clients(address: str, keys: dict[str, str]) -> Iterator[list[Tus]]:
-    """One per key."""
+    """One per key; without certificates, which nothing here has and which take 40 ms to load."""
     made = [
-        Tus(httpx.Client(base_url=address, timeout=30, headers={"Authorization": f"Bearer {key}"}), key)
+        Tus(httpx.Client(base_url=address, timeout=30, headers={"Authorization": f"Bearer {key}"}, verify=False), key)
         for key in keys.values()
     ]
     try:
@@ -186,13 +187,28 @@ def clients(address: str, keys: dict[str, str]) -> Iterator[list[Tus]]:
             one.http.close()
 
 
+@contextmanager
+def made(url: str, objects: Path) -> Iterator[Api]:
+    """The API, with nothing in it."""
+    keys = asyncio.run(prepared(url))
+    with serving(url, objects) as address, clients(address, keys) as (a, b):
+        yield Api(a, b, url, store_at(objects), objects)
+
+
 @pytest.fixture
 def api(url, tmp_path) -> Iterator[Api]:
     """The API, with nothing in it."""
-    keys = asyncio.run(prepared(url))
-    objects = tmp_path / "objects"
-    with serving(url, objects) as address, clients(address, keys) as (a, b):
-        yield Api(a, b, url, store_at(objects), objects)
+    with made(url, tmp_path / "objects") as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def shared(server, tmp_path_factory) -> Iterator[Api]:
+    """An API for all tests of a module that look at answers, and of whose requests no object may be left."""
+    folder = tmp_path_factory.mktemp("shared")
+    embedded.copied(server, name := folder.name)
+    with made(embedded.named(server, name), folder) as api:
+        yield api
 
 
 @pytest.fixture(scope="session")

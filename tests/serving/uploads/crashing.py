@@ -6,6 +6,7 @@ Reads lines from stdin: `DATABASE POINT` forks an API that dies there, and print
 ended, and prints how it did. What takes long to import is imported once.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import traceback
 from pathlib import Path
 
 import uvicorn
+from litestar import Litestar
 
 from serving.api.app import create_app
 from serving.db import failpoints
@@ -23,10 +25,17 @@ from tests.serving.sealing import store_at
 from tests.serving.uploads.conftest import OPTIONS, SECRET, settings_with
 
 
+def _app(url: str, folder: Path) -> Litestar:
+    return create_app(Database(url), store_at(folder), settings_with(OPTIONS), SECRET)
+
+
 def main() -> None:
     """Serve until stdin ends."""
     server, folder = sys.argv[1], Path(sys.argv[2])
     child = 0
+    # An app imports much at its first making: not in each fork.
+    _app(server, folder)
+    gc.freeze()
     for line in sys.stdin:
         name, _, point = line.strip().partition(" ")
         if name == "end":
@@ -40,7 +49,7 @@ def main() -> None:
             try:
                 if point:
                     os.environ[failpoints.VARIABLE] = point
-                app = create_app(Database(named(server, name)), store_at(folder / name), settings_with(OPTIONS), SECRET)
+                app = _app(named(server, name), folder / name)
                 uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[line_in])
             except Exception:  # noqa: BLE001 - the fork may not go on as its parent, whatever happened
                 traceback.print_exc()

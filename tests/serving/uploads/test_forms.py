@@ -70,10 +70,10 @@ def test_a_form_with_a_file(api, film):
         (b"--limit\r\n" * 20, 400),
     ],
 )
-def test_forms_that_are_not_taken(api, body, status):
-    answer = _sent(api, body)
+def test_forms_that_are_not_taken(shared, body, status):
+    answer = _sent(shared, body)
     assert answer.status_code == status, answer.text
-    assert api.files() == []
+    assert shared.files() == []
 
 
 def test_broken_forms_keep_nothing(api, film):
@@ -185,18 +185,18 @@ def _asked(api, method: str, path: str):
     return found
 
 
-def test_what_cannot_be_kept_leaves_no_object(api, film):
+def test_what_cannot_be_kept_leaves_no_object(shared, film):
     async def body() -> None:
-        database = Database(api.url, pool_size=1)
+        database = Database(shared.url, pool_size=1)
 
         async def chunks():
             yield film
 
         try:
             with pytest.raises(InvalidRequest, match="zero character"):
-                await receive.whole(database, api.store, "a", chunks(), title="a\0b")
+                await receive.whole(database, shared.store, "a", chunks(), title="a\0b")
         finally:
             await database.close()
 
     asyncio.run(body())
-    assert api.files() == []
+    assert shared.files() == []

@@ -176,13 +176,13 @@ def test_bytes_that_come_with_the_creation(api, film):
 
 
 @pytest.mark.parametrize("garbage", [b"This is no video, but a text.\n" * 1000, b"\0" * 5000, b"x"])
-def test_what_is_no_video_is_said_to_be_none(api, garbage):
-    path = api.a.create(len(garbage))
+def test_what_is_no_video_is_said_to_be_none(shared, garbage):
+    path = shared.a.create(len(garbage))
     for _ in range(2):
-        answer = api.a.patch(path, api.a.record(path)["received_bytes"], garbage)
+        answer = shared.a.patch(path, shared.a.record(path)["received_bytes"], garbage)
         assert (answer.status_code, answer.json()["code"]) == (422, "unsupported_container")
         garbage = b""
-    record = api.a.record(path)
+    record = shared.a.record(path)
     assert (record["status"], record["error"]["code"]) == ("errored", "unsupported_container")
-    assert api.a.http.head(path, headers={"Tus-Resumable": "1.0.0"}).status_code == 410
-    assert (api.files(), _videos(api)) == ([], [])
+    assert shared.a.http.head(path, headers={"Tus-Resumable": "1.0.0"}).status_code == 410
+    assert (shared.files(), _videos(shared)) == ([], [])

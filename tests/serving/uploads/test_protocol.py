@@ -11,11 +11,11 @@ from tests.serving.uploads.conftest import BYTES, OPTIONS, TUS, checksum, encode
 NOWHERE = "/v1/uploads/upl_" + "0" * 26
 
 
-def test_what_is_spoken_here(api):
-    path = api.a.create(10)
+def test_what_is_spoken_here(shared):
+    path = shared.a.create(10)
     for where in ("/v1/uploads", path):
         # Whoever asks needs neither a key nor a version.
-        said = httpx.options(str(api.a.http.base_url).rstrip("/") + where)
+        said = httpx.options(str(shared.a.http.base_url).rstrip("/") + where)
         assert (said.status_code, said.content) == (204, b"")
         assert said.headers["Tus-Resumable"] == said.headers["Tus-Version"] == "1.0.0"
         assert said.headers["Tus-Max-Size"] == str(OPTIONS.max_bytes)
@@ -26,30 +26,30 @@ def test_what_is_spoken_here(api):
 
 @pytest.mark.parametrize("version", [None, "0.2.2", "1.0.1", ""])
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PATCH", "DELETE"])
-def test_another_version(api, method, version):
-    path = api.a.create(10) if method != "POST" else "/v1/uploads"
+def test_another_version(shared, method, version):
+    path = shared.a.create(10) if method != "POST" else "/v1/uploads"
     # The rest of the request is wrong, too: it is not looked at.
     headers = {"Upload-Offset": "nonsense"} | ({} if version is None else {"Tus-Resumable": version})
-    answer = api.a.http.request(method, path, headers=headers)
+    answer = shared.a.http.request(method, path, headers=headers)
     assert (answer.status_code, answer.headers["Tus-Version"]) == (412, "1.0.0")
     if method != "HEAD":
         assert answer.json()["code"] == "protocol_version"
     if method != "POST":
-        assert api.a.record(path)["status"] == "waiting"
+        assert shared.a.record(path)["status"] == "waiting"
 
 
-def test_an_upload_that_begins(api):
+def test_an_upload_that_begins(shared):
     header = encoded(filename="ä.mp4", whatever="x") + ",empty"
-    made = api.a.http.post("/v1/uploads", headers=TUS | {"Upload-Length": "10", "Upload-Metadata": header})
+    made = shared.a.http.post("/v1/uploads", headers=TUS | {"Upload-Length": "10", "Upload-Metadata": header})
     assert (made.status_code, made.headers["Tus-Resumable"], made.headers["Upload-Offset"]) == (201, "1.0.0", "0")
     left_s = (parsedate_to_datetime(made.headers["Upload-Expires"]) - datetime.now(UTC)).total_seconds()
     assert OPTIONS.expires_s - 60 < left_s <= OPTIONS.expires_s + 1
-    found = api.a.http.head(made.headers["Location"], headers=TUS)
+    found = shared.a.http.head(made.headers["Location"], headers=TUS)
     assert (found.status_code, found.headers["Upload-Length"], found.headers["Upload-Offset"]) == (200, "10", "0")
     assert found.headers["Upload-Metadata"] == header
     assert found.headers["Cache-Control"] == "no-store"
     assert "Upload-Defer-Length" not in found.headers
-    assert api.a.record(made.headers["Location"])["filename"] == "ä.mp4"
+    assert shared.a.record(made.headers["Location"])["filename"] == "ä.mp4"
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_an_upload_that_begins(api):
         ({"Upload-Length": "10", "Upload-Metadata": "filename Zm9v, empty ,other"}, 201),
     ],
 )
-def test_what_an_upload_may_be(api, headers, status):
-    made = api.a.http.post("/v1/uploads", headers={k: v.encode("latin-1") for k, v in (TUS | headers).items()})
+def test_what_an_upload_may_be(shared, headers, status):
+    made = shared.a.http.post("/v1/uploads", headers={k: v.encode("latin-1") for k, v in (TUS | headers).items()})
     assert made.status_code == status, made.text
     assert made.headers["Tus-Resumable"] == "1.0.0"
 
@@ -110,25 +110,25 @@ def test_what_an_upload_may_be(api, headers, status):
         ({}, 400),
     ],
 )
-def test_what_a_piece_may_be(api, headers, status):
-    path = api.a.create(10)
-    answer = api.a.http.patch(path, headers=BYTES | headers, content=b"12345")
+def test_what_a_piece_may_be(shared, headers, status):
+    path = shared.a.create(10)
+    answer = shared.a.http.patch(path, headers=BYTES | headers, content=b"12345")
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Tus-Resumable"] == "1.0.0"
-    assert (api.a.offset(path), api.files()) == (0, [])
+    assert (shared.a.offset(path), shared.files()) == (0, [])
 
 
-def test_more_than_there_is_room_for(api):
-    path = api.a.create(10)
-    assert api.a.patch(path, 0, b"x" * 11).status_code == 413
+def test_more_than_there_is_room_for(shared):
+    path = shared.a.create(10)
+    assert shared.a.patch(path, 0, b"x" * 11).status_code == 413
     # Without a length that is said before.
-    answer = api.a.http.patch(path, headers=BYTES | {"Upload-Offset": "0"}, content=iter([b"x" * 6, b"x" * 6]))
+    answer = shared.a.http.patch(path, headers=BYTES | {"Upload-Offset": "0"}, content=iter([b"x" * 6, b"x" * 6]))
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
-    assert (api.a.offset(path), api.files()) == (0, [])
-    answer = api.a.http.post("/v1/uploads", headers=BYTES | {"Upload-Length": "3"}, content=b"four")
+    assert (shared.a.offset(path), shared.files()) == (0, [])
+    answer = shared.a.http.post("/v1/uploads", headers=BYTES | {"Upload-Length": "3"}, content=b"four")
     assert answer.status_code == 413
-    answer = api.a.http.post("/v1/uploads", headers=TUS | {"Upload-Length": "9"}, content=b"four")
+    answer = shared.a.http.post("/v1/uploads", headers=TUS | {"Upload-Length": "9"}, content=b"four")
     assert answer.status_code == 415
 
 
@@ -215,7 +215,7 @@ def test_one_request(api, film):
     assert api.files() == [f"videos/{first.json()['id']}"]
 
 
-def test_one_request_that_is_no_video(api):
+def test_one_request_that_is_no_video(shared):
     for body, status, code in (
         (b"", 400, "invalid_request"),
         (iter([b"", b""]), 422, "unsupported_container"),
@@ -223,6 +223,6 @@ def test_one_request_that_is_no_video(api):
         (b"x" * (OPTIONS.max_bytes + 1), 413, "too_large"),
         (iter([b"\0\0\0\x20ftypisom" + b"x" * OPTIONS.max_bytes]), 413, "too_large"),
     ):
-        answer = api.a.http.post("/v1/videos", content=body)
+        answer = shared.a.http.post("/v1/videos", content=body)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
-    until(lambda: api.files() == [])
+    until(lambda: shared.files() == [])

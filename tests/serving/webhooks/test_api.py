@@ -57,7 +57,7 @@ def test_made_seen_changed_deleted(call):
     "bad",
     ["http://127.0.0.1/", "http://2130706433/", "http://[::1]/", "http://localhost/", "http://u:p@h.example/", "x"],
 )
-def test_a_url_is_looked_at_when_it_is_set(call, bad):
+def test_a_url_is_looked_at_when_it_is_set(call_shared, bad):
     async def body(api):
         refused = await api.a.post("/v1/webhooks", json={"url": bad})
         assert (refused.status_code, refused.json()["code"]) == (422, "address_refused")
@@ -65,7 +65,7 @@ def test_a_url_is_looked_at_when_it_is_set(call, bad):
         assert (await api.a.patch(there, json={"url": bad})).status_code == 422
         assert (await api.a.get(there)).json()["url"] == URL
 
-    call(body)
+    call_shared(body)
 
 
 def test_what_makes_no_sense_is_refused(call):
