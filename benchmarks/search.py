@@ -88,6 +88,8 @@ async def fill(url: str, vectors: np.ndarray) -> None:
     root = make_url(url).set(username="postgres").render_as_string(hide_password=False)
     connection = await asyncpg.connect(root)
     try:
+        # The graph of the rows before would take each of these one by one.
+        await connection.execute(f"DROP INDEX IF EXISTS {indexes.index_name('moment', SPACE.space)}")
         await connection.execute("TRUNCATE tenant CASCADE; INSERT INTO tenant (id, name) VALUES ('t', 't')")
         await connection.execute(
             "INSERT INTO space (tenant_id, space, dim, model, scale, bias, state) "
