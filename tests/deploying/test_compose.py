@@ -99,7 +99,8 @@ def test_parts_share_the_loopback_the_data_and_the_database(name):
     assert service["network_mode"] == "service:network"
     assert "ports" not in service
     assert "data:/data" in service["volumes"]
-    assert service["secrets"] == ["database_url"]
+    assert service["secrets"] == ["database_url", "master_key"]
+    assert service["environment"]["AUTOMATIONS_STORAGE__MASTER_KEY_FILE"] == "/run/secrets/master_key"
     assert service["environment"]["AUTOMATIONS_SERVER__DATABASE_URL_FILE"] == "/run/secrets/database_url"
     temporary = [volume for volume in service["volumes"] if volume.endswith(":/tmp")] + service["tmpfs"]
     assert [place for place in temporary if "/tmp" in place], "nothing can be written to /tmp"
