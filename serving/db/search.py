@@ -32,8 +32,13 @@ class Space(SQLModel, table=True):
     """`models.base.Likelihood` of the model."""
     state: str = "side"
     """`active`: searches are answered from it. `shadow`: every video is put into it, too, so that it may answer.
-    `side`: what was analysed with its model alone is in it. `leaving`: it is about to be removed."""
+    `side`: what was analysed with its model alone is in it. `leaving`: it is about to be removed. `removed`: it was; a
+    job or somebody who asks for it brings it back."""
     created_at: Moment = moment(now=True)
+    retry_at: Moment | None = moment(nullable=True)
+    """Until when nothing is put into it, since its model was away; None where it was not."""
+    error: dict[str, Any] | None = document(nullable=True)
+    """Why it was away."""
 
 
 class SpaceDue(SQLModel, table=True):
@@ -42,8 +47,8 @@ class SpaceDue(SQLModel, table=True):
     __tablename__ = "space_due"  # type: ignore[assignment]
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "space"], ["space.tenant_id", "space.space"], ondelete="CASCADE"),
-        Index("ix_space_due_next_at", "next_at"),
-        Index("ix_space_due_tenant", "tenant_id", "space"),
+        Index("ix_space_due_next_at", "tenant_id", "next_at"),
+        Index("ix_space_due_space", "tenant_id", "space"),
     )
 
     space: str = Field(primary_key=True)
@@ -52,7 +57,7 @@ class SpaceDue(SQLModel, table=True):
     fence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """Counts who took it on; only the latest may write."""
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """That failed."""
+    """That were begun, and not given back."""
     next_at: Moment = moment(now=True)
     """When somebody may take it on; for whoever has it, the end of the lease. Infinite once it is given up."""
     error: dict[str, Any] | None = document(nullable=True)

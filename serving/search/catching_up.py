@@ -31,7 +31,8 @@ _BEHIND = text(
     """
 )
 _LATEST = text("SELECT job_id, body FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
-_LOCKED = text("SELECT FROM video WHERE id = :video FOR UPDATE")
+_LOCKED = text("SELECT FROM video WHERE id = :video FOR NO KEY UPDATE")
+_REMOVED = text("SELECT 1 FROM space WHERE tenant_id = :tenant AND space = :space AND state IN ('leaving', 'removed')")
 _STILL = text("SELECT job_id FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
 
 
@@ -65,6 +66,9 @@ async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: st
         # Who ends a job of the video writes its row, and waits for this, or this for them.
         await execute(session, _LOCKED, video=video)
         if (await execute(session, _STILL, video=video)).scalar_one_or_none() != latest.job_id:
+            return False
+        # Somebody wanted it gone; a new job may bring it back.
+        if (await execute(session, _REMOVED, tenant=tenant, space=index.space)).one_or_none() is not None:
             return False
         await write_report_tags(session, tenant, video, report)
         await write_vectors(session, tenant, video, index)

@@ -34,7 +34,8 @@ _LEAST_MIB, _MOST_MIB = 64, 512
 _LOCK: Final = 0x686E7377
 
 #: Whether a space has many rows is seen in the first ones.
-_SPACES = "SELECT DISTINCT space, dim FROM space ORDER BY space"
+_SPACES = "SELECT DISTINCT space, dim FROM space WHERE state <> 'removed' ORDER BY space"
+_GRAPHS = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname ~ '^hnsw_.*_[0-9a-f]{16}$'"
 _ROWS = "SELECT count(*) FROM {table} WHERE {which}"
 _MANY = "SELECT count(*) FROM (SELECT FROM {table} WHERE {which} LIMIT $1) seen"
 _CACHE_MIB = "SELECT setting::bigint * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'"
@@ -68,7 +69,8 @@ async def look_around(session: AsyncSession, ef_search: int) -> None:
 
 
 async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:
-    """Make the graphs that are missing; how many. Where another process is at it, none.
+    """Make the graphs that are missing, and drop those of spaces that are gone; how many were made. Where another
+    process is at it, none.
 
     Args:
         url: of the database, as `Database` has it.
@@ -79,14 +81,19 @@ async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             return 0
         await connection.execute("SELECT set_config('app.tenant', '*', false)")
-        made = 0
+        made, names = 0, {index_name("look", looks.SPACE)}
         for space, dim in await connection.fetch(_SPACES):
             # A definition takes no parameters, and what a model calls its space is its own business.
             which = "space = '{}'".format(space.replace("'", "''"))
             for table in ("moment", "segment_vector", "video_vector"):
                 made += await _made(connection, table, space, dim, which, least_rows)
+                names.add(index_name(table, space))
         # All looks are of one space.
         made += await _made(connection, "look", looks.SPACE, looks.DIM, "true", least_rows)
+        # Of spaces that nobody has any more.
+        for (graph,) in await connection.fetch(_GRAPHS):
+            if graph not in names:
+                await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {graph}")
         return made
     finally:
         await connection.close()

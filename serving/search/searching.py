@@ -124,7 +124,7 @@ async def space_of(database: Database, tenant: str, name: str | None) -> Space |
     query = (
         query.where(Space.state == "active")
         if name is None
-        else query.where(Space.space == name, Space.state != "leaving")
+        else query.where(Space.space == name, col(Space.state).not_in(("leaving", "removed")))
     )
     async with database.read(tenant) as session:
         found = (await session.exec(query)).one_or_none()

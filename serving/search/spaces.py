@@ -19,6 +19,7 @@ from serving.search.asking import Answer
 from serving.search.indexes import index_name
 
 State = Literal["active", "shadow", "side", "leaving"]
+"""Of spaces that are seen; see `serving.db.search.Space`."""
 
 #: Share of the videos that a space has to have before it answers, where nobody says otherwise: all.
 WHOLE: Final = 1.0
@@ -33,8 +34,8 @@ _COUNTS = text(
             AND EXISTS (SELECT FROM moment m WHERE m.video_id = v.id)) AS library,
         (SELECT count(*) FROM space_due d WHERE d.tenant_id = s.tenant_id AND d.space = s.space
             AND d.next_at = 'infinity') AS given_up,
-        (SELECT d.error FROM space_due d WHERE d.tenant_id = s.tenant_id AND d.space = s.space
-            AND d.error IS NOT NULL ORDER BY d.next_at DESC, d.video_id LIMIT 1) AS error
+        coalesce(s.error, (SELECT d.error FROM space_due d WHERE d.tenant_id = s.tenant_id AND d.space = s.space
+            AND d.error IS NOT NULL ORDER BY d.next_at DESC, d.video_id LIMIT 1)) AS error
     FROM space s WHERE s.tenant_id = :tenant AND (cast(:space AS text) IS NULL OR s.space = :space)
     """
 )
@@ -65,9 +66,12 @@ _LEAVING = """
     """
 _MOMENTS_LEAVING = text(_LEAVING.format(table="moment"))
 _SEGMENTS_LEAVING = text(_LEAVING.format(table="segment_vector"))
+_VIDEOS_LEAVING = text(_LEAVING.format(table="video_vector"))
+
+#: Its row stays: reports that keep its vectors would bring it back (`catching_up`).
 _SPACES_LEAVING = text(
     """
-    DELETE FROM space s WHERE s.state = 'leaving'
+    UPDATE space s SET state = 'removed' WHERE s.state = 'leaving'
         AND NOT EXISTS (SELECT FROM moment m WHERE m.tenant_id = s.tenant_id AND m.space = s.space) RETURNING 1
     """
 )
@@ -76,12 +80,18 @@ _MADE = text(
     """
     INSERT INTO space (tenant_id, space, dim, model, scale, bias, state)
     VALUES (:tenant, :space, :dim, :model, :scale, :bias, 'shadow')
-    ON CONFLICT (tenant_id, space) DO UPDATE SET state = 'shadow', model = excluded.model
+    ON CONFLICT (tenant_id, space) DO UPDATE SET state = 'shadow', model = excluded.model, retry_at = NULL, error = NULL
     """
 )
 _ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('space of ' || :tenant, 0))")
 _TO = text("UPDATE space SET state = :state WHERE tenant_id = :tenant AND space = :space")
 _FORGET_DUE = text("DELETE FROM space_due WHERE tenant_id = :tenant AND space = :space")
+_AGAIN = text(
+    """
+    UPDATE space_due SET next_at = now(), attempts = 0, error = NULL
+    WHERE tenant_id = :tenant AND space = :space AND next_at = 'infinity'
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,7 @@ async def standings(session: AsyncSession, tenant: str, name: str | None = None)
     Raises:
         NotFound: there is none of that name.
     """
-    query = select(Space).where(Space.tenant_id == tenant)
+    query = select(Space).where(Space.tenant_id == tenant, Space.state != "removed")
     if name is not None:
         query = query.where(Space.space == name)
     found = (await session.exec(query.order_by(col(Space.created_at), col(Space.space)))).all()
@@ -134,7 +144,7 @@ async def standings(session: AsyncSession, tenant: str, name: str | None = None)
 
 
 async def build(session: AsyncSession, tenant: str, model: str, described: Answer) -> None:
-    """Have a space filled in the shadow. What is there of it stays.
+    """Have a space filled in the shadow. What is there of it stays, and what was given up is tried again.
 
     Args:
         model: what jobs ask for to get its vectors.
@@ -159,6 +169,7 @@ async def build(session: AsyncSession, tenant: str, model: str, described: Answe
         scale=described.scale,
         bias=described.bias,
     )
+    await execute(session, _AGAIN, tenant=tenant, space=described.space)
     await lack(session, tenant)
 
 
@@ -197,7 +208,7 @@ async def leave(session: AsyncSession, tenant: str, name: str) -> None:
         Conflict: it is the one that answers.
     """
     states = await _locked(session, tenant)
-    if name not in states:
+    if states.get(name, "removed") == "removed":
         raise NotFound(f"there is no space {name}")
     if states[name] == "active":
         raise Conflict(f"searches are answered from the space {name}: activate another one first")
@@ -207,7 +218,7 @@ async def leave(session: AsyncSession, tenant: str, name: str) -> None:
 
 async def remove_leaving(database: Database) -> int:
     """Remove spaces that are to be, some rows at a time; of how many the last ones went."""
-    for some in (_MOMENTS_LEAVING, _SEGMENTS_LEAVING):
+    for some in (_MOMENTS_LEAVING, _SEGMENTS_LEAVING, _VIDEOS_LEAVING):
         removed = _AT_ONCE
         while removed == _AT_ONCE:
             async with database.write("space.removed", SYSTEM) as session:
@@ -229,5 +240,6 @@ async def space_lock(session: AsyncSession, tenant: str) -> None:
 async def _locked(session: AsyncSession, tenant: str) -> dict[str, str]:
     """Space -> its state, as it stays until the end of the transaction."""
     await space_lock(session, tenant)
-    query = select(Space.space, Space.state).where(Space.tenant_id == tenant).with_for_update()
+    # Who puts a video into a space refers to it, and need not wait.
+    query = select(Space.space, Space.state).where(Space.tenant_id == tenant).with_for_update(key_share=True)
     return {row[0]: row[1] for row in (await session.exec(query)).all()}

@@ -18,14 +18,15 @@ from serving.tagging.writing import TAGGING_CHANNEL
 #: Rows of one statement: some megabytes.
 _AT_ONCE: Final = 500
 
-_KNOWN = text("SELECT dim FROM space WHERE tenant_id = :tenant AND space = :space")
+_KNOWN = text("SELECT state FROM space WHERE tenant_id = :tenant AND space = :space")
 
 _NEW_SPACE = text(
     """
     INSERT INTO space (tenant_id, space, dim, model, scale, bias, state)
     SELECT :tenant, :space, :dim, :model, :scale, :bias, CASE WHEN EXISTS (
         SELECT FROM space WHERE tenant_id = :tenant AND state = 'active') THEN 'side' ELSE 'active' END
-    ON CONFLICT (tenant_id, space) DO NOTHING
+    ON CONFLICT (tenant_id, space) DO UPDATE SET state = excluded.state
+        WHERE space.state IN ('leaving', 'removed')
     """
 )
 
@@ -50,12 +51,14 @@ _SEGMENTS = text(
 
 _NO_MOMENTS = text("DELETE FROM moment WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
 _NO_SEGMENTS = text("DELETE FROM segment_vector WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
+_NO_DUE = text("DELETE FROM space_due WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
 _NO_WHOLE = text("DELETE FROM video_vector WHERE tenant_id = :tenant AND video_id = :video AND space = :space")
 
 _ELSEWHERE = text(
     """
     SELECT s.space, s.dim FROM space s WHERE s.tenant_id = :tenant AND s.space IS DISTINCT FROM :space
-        AND s.state <> 'leaving' AND EXISTS (SELECT FROM moment m WHERE m.video_id = :video AND m.space = s.space)
+        AND s.state NOT IN ('leaving', 'removed')
+        AND EXISTS (SELECT FROM moment m WHERE m.video_id = :video AND m.space = s.space)
     """
 )
 
@@ -86,7 +89,7 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
     await _make_space(session, tenant, index)
     await execute(session, _NEW, tenant=tenant, video=video)
     await notify(session, TAGGING_CHANNEL)
-    for gone in (_NO_MOMENTS, _NO_SEGMENTS, _NO_WHOLE):
+    for gone in (_NO_DUE, _NO_MOMENTS, _NO_SEGMENTS, _NO_WHOLE):
         await execute(session, gone, **this)
     columns = {
         "position": np.arange(len(index.pts_s)),
@@ -148,7 +151,8 @@ def _slices(count: int) -> Iterator[slice]:
 
 
 async def _make_space(session: AsyncSession, tenant: str, index: Index) -> None:
-    if (await execute(session, _KNOWN, tenant=tenant, space=index.space)).one_or_none() is not None:
+    known = (await execute(session, _KNOWN, tenant=tenant, space=index.space)).scalar_one_or_none()
+    if known is not None and known not in ("leaving", "removed"):
         return
     # Of two first spaces one is active.
     await space_lock(session, tenant)

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,10 +53,11 @@ async def _filled(client, space: str, log: Path) -> dict:
 
 
 async def _searching(client, answers: list, stop: asyncio.Event) -> None:
-    """Searches again and again; what was answered, whole or not."""
+    """Searches again and again: when it was asked, and what was answered, whole or not."""
     while not stop.is_set():
+        asked_at = time.monotonic()
         answer = await client.post("/v1/search", json={"query": [{"text": "a red circle"}], "words": False})
-        answers.append(answer)
+        answers.append((asked_at, answer))
         await asyncio.sleep(0.05)
 
 
@@ -82,16 +84,16 @@ def test_a_change_under_load_survives_a_kill_and_is_undone(call, url, films, tmp
             clients = [asyncio.create_task(_searching(api.a, answers, stop)) for _ in range(CLIENTS)]
             await _filled(api.a, new, log)
             for space in (new, old["space"], new, old["space"]):
-                count = len(answers)
                 switched = await api.a.post(f"/v1/spaces/{space}/activate", json={})
                 assert switched.status_code == 200, switched.text
-                while len(answers) < count + 3 * CLIENTS:
+                since = time.monotonic()
+                while len(later := [one for at, one in answers if at > since]) < 3 * CLIENTS:
                     await asyncio.sleep(0.02)
-                assert answers[-1].json()["space"] == space
+                assert {one.json()["space"] for one in later} == {space}
             stop.set()
             await asyncio.gather(*clients)
-        pages = [answer.json() for answer in answers]
-        assert {answer.status_code for answer in answers} == {200}, [page for page in pages if "data" not in page]
+        pages = [answer.json() for _, answer in answers]
+        assert {answer.status_code for _, answer in answers} == {200}, [page for page in pages if "data" not in page]
         assert {page["space"] for page in pages} == {old["space"], new}
         # Both say the same of these films; vectors of the one beside those of the other would find nothing.
         seen = {tuple((one["title"], one["start_s"]) for one in page["data"]) for page in pages}

@@ -6,6 +6,8 @@ import httpx
 import pytest
 
 from models import catalog
+from serving.search.catching_up import catch_up
+from serving.search.filling import Claim, Filler
 from serving.search.spaces import remove_leaving
 from tests.serving.search.conftest import Fixed, analysed, found, made_of, worked
 from tests.serving.search.turned import turned as turned_folder
@@ -143,5 +145,57 @@ def test_a_new_report_changes_segments_in_all_spaces(call, toolkit, turned, film
             ]
             assert _seen(pages[0]) == _seen(pages[1])
             assert len(pages[0]["data"]) == 1
+
+    call(body)
+
+
+async def _claimed(filler: Filler, busy: tuple[str, ...] = ()) -> Claim:
+    while not (claims := await filler.claim(1, busy)):
+        await asyncio.sleep(0.02)
+    return claims[0]
+
+
+def test_a_video_whose_workers_die_is_given_up_and_tried_again_when_asked(call, toolkit, turned, films):
+    async def body(api):
+        toolkits = Fixed(toolkit, turned=turned)
+        async with worked(api, toolkits, filling=False):
+            for client in (api.a, api.b):
+                await analysed(client, {"third": films["third"]})
+                new = (await client.post("/v1/spaces", json={"model": "turned"})).json()["space"]
+            # Of two tenants, one who is busy leaves it to the other.
+            filler = Filler(api.world.database, api.store, toolkits, lease_s=0.05)
+            assert (await _claimed(filler, ("a",))).tenant_id == "b"
+            assert (await _claimed(filler, ("b",))).tenant_id == "a"
+            for attempt in (2, 3, 4):
+                assert (await _claimed(filler, ("b",))).attempt == attempt
+            await filler.work(await _claimed(filler, ("b",)))
+            shown = await _until(api.a, new, given_up=1)
+            assert "heard of" in shown["error"]
+            assert (await api.b.get(f"/v1/spaces/{new}")).json()["given_up"] == 0
+            again = await api.a.post("/v1/spaces", json={"model": "turned"})
+            assert again.json()["given_up"] == 0
+            steady = Filler(api.world.database, api.store, toolkits)
+            await steady.work(await _claimed(steady, ("b",)))
+            assert (await _until(api.a, new, coverage=1.0))["error"] is None
+
+    call(body)
+
+
+def test_a_removed_space_does_not_come_back_by_itself(call, toolkit, turned, films):
+    async def body(api):
+        toolkits = Fixed(toolkit, turned=turned)
+        async with worked(api, toolkits, filling=False):
+            await analysed(api.a, {"third": films["third"]})
+            (old,) = (await api.a.get("/v1/spaces")).json()
+            new = (await api.a.post("/v1/spaces", json={"model": "turned"})).json()["space"]
+            await api.a.post(f"/v1/spaces/{new}/activate", json={"least_coverage": 0.0})
+            assert (await api.a.delete(f"/v1/spaces/{old['space']}")).status_code == 204
+            assert await remove_leaving(api.world.database) == 1
+            assert await catch_up(api.world.database, toolkits) == 0
+            assert [one["space"] for one in (await api.a.get("/v1/spaces")).json()] == [new]
+            # A job with its model brings it back.
+            await analysed(api.a, {"second": films["second"]})
+            states = {one["space"]: one["state"] for one in (await api.a.get("/v1/spaces")).json()}
+            assert states == {new: "active", old["space"]: "side"}
 
     call(body)
