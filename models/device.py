@@ -2,6 +2,8 @@
 
 bfloat16 is 4x faster than float32 on a CPU with AMX and 100x slower on one without any bfloat16 instructions, so the
 choice is made by a matrix product of a millisecond and not by names.
+
+Torch is loaded by what needs it only: who asks for the CPU and an arithmetic gets a `Placement` without it.
 """
 
 from __future__ import annotations
@@ -14,15 +16,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
+from models.declared import DTYPES
 from models.errors import ModelError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import torch
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+T = TypeVar("T")
 
 WORTHWHILE = 1.3
 """bfloat16 must be this much faster: below it, the rounding (cosine 0.9999 to 0.999) buys nothing."""
@@ -49,7 +51,9 @@ class Placement:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        return DTYPES[self.dtype]
+        import torch
+
+        return getattr(torch, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ def place(device: str | None = None, dtype: str | None = None) -> Placement:
         raise NoSuchDevice(f"unknown arithmetic {dtype!r}: use one of {', '.join(DTYPES)}")
     name, why = _device(device)
     if name != "cpu":
+        import torch
+
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         because = "bfloat16, which it computes natively" if native else "float32, because it has no native bfloat16"
         told = because if dtype is None else f"{dtype} was asked for"
@@ -81,6 +87,10 @@ def place(device: str | None = None, dtype: str | None = None) -> Placement:
 
 
 def _device(asked: str | None) -> tuple[str, str]:
+    if asked == "cpu":
+        return "cpu", "the CPU was asked for"
+    import torch
+
     if asked in (None, "auto"):
         if torch.cuda.is_available():
             return "cuda:0", f"{torch.cuda.get_device_name(0)}"
@@ -123,13 +133,18 @@ def matmul_speed() -> MatmulSpeed:
 
 def _measure() -> MatmulSpeed:
     # A product so small that 100x slower is still 10 ms; only a promising bfloat16 is measured at a model's own size.
-    speeds = [_gflops(dtype, (64, 256, 256)) for dtype in DTYPES.values()]
+    import torch
+
+    dtypes = [getattr(torch, name) for name in DTYPES]
+    speeds = [_gflops(dtype, (64, 256, 256)) for dtype in dtypes]
     if speeds[1] > speeds[0] / 3:
-        speeds = [_gflops(dtype, (256, 768, 768)) for dtype in DTYPES.values()]
+        speeds = [_gflops(dtype, (256, 768, 768)) for dtype in dtypes]
     return MatmulSpeed(*speeds)
 
 
 def _gflops(dtype: torch.dtype, shape: tuple[int, int, int], repeats: int = 7, limit_s: float = 0.05) -> float:
+    import torch
+
     m, k, n = shape
     with torch.inference_mode():
         a, b = torch.ones(m, k, dtype=dtype), torch.ones(n, k, dtype=dtype)
@@ -146,6 +161,8 @@ def _gflops(dtype: torch.dtype, shape: tuple[int, int, int], repeats: int = 7, l
 
 
 def _single_threaded() -> None:
+    import torch
+
     # A setting of the calling thread: the rest of the process keeps its own.
     torch.set_num_threads(1)
 

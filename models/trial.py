@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from models.device import Placement
 
 START_S: Final = 180.0
-"""Longest that the process may take before the model's own code begins, seconds: a busy machine imports torch in 20."""
+"""Longest that the process may take before the model's own code begins, and to load torch, seconds: a busy machine does
+so in 20."""
 
 _LOOK_S: Final = 0.02
 """How often its memory is looked at, seconds: in that time little can be taken, for pages have to be written to."""
@@ -72,7 +73,8 @@ class Request:
 
 
 Message = dict[str, Any]
-"""A line that the process says: `step` (what it begins), `check` (a result), `done`, or `refused` and `code`."""
+"""A line that the process says: `step` (what it begins), `check` (a result), `done`, or `refused` and `code`; and
+`apart`, null where it begins to load torch, and the bytes that it took once it has."""
 
 _passed: set[tuple[Any, ...]] = set()
 _trying = threading.Lock()
@@ -103,7 +105,7 @@ def converse(
     """Have a process do something with a model, and listen until it is done. It is ended in any case.
 
     Args:
-        heard: is given what it says, but for `step`, `done` and `refused`.
+        heard: is given the results of checks.
 
     Raises:
         ModelError: it was refused there, or as `require_sound`.
@@ -152,6 +154,7 @@ class _Trial:
         self._reading, self._limits, self._heard = reading, limits, heard
         self._step: str | None = None
         self._before: int | None = None
+        self._loads_torch = False
         self._deadline = time.monotonic() + START_S
         self._last_words: deque[int] = deque(maxlen=_LAST_WORDS)
 
@@ -194,16 +197,24 @@ class _Trial:
             if self._step is None:
                 self._before = self._family.memory()
             self._step = message["step"]
+        elif "apart" in message:
+            self._loads_torch = message["apart"] is None
+            if self._before is not None:
+                self._before += message["apart"] or 0
         elif "done" not in message:
             self._heard(message)
-        self._deadline = time.monotonic() + self._limits.seconds
+        self._deadline = time.monotonic() + (START_S if self._loads_torch else self._limits.seconds)
         return "done" in message
 
     def _look(self) -> None:
         if time.monotonic() > self._deadline:
             if self._step is None:
                 raise ModelError(f"{self._name} cannot be tried out: the process did not begin within {START_S:.0f} s")
+            if self._loads_torch:
+                raise ModelError(f"{self._name} cannot be tried out: torch was not loaded within {START_S:.0f} s")
             raise self._fault(f"gave no answer within {self._limits.seconds:g} s")
+        if self._loads_torch:
+            return
         now = self._family.memory()
         if now is not None and self._before is not None and now - self._before > self._limits.memory_gib * 2**30:
             raise self._fault(f"took more than {self._limits.memory_gib:g} GiB of memory")

@@ -13,16 +13,20 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from models.answers import require_rows
 from models.base import FrameModel, Head
 from models.custom import told
+from models.descendants import own_memory
 from models.errors import BadModel, ModelError
 
 if TYPE_CHECKING:
@@ -50,8 +54,8 @@ def main() -> None:
 
     request: Request = pickle.load(sys.stdin.buffer)
     import models.catalog
-    import models.device  # brings torch, before the memory is first looked at
 
+    sys.meta_path.insert(0, _TorchApart(tell))
     try:
         tell(step=LOADING)
         loaded = models.catalog.load_any(request.name, request.device, request.dtype, request.options, limits=None)
@@ -65,6 +69,34 @@ def main() -> None:
     # Whoever listens ends it, and first counts what it started: of one that ended nobody knows.
     time.sleep(_END_S)
     os._exit(0)
+
+
+class _TorchApart(MetaPathFinder):
+    """Says when torch begins to be loaded, by whatever wants it, and what that took: neither its time nor its memory
+    are the model's. Most models of others need it, but not all, and it is most of what a trial takes."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See MetaPathFinder; finds nothing but torch."""
+        spec = PathFinder.find_spec(fullname, path) if fullname == "torch" else None
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def told_of(module: ModuleType) -> None:
+            before = own_memory(os.getpid()) or 0
+            self._tell(apart=None)
+            try:
+                load(module)
+            finally:
+                self._tell(apart=(own_memory(os.getpid()) or 0) - before)
+
+        spec.loader.exec_module = told_of
+        return spec
 
 
 def look(name: str, model: FrameModel | Head) -> None:

@@ -44,7 +44,9 @@ def test_pipeline_knows_models_by_their_contract_only():
                 assert node.module in allowed, f"{file.name} imports {node.module}"
 
 
-@pytest.mark.parametrize("module", ["serving.cli", "pipeline.spec", "pipeline.report", "models", "models.catalog"])
+@pytest.mark.parametrize(
+    "module", ["serving.cli", "pipeline.spec", "pipeline.report", "models", "models.catalog", "models.device"]
+)
 def test_light_modules_do_not_pull_in_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

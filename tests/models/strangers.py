@@ -21,6 +21,19 @@ class Good(FrameModel):
         return np.clip(rows / 255 * self.factor, 0, 1).astype(np.float32)
 
 
+class TellsOfTorch(Good):
+    def __init__(self):
+        raise OSError("torch is " + ("loaded" if "torch" in sys.modules else "not loaded"))
+
+
+class WantsTorch(Good):
+    def __init__(self):
+        super().__init__()
+        import torch
+
+        self.one = torch.ones(1)
+
+
 class Raises(Good):
     def run(self, pixels):
         raise RuntimeError("no\\nweights")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.device import DTYPES, NoSuchDevice, Workers, cpu_count, matmul_speed, place, split
+from models.device import NoSuchDevice, Workers, cpu_count, matmul_speed, place, split
 
 
 def test_choice_follows_the_measurement() -> None:
@@ -15,7 +15,7 @@ def test_choice_follows_the_measurement() -> None:
     assert chosen.dtype == ("bfloat16" if speed.bfloat16 >= 1.3 * speed.float32 else "float32")
     assert chosen.dtype in chosen.reason
     assert chosen.workers == cpu_count() >= 1
-    assert chosen.torch_dtype is DTYPES[chosen.dtype]
+    assert chosen.torch_dtype is {"float32": torch.float32, "bfloat16": torch.bfloat16}[chosen.dtype]
 
 
 def test_measuring_is_quick_even_where_bfloat16_is_emulated() -> None:

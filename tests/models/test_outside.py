@@ -4,10 +4,10 @@ Everything runs as its users run it: by commands.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from pipeline.synthesis import write_video
 from serving.cli import main
 from tests.models.strangers import write_module
+from tests.serving.commands import environment, here
 
 pytestmark = pytest.mark.slow
 
@@ -23,17 +24,26 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
 
-def command(*words: object, site: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `automations` where packages of `site` are installed, too."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AUTOMATIONS_")}
+def command(*words: object, site: Path) -> subprocess.CompletedProcess[str]:
+    """Run `automations` in a process of its own where packages of `site` are installed, too."""
     return subprocess.run(
         [sys.executable, "-c", "from serving.cli import main; main()", *map(str, words)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=280,
-        env=ours | {"PYTHONPATH": str(site)} | settings,
+        env=environment({"PYTHONPATH": site}),
     )
+
+
+@pytest.fixture
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Packages of `site` are installed in this process, too, while a test lasts."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(site)
+    yield
+    for name in {"greenery", "strangers"} & (set(sys.modules) - before):
+        del sys.modules[name]
 
 
 def refusal(code: int | str | None, stderr: str) -> str:
@@ -69,8 +79,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("film") / "film.mp4", frames, fps=10)
 
 
-def analyze(film: Path, site: Path, *words: object, **settings: str) -> subprocess.CompletedProcess[str]:
-    return command("analyze", film, "--model", "bundled", "--fps", "2", "--json", "-", *words, site=site, **settings)
+def analyze(film: Path, *words: object, **settings: object) -> subprocess.CompletedProcess[str]:
+    return here("analyze", film, "--model", "bundled", "--fps", "2", "--json", "-", *words, **settings)
 
 
 def test_the_package_of_the_page_passes_its_own_test(site: Path) -> None:
@@ -92,10 +102,11 @@ def test_it_keeps_the_contract_and_every_check_is_on_the_page(site: Path) -> Non
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(states)
 
 
-def test_its_tag_and_its_space_are_in_the_report(site: Path, film: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("installed")
+def test_its_tag_and_its_space_are_in_the_report(film: Path, tmp_path: Path) -> None:
     lawns = tmp_path / "models.yaml"
     lawns.write_text(re.search(r"```yaml\n(models:\n  lawns.*?)```", PAGE, re.DOTALL)[1])
-    answer = analyze(film, site, "--with", "greenery", "--with", "lawns", AUTOMATIONS_JOBS__MODELS_FILE=str(lawns))
+    answer = analyze(film, "--with", "greenery", "--with", "lawns", AUTOMATIONS_JOBS__MODELS_FILE=lawns)
     assert answer.returncode == 0, answer.stderr
     report = json.loads(answer.stdout)
     used = [model for model in report["models"] if model["name"] == "greenery"]
@@ -148,22 +159,24 @@ def test_bad_ones_are_refused_in_one_line(
     assert told.out == ""
 
 
-def test_a_bad_one_fails_its_checks(site: Path) -> None:
-    answer = command("models", "check", "strangers:FailsLater", "--json", site=site)
+@pytest.mark.usefixtures("installed")
+def test_a_bad_one_fails_its_checks() -> None:
+    answer = here("models", "check", "strangers:FailsLater", "--json")
     assert answer.returncode == 1, answer.stderr
     failed = [check["name"] for check in json.loads(answer.stdout)["checks"] if check["state"] == "failed"]
     assert failed == ["finite", "bounds"]
-    answer = command("models", "check", "strangers:CrashesOnWhite", site=site)
+    answer = here("models", "check", "strangers:CrashesOnWhite")
     assert answer.returncode == 1, answer.stderr
     *_, crashed, last = answer.stdout.strip().splitlines()
     assert crashed.startswith("finite        failed   strangers:CrashesOnWhite crashed the process that tried it out")
     assert last == "strangers:CrashesOnWhite: 1 failed"
-    answer = command("models", "check", "nowhere:Model", site=site)
+    answer = here("models", "check", "nowhere:Model")
     assert "there is no module nowhere" in refusal(answer.returncode, answer.stderr)
 
 
-def test_one_that_fails_on_some_frames_costs_the_report_nothing_else(site: Path, film: Path) -> None:
-    answer = analyze(film, site, "--with", "strangers:FailsLater", "--with", "greenery")
+@pytest.mark.usefixtures("installed")
+def test_one_that_fails_on_some_frames_costs_the_report_nothing_else(film: Path) -> None:
+    answer = analyze(film, "--with", "strangers:FailsLater", "--with", "greenery")
     assert answer.returncode == 0, answer.stderr
     report = json.loads(answer.stdout)
     (warning,) = (warning for warning in report["warnings"] if warning["code"] == "model_failed")
@@ -172,10 +185,10 @@ def test_one_that_fails_on_some_frames_costs_the_report_nothing_else(site: Path,
     assert "greenery" in {tag["label"] for tag in report["tags"]}
 
 
-def test_a_new_package_is_written_by_the_command(site: Path, tmp_path: Path) -> None:
-    answer = command("models", "new", "dusk", "--folder", tmp_path, site=site)
+def test_a_new_package_is_written_by_the_command(tmp_path: Path) -> None:
+    answer = here("models", "new", "dusk", "--folder", tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "dusk" / "README.md").is_file()
     assert "next: " in answer.stdout
-    answer = command("models", "new", "dusk", "--folder", tmp_path, site=site)
+    answer = here("models", "new", "dusk", "--folder", tmp_path)
     assert "nothing is overwritten" in refusal(answer.returncode, answer.stderr)

@@ -126,6 +126,12 @@ def test_memory_of_what_it_starts_is_its_own(monkeypatch: pytest.MonkeyPatch) ->
     assert not [pid for pid in alive() if b"STRANGER=greedy-here" in environment(pid)]
 
 
+def test_torch_is_loaded_by_who_wants_it_and_is_not_counted() -> None:
+    assert "torch is not loaded" in refusal("TellsOfTorch")
+    # Torch itself is more than that.
+    load_any("strangers:WantsTorch", "cpu", "float32", {}, Limits(memory_gib=0.1))
+
+
 @pytest.mark.parametrize("name", ["Litters", "Hides"])
 def test_what_it_prints_and_starts_is_not_in_the_way(
     name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -150,7 +156,12 @@ def test_options_have_to_be_plain() -> None:
 
 def children() -> list[int]:
     """Processes of this one that have not ended."""
-    return [pid for pid in alive() if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(ME)]
+    found = []
+    for pid in alive():
+        with suppress(OSError):  # it has ended since
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(ME):
+                found.append(pid)
+    return found
 
 
 def alive() -> list[int]:
