@@ -95,6 +95,7 @@ async def search(
         held=None if after is None else after[5],
         rarity=None if after is None else after[6],
         seen=0 if after is None else after[4],
+        limit=data.limit,
     )
     async with database.read(tenant) as session:
         answered = await searching.answer(session, asked, libraries)
@@ -109,7 +110,7 @@ async def _page(
     rest = good if after is None else [one for one in good if one.place > after[1:4]]
     shown = rest[: data.limit]
     cursor = None
-    if len(rest) > data.limit:
+    if len(rest) > data.limit or (shown and answered.cut):
         cursor = encode_cursor(
             (stamp, *shown[-1].place, asked.seen + len(shown), answered.held, answered.rarity, asked.space.space)
         )
