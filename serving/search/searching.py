@@ -154,8 +154,8 @@ async def answer(session: AsyncSession, asked: Asked, libraries: Libraries) -> A
     said: Mapping[str, list[Said]] = {}
     rarity: Mapping[str, float] = {}
     if asked.said and how.way != "none":
-        said, rarity = await words.said(session, asked.tenant, asked.said, asked.rarity)
-        telling = sorted(said, key=lambda video: -said[video][0].share)[: words.MAX_VIDEOS]
+        said, rarity = await words.said(session, scope, asked.said, asked.rarity)
+        telling = sorted(said, key=lambda video: (-said[video][0].share, video))[: words.MAX_VIDEOS]
         if telling:
             probe = finding.probes(asked.parts)[0]
             gathered.add(*await retrieving.nearest(session, scope, how, probe, wanted, only=telling))

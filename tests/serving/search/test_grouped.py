@@ -98,3 +98,23 @@ def test_each_video_that_is_spoken_of_is_looked_at_where_it_is(run, monkeypatch)
         assert all(one.said is not None for one in answered.results)
 
     run(body)
+
+
+def test_words_choose_among_the_videos_that_the_filters_leave(run, monkeypatch):
+    monkeypatch.setattr(searching.words, "MAX_VIDEOS", 1)
+    monkeypatch.setattr(searching.words, "_MAX_ROWS", 2)
+    monkeypatch.setattr(searching, "_CANDIDATES", 1)
+
+    async def body(world):
+        for number in range(OTHERS):
+            await _put(world, f"vid_{number}", _looking(0.1 * number, 3), "harbour")
+        # The last one is neither near nor, of those that are told alike, the first.
+        left = Where(video_ids=("vid_2", "vid_5"), after_s=2.5)
+        await _put(world, "vid_2a", _looking(0.0, 2), "harbour")
+        answered = await _answer(world, "moments", left, "harbour", limit=0)
+        assert [(one.row.video_id, one.said is not None) for one in answered.results] == [("vid_2", True)]
+        told = await _answer(world, "moments", Where(video_ids=("vid_5", "vid_2a"), after_s=2.5), "harbour", limit=0)
+        assert [(one.row.video_id, one.said is not None) for one in told.results] == [("vid_5", True)]
+        assert told.rarity == answered.rarity
+
+    run(body)
