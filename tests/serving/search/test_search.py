@@ -59,12 +59,12 @@ def test_what_is_there_is_found_and_what_is_not_is_not(call, toolkit, films):
 def test_filters_are_part_of_the_query(call, toolkit, films):
     async def body(api):
         async with worked(api, toolkit):
-            ids = await analysed(api.a, films)
+            ids = await analysed(api.a, films, labels=[{"name": "red circle"}, {"name": "blue square"}])
             red = {"text": "a red object"}
             await api.a.patch(f"/v1/videos/{ids['third']}", json={"labels": ["kept"], "user_metadata": {"year": 2024}})
 
-            async def videos(where: dict) -> set[str]:
-                page = await found(api.a, red, where=where, words=False)
+            async def videos(where: dict, **more) -> set[str]:
+                page = await found(api.a, red, where=where, words=False, **more)
                 return {one["video_id"] for one in page["data"]}
 
             assert await videos({}) == {ids["first"], ids["third"]}
@@ -78,8 +78,12 @@ def test_filters_are_part_of_the_query(call, toolkit, films):
             assert await videos({"before_s": 3.0}) == {ids["first"], ids["third"]}
             # A tag holds in its stretch only.
             tags = (await api.a.get(f"/v1/videos/{ids['first']}/tags")).json()
-            if any(tag["label"] == "red" for tag in tags):
-                assert await videos({"holds": "red"}) <= {ids["first"], ids["third"]}
+            assert "red circle" in {tag["label"] for tag in tags}
+            assert await videos({"holds": "red circle"}) == {ids["first"]}
+            assert await videos({"before_s": 2.5}, min_score=0.0) == set(ids.values())
+            assert await videos({"holds": "red circle", "before_s": 2.5}, min_score=0.0) == {ids["first"]}
+            assert await videos({"after_s": 4.0}, min_score=0.0) == {ids["first"], ids["second"]}
+            assert await videos({"holds": "red circle", "after_s": 4.0}, min_score=0.0) == set()
             assert await videos({"holds": "no such label"}) == set()
 
     call(body)
