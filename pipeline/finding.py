@@ -71,6 +71,11 @@ def hold(part: Part, library: Background, likelihood: Likelihood) -> Held:
     return Held(part, calibration.share(_evidence(part, library.vectors, likelihood)), 0.0)
 
 
+def may_be_held(part: Part, first: float, second: float) -> bool:
+    """Whether `hold` may have told this of a part: see `Held`."""
+    return second > 0 if part.kind == "picture" else 0 < first < 1
+
+
 def probabilities(held: Held, vectors: np.ndarray, likelihood: Likelihood) -> np.ndarray:
     """float64 [N]: how probably each of float32 [N, D] is what the part says."""
     if held.part.kind == "picture":

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -35,7 +35,12 @@ from serving.search import searching
 from serving.search.asking import Asking
 from serving.search.searching import Answered, Asked, Found, Libraries
 
-_Cursor = tuple[str, float, str, int, int, tuple[tuple[float, float], ...], dict[str, float], str]
+#: JSON has no infinite numbers, but some that are read as such; none of ours is anywhere near.
+_Bounded = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+_Rarity = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+_Seen = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+_Cursor = tuple[str, _Bounded, str, int, _Seen, tuple[tuple[_Bounded, _Bounded], ...], dict[str, _Rarity], str]
 """Stamp of what was asked, place of the last result, results so far, what scores were calibrated by, how much
 words count, the space."""
 
@@ -85,6 +90,10 @@ async def search(
     if space is None:
         return SearchPage(data=(), way="no video was analysed yet")
     parts = [await _part(one, at, tenant, space, database, asking) for at, one in enumerate(data.query)]
+    if after is not None and not all(
+        finding.may_be_held(part, *told) for part, told in zip(parts, after[5], strict=True)
+    ):
+        raise InvalidRequest("the cursor is not one that was given out here", (("/cursor", "not a cursor"),))
     asked = Asked(
         tenant=tenant,
         space=space,
@@ -95,6 +104,7 @@ async def search(
         held=None if after is None else after[5],
         rarity=None if after is None else after[6],
         seen=0 if after is None else after[4],
+        limit=data.limit,
     )
     async with database.read(tenant) as session:
         answered = await searching.answer(session, asked, libraries)
@@ -109,7 +119,7 @@ async def _page(
     rest = good if after is None else [one for one in good if one.place > after[1:4]]
     shown = rest[: data.limit]
     cursor = None
-    if len(rest) > data.limit:
+    if len(rest) > data.limit or (shown and answered.cut):
         cursor = encode_cursor(
             (stamp, *shown[-1].place, asked.seen + len(shown), answered.held, answered.rarity, asked.space.space)
         )

@@ -55,7 +55,7 @@ _RENEW = text(
 #: What was not finished costs no attempt; the fence stays as it is, so that no two ever have the same.
 _GIVE_BACK = text(
     """
-    UPDATE video_looks SET attempts = attempts - 1, next_at = now()
+    UPDATE video_looks SET attempts = attempts - 1, next_at = now() + make_interval(secs => :wait_s)
     WHERE tenant_id = :tenant AND video_id = :video AND state = 'due' AND fence = :fence
     """
 )
@@ -122,10 +122,10 @@ async def renew(database: Database, claim: Claim, lease_s: float) -> None:
             raise _lost(claim)
 
 
-async def give_back(database: Database, claim: Claim) -> None:
-    """Leave it to others at once. The last thing that is done with a claim."""
+async def give_back(database: Database, claim: Claim, wait_s: float = 0.0) -> None:
+    """Leave it to others, at once or in so many seconds. The last thing that is done with a claim."""
     async with database.write("copies.renew", claim.tenant_id) as session:
-        await execute(session, _GIVE_BACK, **_this(claim))
+        await execute(session, _GIVE_BACK, **_this(claim), wait_s=wait_s)
 
 
 async def give_up(database: Database, claim: Claim) -> None:

@@ -16,7 +16,7 @@ from serving.claiming import Bounds, Claimer, notices, told
 from serving.copies import claims
 from serving.copies.claims import Claim
 from serving.copies.keeping import COPIES_CHANNEL, track_of
-from serving.copies.neighbours import neighbours
+from serving.copies.neighbours import GraphMissing, neighbours
 from serving.copies.pairs import Found
 from serving.db.database import Database
 from serving.errors import DatabaseUnavailable, LeaseLost
@@ -29,6 +29,9 @@ LEASE_S: Final = 60.0
 
 #: One video at a time, of each worker: it takes milliseconds to seconds, and nobody waits for it.
 BOUNDS: Final = Bounds(slots=1, per_owner=1)
+
+#: How long a video is put off that can be looked for by a graph only, seconds: workers make one meanwhile.
+_GRAPH_WAIT_S: Final = 60.0
 
 #: Nice value of the thread that computes: the frames of jobs go first.
 _NICE: Final = 10
@@ -75,6 +78,11 @@ class Finder:
             raise
         except LeaseLost as error:
             _LOG.info("%s", error)
+        except GraphMissing as error:
+            _LOG.info("copies of %s are looked for later: %s", claim.video_id, error)
+            # If that fails, its lease is as long a wait.
+            with contextlib.suppress(DatabaseUnavailable):
+                await claims.give_back(self._database, claim, _GRAPH_WAIT_S)
         except DatabaseUnavailable:
             _LOG.info("%s is left until its lease is over: the database cannot be reached", claim.video_id)
 
@@ -95,6 +103,7 @@ async def find(database: Database, tenant: str, video: str, pool: ThreadPoolExec
 
     Raises:
         LeaseLost: the video is gone.
+        GraphMissing: there are too many looks to do without a graph.
     """
     loop = asyncio.get_running_loop()
     async with database.read(tenant) as session:

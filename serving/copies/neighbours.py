@@ -51,6 +51,11 @@ _NEAR = text(
     """
 )
 
+
+class GraphMissing(Exception):
+    """There are too many looks to read them all, and the graph of looks is not made yet: ask again later."""
+
+
 _Nearest = tuple[np.ndarray, np.ndarray]
 """Of each of N samples the K nearest so far: similarity, float32 [N, K], and which those are, int64 [N, K]."""
 
@@ -63,6 +68,9 @@ async def neighbours(
 
     Args:
         pool: where is computed.
+
+    Raises:
+        GraphMissing: they are more than `EXACT_ROWS`, and there is no graph.
     """
     asked = np.flatnonzero(shows(track))
     vectors = track.vectors[asked].astype(np.float32)
@@ -71,6 +79,8 @@ async def neighbours(
         graph = many > EXACT_ROWS and await is_whole(session, index_name("look", looks.SPACE))
     if not len(asked) or not many:
         return _hits([], [], [], [])
+    if many > EXACT_ROWS and not graph:
+        raise GraphMissing(f"more than {EXACT_ROWS} looks, and no graph of them yet")
     if graph:
         return await _of_graph(database, tenant, video, vectors, asked)
     return await _of_all(database, tenant, video, vectors, asked, pool)

@@ -22,8 +22,8 @@ from serving.search.retrieving import Row, Scope, Where
 #: What picks are, by the names of tables.
 Picked = Literal["videos", "segments"]
 
-#: Candidates near to all liked items together, and near to each at least.
-_CANDIDATES, _LEAST_EACH = 600, 60
+#: Candidates near to all liked items together, near to each at least, and in all at most.
+_CANDIDATES, _LEAST_EACH, _MOST = 600, 60, 6000
 
 #: Of a start without anything liked: items that are drawn, by lots that stay as they are.
 POOL: Final = 2048
@@ -104,32 +104,59 @@ async def answer(session: AsyncSession, asked: Asked, space: Space) -> Answered:
     # In whatever order they are named, and candidates come: products of matrices are the same to the last bit.
     liked, disliked = (sorted(some, key=lambda one: one.item.name) for some in named)
     own = [*liked, *disliked]
-    found = await _candidates(session, _without(asked, own), space, liked, len(own))
-    others = (at for at, row in enumerate(found.rows) if not any(_is_own(row, one) for one in own))
-    found = found.only(sorted(others, key=lambda at: found.rows[at].key))
+    found = await _candidates(session, _without(asked, own), space, liked, own)
     videos = {row.video_id for row in found.rows} | {one.row.video_id for one in own}
     relations = await Relations.read(session, asked.tenant, videos)
     return await asyncio.to_thread(_picked, asked, liked, disliked, found, relations)
 
 
 async def _candidates(
-    session: AsyncSession, asked: Asked, space: Space, liked: Sequence[Known], named: int
+    session: AsyncSession, asked: Asked, space: Space, liked: Sequence[Known], own: Sequence[Known]
 ) -> _Candidates:
+    """Other ones than those that were named, in the order of their ids."""
     scope = Scope(asked.tenant, space, asked.kind, asked.where)
     if not liked:
-        some, theirs, scores = await retrieving.drawn(session, scope, POOL)
-        return _Candidates(some, theirs, scores, f"{len(some)} of the library, drawn by lot")
-    # Segments that were named themselves take places of those that are looked for.
-    wanted = max(_LEAST_EACH, -(-_CANDIDATES // len(liked)), 2 * asked.limit) + named
+        drawn = await retrieving.drawn(session, scope, POOL)
+        told = f"{len(drawn[0])} of the library, drawn by lot"
+        return await asyncio.to_thread(lambda: _others(_Candidates(*drawn, told), own))
+    each = max(_LEAST_EACH, -(-_CANDIDATES // len(liked)), 2 * asked.limit)
+    # Segments that were named themselves take places of those that are looked for. Videos are left out by the query.
+    wanted = each + (sum(one.item.kind != "video" for one in own) if asked.kind == "segments" else 0)
     how = await retrieving.planned(session, scope, wanted)
-    rows: dict[tuple[str, int], Row] = {}
-    vectors: list[np.ndarray] = [np.zeros((0, space.dim), np.float32)]
+    found: list[_Candidates] = []
     for probe in _probes(liked):
-        near, theirs = await retrieving.nearest(session, scope, how, probe, wanted)
-        new = [at for at, row in enumerate(near) if row.key not in rows]
-        rows |= {near[at].key: near[at] for at in new}
-        vectors.append(theirs[new])
-    return _Candidates(list(rows.values()), np.concatenate(vectors), None, how.reason)
+        near = _Candidates(*await retrieving.nearest(session, scope, how, probe, wanted), None, how.reason)
+        found.append(await asyncio.to_thread(_nearest_others, near, own, probe, each))
+    return await asyncio.to_thread(_pooled, found)
+
+
+def _nearest_others(found: _Candidates, own: Sequence[Known], probe: np.ndarray, most: int) -> _Candidates:
+    """Those that were not named, the nearest first."""
+    others = _others(found, own)
+    return others.only(np.argsort(-(others.vectors @ probe), kind="stable")[:most].tolist())
+
+
+def _others(found: _Candidates, own: Sequence[Known]) -> _Candidates:
+    """Those that were not named, in the order of their ids."""
+    named: dict[str, list[Known]] = {}
+    for one in own:
+        named.setdefault(one.row.video_id, []).append(one)
+    rows = found.rows
+    others = (at for at, row in enumerate(rows) if not any(_is_own(row, one) for one in named.get(row.video_id, ())))
+    return found.only(sorted(others, key=lambda at: rows[at].key))
+
+
+def _pooled(found: Sequence[_Candidates]) -> _Candidates:
+    """What several probes are near to, each once and in the order of ids; of too many, what is nearest to each."""
+    places = sorted((rank, n) for n, one in enumerate(found) for rank in range(len(one.rows)))
+    kept: dict[tuple[str, int], tuple[int, int]] = {}
+    for rank, n in places:
+        if len(kept) < _MOST:
+            kept.setdefault(found[n].rows[rank].key, (n, rank))
+    chosen = [kept[key] for key in sorted(kept)]
+    vectors = [found[n].vectors[rank] for n, rank in chosen]
+    stacked = np.stack(vectors) if vectors else found[0].vectors[:0]
+    return _Candidates([found[n].rows[rank] for n, rank in chosen], stacked, None, found[0].way)
 
 
 def _probes(liked: Sequence[Known]) -> list[np.ndarray]:
@@ -199,22 +226,33 @@ def _picked(
 
 
 def _hidden(
-    own: Iterable[Known], found: _Candidates, relations: Relations, kind: Picked
+    own: Sequence[Known], found: _Candidates, relations: Relations, kind: Picked
 ) -> dict[int, tuple[Hidden, str]]:
     """Places of candidates that show what was named itself -> that, and the name of what they are most like."""
+    if not own or not found.rows:
+        return {}
     whole = kind == "videos"
-    hidden: dict[int, tuple[Hidden, str]] = {}
-    for one in own:
-        near = np.round((found.vectors @ one.vector).astype(np.float64), DIGITS)
-        for at, row in enumerate(found.rows):
-            # Of a video that was named, everything that is in it; of a part of one, what lies on that.
-            part = not whole and one.item.kind == "video"
-            copy = relations.within(one.row, row) if part else relations.same(one.row, row, whole=whole)
-            similarity = 1.0 if copy else float(near[at])
-            found_out = copy or similarity >= SAME[kind]
-            if found_out and (at not in hidden or similarity > hidden[at][0].similarity):
-                hidden[at] = Hidden(row, similarity, copy), one.item.name
-    return hidden
+    of_video: dict[str, list[int]] = {}
+    for at, row in enumerate(found.rows):
+        of_video.setdefault(row.video_id, []).append(at)
+    near = np.round((found.vectors @ np.stack([one.vector for one in own]).T).astype(np.float64), DIGITS)
+    copy = np.zeros(near.shape, bool)
+    for n, one in enumerate(own):
+        # Of a video that was named, everything that is in it; of a part of one, what lies on that.
+        part = not whole and one.item.kind == "video"
+        for video in relations.partners(one.row.video_id):
+            for at in of_video.get(video, ()):
+                row = found.rows[at]
+                copy[at, n] = relations.within(one.row, row) if part else relations.same(one.row, row, whole=whole)
+    near[copy] = 1.0
+    near[~copy & (near < SAME[kind])] = -np.inf
+    # Of equally like ones the first that was named.
+    most = near.argmax(axis=1)
+    return {
+        at: (Hidden(found.rows[at], float(near[at, n]), bool(copy[at, n])), own[n].item.name)
+        for at, n in enumerate(most.tolist())
+        if near[at, n] > -np.inf
+    }
 
 
 def _name(row: Row, *, whole: bool) -> str:

@@ -1,5 +1,6 @@
 """Which candidates are known to be copies of each other."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -29,6 +30,10 @@ class Relations:
     def __init__(self, pairs: dict[tuple[str, str], tuple[bool, tuple[Stretch, ...]]]) -> None:
         """`pairs`: ids of two videos, in order -> whether one is all but contained in the other, what they share."""
         self._pairs = pairs
+        self._partners: defaultdict[str, set[str]] = defaultdict(set)
+        for first, second in pairs:
+            self._partners[first].add(second)
+            self._partners[second].add(first)
 
     @classmethod
     async def read(cls, session: AsyncSession, tenant: str, videos: Collection[str]) -> "Relations":
@@ -43,6 +48,10 @@ class Relations:
                 for row in rows
             }
         )
+
+    def partners(self, video: str) -> Collection[str]:
+        """The videos that one shares something with: `same` and `within` are false of all others."""
+        return self._partners.get(video, ())
 
     def same(self, first: Row, second: Row, *, whole: bool) -> bool:
         """Whether two rows are copies: of videos as a `whole`, that one is contained in the other; of stretches, that

@@ -2,13 +2,13 @@
 the query, so that none is lost to them afterwards. What is nearest is told exactly by whoever has the vectors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
-from sqlalchemy import Float, Text, cast, exists, func, literal, literal_column, select, true
+from sqlalchemy import Float, Text, and_, cast, exists, func, literal, literal_column, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -151,6 +151,32 @@ async def nearest(
     return [Row(*row[:-1]) for row in found], vectors
 
 
+async def nearest_of_each(
+    session: AsyncSession, scope: Scope, probe: np.ndarray, stretches: Mapping[str, tuple[float, float]]
+) -> tuple[list[Row], np.ndarray]:
+    """Of each of some videos the row nearest to a vector: with their vectors, float32 [N, D].
+
+    Args:
+        probe: float32 [D], of length 1.
+        stretches: video -> from when to when it is looked at, seconds; from below 0: all of it.
+    """
+    model, dim = scope.model, scope.space.dim
+    starts, ends = zip(*stretches.values(), strict=True)
+    videos = (cast(list(stretches), ARRAY(Text)), cast(list(starts), ARRAY(Float)), cast(list(ends), ARRAY(Float)))
+    told = func.unnest(*videos).table_valued("video_id", "start_s", "end_s", name="told").render_derived()
+    there = or_(told.c.start_s < 0, and_(col(model.start_s) < told.c.end_s, col(model.end_s) > told.c.start_s))
+    distance = _distance(col(model.vector), dim, probe)
+    query = (
+        select(*_columns(model), func.halfvec_send(model.vector).label("sent"))
+        .join_from(model, told, and_(col(model.video_id) == told.c.video_id, there))
+        .where(*await scope.conditions(session))
+        .distinct(col(model.video_id))
+        .order_by(col(model.video_id), distance, "position")
+    )
+    found = (await session.execute(query)).all()
+    return [Row(*row[:-1]) for row in found], matrix([row.sent for row in found], dim)
+
+
 async def rows_of(session: AsyncSession, scope: Scope, *conditions: Any) -> tuple[list[Row], np.ndarray]:
     """Rows by what is known of them, in order; filters are not asked."""
     model = scope.model
@@ -192,15 +218,19 @@ async def _asked(
         await look_around(session, how.ef_search)
         # Written as the graph is.
         stored = cast(stored, Halfvec(dim))
-    # Read once, and not for each row.
-    there = select(cast(cast(vector_literal(probe), Text), Halfvec(dim))).scalar_subquery()
-    distance = stored.op("<#>", return_type=Float())(there)
+    distance = _distance(stored, dim, probe)
     # Of equal ones always the same; a graph gives them as they lie in it.
     order = (distance,) if how.way == "graph" else (distance, "video_id", "position")
     near = select(*_columns(model), col(model.vector)).where(*conditions).order_by(*order).limit(wanted).subquery()
     # Of those that are near alone, the vectors are written out.
     *plain, vector = near.c
     return (await session.execute(select(*plain, func.halfvec_send(vector).label("sent")))).all()
+
+
+def _distance(stored: Any, dim: int, probe: np.ndarray) -> Any:
+    # Read once, and not for each row.
+    there = select(cast(cast(vector_literal(probe), Text), Halfvec(dim))).scalar_subquery()
+    return stored.op("<#>", return_type=Float())(there)
 
 
 def _columns(model: Any) -> tuple[Any, ...]:

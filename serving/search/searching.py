@@ -5,9 +5,10 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+import msgspec
 import numpy as np
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,14 +21,17 @@ from serving.db.database import Database
 from serving.db.search import Space
 from serving.errors import NotFound
 from serving.search import retrieving, words
-from serving.search.plan import EXACT_ROWS
+from serving.search.plan import EXACT_ROWS, Plan
 from serving.search.retrieving import Row, Scope, Where
 from serving.search.words import Said
 
 GroupBy = Literal["moments", "segments", "videos"]
 
-#: Candidates for the first page, and at most: with each page that was seen there are more.
+#: Candidates of a probe for the first page, and at most: with each page that was seen there are more.
 _CANDIDATES, _MOST = 200, 1000
+
+#: How often a probe is asked at most, where what it finds is all of a few shots or videos.
+_ROUNDS: Final = 8
 
 #: Libraries that are kept, and how long until they are looked at again, seconds.
 _KEPT, _FRESH_S = 64, 30.0
@@ -53,6 +57,8 @@ class Asked:
     """How much words counted on them."""
     seen: int = 0
     """Results on the pages before."""
+    limit: int = 20
+    """Results that are wanted besides those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Answered:
     rarity: Mapping[str, float]
     way: str
     """How candidates were looked for."""
+    cut: bool
+    """Whether there may be more than there were candidates for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +150,47 @@ async def answer(session: AsyncSession, asked: Asked, libraries: Libraries) -> A
     known = library.rows if scope.where.whole and scope.table == "moments" and library.rows > EXACT_ROWS else None
     how = await retrieving.planned(session, scope, wanted, known)
     gathered = _Gathered(asked.space.dim)
-    for probe in finding.probes(asked.parts):
-        gathered.add(*await retrieving.nearest(session, scope, how, probe, wanted))
+    cut = await _gather(session, asked, scope, how, wanted, gathered)
     said: Mapping[str, list[Said]] = {}
     rarity: Mapping[str, float] = {}
     if asked.said and how.way != "none":
-        said, rarity = await words.said(session, asked.tenant, asked.said, asked.rarity)
-        telling = sorted(said, key=lambda video: -said[video][0].share)[: words.MAX_VIDEOS]
+        said, rarity = await words.said(session, scope, asked.said, asked.rarity)
+        telling = sorted(said, key=lambda video: (-said[video][0].share, video))[: words.MAX_VIDEOS]
         if telling:
             probe = finding.probes(asked.parts)[0]
             gathered.add(*await retrieving.nearest(session, scope, how, probe, wanted, only=telling))
+            where_said = {video: (said[video][0].start_s, said[video][0].end_s) for video in telling}
+            gathered.add(*await retrieving.nearest_of_each(session, scope, probe, where_said))
     rows, vectors = gathered.all
     held, results = await asyncio.to_thread(_scored, asked, rows, vectors, library.background, said)
-    return Answered(results, held, rarity, how.reason)
+    return Answered(results, held, rarity, how.reason, cut)
+
+
+async def _gather(
+    session: AsyncSession, asked: Asked, scope: Scope, how: Plan, wanted: int, gathered: "_Gathered"
+) -> bool:
+    """Have the nearest of each probe, and more where they are all of a few shots or videos; whether there may be
+    others."""
+    probes = list(finding.probes(asked.parts))
+    for _ in range(_ROUNDS):
+        filled: list[np.ndarray] = []
+        for probe in probes:
+            rows, vectors = await retrieving.nearest(session, scope, how, probe, wanted)
+            gathered.add(rows, vectors)
+            if len(rows) == wanted:
+                filled.append(probe)
+        probes = filled
+        enough = asked.group_by == "segments" or gathered.groups(asked.group_by) > asked.seen + asked.limit
+        if enough or not probes:
+            break
+        # The other shots of a video count, as long as they can be had without it being left out.
+        if asked.group_by == "videos" or wanted == _MOST:
+            seen = {video for video, _ in gathered.rows}
+            without = tuple(sorted({*asked.where.without, *seen}))
+            scope = replace(scope, where=msgspec.structs.replace(asked.where, without=without))
+        wanted = min(_MOST, 2 * wanted)
+        how = await retrieving.planned(session, scope, wanted)
+    return bool(probes)
 
 
 @dataclass(slots=True)
@@ -169,6 +205,10 @@ class _Gathered:
         new = [at for at, row in enumerate(rows) if row.key not in self.rows]
         self.rows |= {rows[at].key: rows[at] for at in new}
         self.vectors.append(vectors[new])
+
+    def groups(self, group_by: GroupBy) -> int:
+        """Of how many results they are."""
+        return len({_group(row, group_by) for row in self.rows.values()})
 
     @property
     def all(self) -> tuple[list[Row], np.ndarray]:
@@ -214,9 +254,13 @@ def _grouped(found: Sequence[Found], group_by: GroupBy) -> list[Found]:
         return list(found)
     groups: dict[tuple[str, int], list[Found]] = {}
     for one in found:
-        shot = one.row.shot if group_by == "moments" else -1
-        groups.setdefault((one.row.video_id, shot), []).append(one)
+        groups.setdefault(_group(one.row, group_by), []).append(one)
     return [_reaching(group) for group in groups.values()]
+
+
+def _group(row: Row, group_by: GroupBy) -> tuple[str, int]:
+    """What a row is shown as a part of: its shot, or its video."""
+    return row.video_id, row.shot if group_by == "moments" else -1
 
 
 def _reaching(group: Sequence[Found]) -> Found:

@@ -52,6 +52,25 @@ def test_excerpts_and_whole_copies_are_found_with_their_ranges(run, films, monke
     run(body)
 
 
+def test_many_looks_wait_for_their_graph(run, films, monkeypatch):
+    monkeypatch.setattr(neighbours, "EXACT_ROWS", 20)
+    due = "SELECT count(*) FROM video_looks WHERE state = 'due' AND attempts = 0 AND next_at > now() + interval '30 s'"
+
+    async def body(world):
+        await put(world.database, films)
+        async with finding(world.database):
+            while (await world.sql(due))[0][0] < len(films):
+                assert not await _pairs(world)
+                assert await left(world.database) == len(films), "it was read without a graph"
+                await asyncio.sleep(0.02)
+            assert await indexes.make_graphs(world.database.url, least_rows=20) == 1
+            await world.change("UPDATE video_looks SET next_at = now()")
+            await all_found(world.database)
+        assert set(await _pairs(world)) == {(name_of(1), name_of(10)), (name_of(2), name_of(11))}
+
+    run(body)
+
+
 def test_what_was_written_is_what_is_read(run):
     """Black samples have no row, and are there again."""
 

@@ -109,14 +109,14 @@ async def worked(api: Api, toolkit: Toolkit | Fixed, *, filling: bool = True) ->
             await asyncio.gather(*serving)
 
 
-async def analysed(client: httpx.AsyncClient, films: dict[str, Path]) -> dict[str, str]:
-    """Title -> id of a video that was uploaded and analysed."""
+async def analysed(client: httpx.AsyncClient, films: dict[str, Path], **spec) -> dict[str, str]:
+    """Title -> id of a video that was uploaded and analysed. `spec`: what is asked for besides."""
     ids, jobs = {}, []
     for title, path in films.items():
         made = await client.post("/v1/videos", params={"filename": f"{title}.mp4"}, content=path.read_bytes())
         assert made.status_code in (200, 201), made.text
         ids[title] = made.json()["id"]
-        job = await client.post("/v1/jobs", json={"video_id": ids[title], "spec": {"sampling": {"fps": 2.0}}})
+        job = await client.post("/v1/jobs", json={"video_id": ids[title], "spec": {"sampling": {"fps": 2.0}, **spec}})
         jobs.append(job.json()["id"])
     for job in jobs:
         done = await client.get(f"/v1/jobs/{job}")

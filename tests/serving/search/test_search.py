@@ -5,6 +5,7 @@ import io
 
 from PIL import Image
 
+from serving.api.page import decode_cursor, encode_cursor
 from serving.search.catching_up import catch_up
 from tests.serving.search.conftest import Fixed, analysed, found, picture, worked
 
@@ -59,12 +60,12 @@ def test_what_is_there_is_found_and_what_is_not_is_not(call, toolkit, films):
 def test_filters_are_part_of_the_query(call, toolkit, films):
     async def body(api):
         async with worked(api, toolkit):
-            ids = await analysed(api.a, films)
+            ids = await analysed(api.a, films, labels=[{"name": "red circle"}, {"name": "blue square"}])
             red = {"text": "a red object"}
             await api.a.patch(f"/v1/videos/{ids['third']}", json={"labels": ["kept"], "user_metadata": {"year": 2024}})
 
-            async def videos(where: dict) -> set[str]:
-                page = await found(api.a, red, where=where, words=False)
+            async def videos(where: dict, **more) -> set[str]:
+                page = await found(api.a, red, where=where, words=False, **more)
                 return {one["video_id"] for one in page["data"]}
 
             assert await videos({}) == {ids["first"], ids["third"]}
@@ -78,8 +79,12 @@ def test_filters_are_part_of_the_query(call, toolkit, films):
             assert await videos({"before_s": 3.0}) == {ids["first"], ids["third"]}
             # A tag holds in its stretch only.
             tags = (await api.a.get(f"/v1/videos/{ids['first']}/tags")).json()
-            if any(tag["label"] == "red" for tag in tags):
-                assert await videos({"holds": "red"}) <= {ids["first"], ids["third"]}
+            assert "red circle" in {tag["label"] for tag in tags}
+            assert await videos({"holds": "red circle"}) == {ids["first"]}
+            assert await videos({"before_s": 2.5}, min_score=0.0) == set(ids.values())
+            assert await videos({"holds": "red circle", "before_s": 2.5}, min_score=0.0) == {ids["first"]}
+            assert await videos({"after_s": 4.0}, min_score=0.0) == {ids["first"], ids["second"]}
+            assert await videos({"holds": "red circle", "after_s": 4.0}, min_score=0.0) == set()
             assert await videos({"holds": "no such label"}) == set()
 
     call(body)
@@ -127,6 +132,32 @@ def test_pages_follow_one_another(call, toolkit, films, tmp_path):
                 "/v1/search", json={"query": [{"text": "a star"}], "cursor": "bm90IGEgY3Vyc29y", "limit": 2}
             )
             assert other.status_code == 400
+
+    call(body)
+
+
+def test_a_cursor_that_was_made_up_is_refused(call, toolkit, films):
+    async def body(api):
+        async with worked(api, toolkit):
+            ids = await analysed(api.a, films)
+            asked = {"query": [{"text": "a red circle"}], "min_score": 0.0, "limit": 1}
+            cursor = (await api.a.post("/v1/search", json=asked)).json()["next_cursor"]
+            place = decode_cursor(cursor, list)
+            for at, made_up in (
+                (4, -1),
+                (5, [[1.5, 0.0]]),
+                (5, [[0.0, 0.0]]),
+                (6, {"star": 0.0}),
+                (6, {"star": 1e300}),
+            ):
+                wrong = encode_cursor([*place[:at], made_up, *place[at + 1 :]])
+                answer = await api.a.post("/v1/search", json={**asked, "cursor": wrong})
+                assert answer.status_code == 400, (at, made_up, answer.text)
+            assert (await api.a.post("/v1/search", json={**asked, "cursor": cursor})).status_code == 200
+            alike = {**asked, "query": [{"moment": {"video_id": ids["first"], "at_s": 0}}]}
+            place = decode_cursor((await api.a.post("/v1/search", json=alike)).json()["next_cursor"], list)
+            wrong = encode_cursor([*place[:5], [[0.0, 0.0]], *place[6:]])
+            assert (await api.a.post("/v1/search", json={**alike, "cursor": wrong})).status_code == 400
 
     call(body)
 
