@@ -6,6 +6,7 @@ What is put is sealed while it comes in: nothing of it touches the disk as it is
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -63,8 +64,8 @@ class Store:
         self._store = LocalStore(root, mkdir=True)
 
     async def put(self, what: What, chunks: AsyncIterable[bytes]) -> Written:
-        """Seal and write an object from a stream; holds one part of it at a time. What the stream raises is raised, and
-        the object is not there then."""
+        """Seal and write an object from a stream; holds one part of it at a time. When this returns, it is on the disk,
+        whatever happens to the power. What the stream raises is raised, and the object is not there then."""
         digest, key = hashlib.sha256(), fresh_key()
         sealer = Sealer(key, what)
         size = 0
@@ -86,6 +87,8 @@ class Store:
             failpoints.reach("object.put", "before")
 
         await obstore.put_async(self._store, what.blob, counted(), chunk_size=CHUNK_BYTES)
+        # A rename alone is not on the disk yet, and whoever put this may delete the only other copy next.
+        await asyncio.to_thread(_flushed, self._root / what.blob, self._root)
         failpoints.reach("object.put", "after")
         return Written(size, digest.hexdigest(), key)
 
@@ -169,6 +172,18 @@ class Store:
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
         await obstore.list(self._store, prefix="ready").collect_async()
+
+
+def _flushed(file: Path, root: Path) -> None:
+    """Wait until a file, and its name in every folder down from `root`, outlast a loss of power."""
+    for place in (file, *file.parents):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if place == root:
+            return
 
 
 def _head(path: Path) -> bytes:
