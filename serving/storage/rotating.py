@@ -60,7 +60,7 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     behind: int
     """Those of them whose key is wrapped by an older key of its tenant: a rotation is under way."""
     unsealed_videos: int
-    """Videos from before objects were sealed; a worker seals them."""
+    """Videos from before objects were sealed; see `old_objects.seal`."""
 
 
 class Rotated(Record, frozen=True, kw_only=True):
