@@ -30,7 +30,10 @@ def status(as_json: AsJson = False) -> None:
         return
     print(f"master key       {found.master}")
     for name, count in found.masters.items():
-        print(f"tenants' keys    {count} by {name}{'' if name == found.master else ', an older one: rotate'}")
+        note = "" if name == found.master else ", an older one: rotate"
+        if name in found.lost:
+            note = ", which is LOST: put that master key back, no video of theirs can be read without it"
+        print(f"tenants' keys    {count} by {name}{note}")
     behind = f" ({found.behind} by an older key: rotate)" if found.behind else ""
     print(f"sealed objects   {found.data_keys}{behind}")
     print(
