@@ -14,7 +14,6 @@ from serving.db.database import Database
 from serving.search.indexes import make_graphs
 from serving.search.spaces import remove_leaving
 from serving.settings import Settings
-from serving.storage import old_objects
 from serving.storage.store import Store
 from serving.uploads import cleaning as uploads
 from serving.uploads.tus import Uploads
@@ -47,7 +46,6 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
     return (
         Chore("expired uploads", OFTEN_S, lambda: uploads.expire(database, store)),
         Chore("uploads left undone", OFTEN_S, lambda: uploads.finish_left(database, pieces)),
-        Chore("videos that were not sealed", SELDOM_S, lambda: old_objects.seal(database, store)),
         Chore("objects that nothing names", SELDOM_S, lambda: uploads.sweep(database, store)),
         old("checkpoints", old_rows.CHECKPOINTS, keep.checkpoints_s),
         old("idempotency keys", old_rows.IDEMPOTENCY_KEYS, keep.idempotency_keys_s),

@@ -1,5 +1,6 @@
 """`automations keys`: what stored videos are sealed with. For who runs the server."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,6 +10,7 @@ from serving.accounts_cli import AsJson, print_json, with_place
 if TYPE_CHECKING:
     from serving.db.database import Database
     from serving.places import Places
+    from serving.storage.old_objects import Sealed
     from serving.storage.rotating import KeysStatus, Rotated
 
 keys = typer.Typer(help="Keys of what is stored: a master key wraps those of tenants, they wrap those of videos.")
@@ -28,10 +30,15 @@ def status(as_json: AsJson = False) -> None:
         return
     print(f"master key       {found.master}")
     for name, count in found.masters.items():
-        print(f"tenants' keys    {count} by {name}{'' if name == found.master else ', an older one: rotate'}")
+        note = "" if name == found.master else ", an older one: rotate"
+        if name in found.lost:
+            note = ", which is LOST: put that master key back, no video of theirs can be read without it"
+        print(f"tenants' keys    {count} by {name}{note}")
     behind = f" ({found.behind} by an older key: rotate)" if found.behind else ""
     print(f"sealed objects   {found.data_keys}{behind}")
-    print(f"unsealed videos  {found.unsealed_videos}")
+    print(
+        f"unsealed videos  {found.unsealed_videos}{' (stop all workers, then seal)' if found.unsealed_videos else ''}"
+    )
 
 
 @keys.command()
@@ -49,3 +56,24 @@ def rotate(as_json: AsJson = False) -> None:
         return
     print(f"{done.tenant_keys} new keys of tenants, {done.under_master} wrapped by the present master key")
     print(f"{done.data_keys} keys of objects wrapped anew")
+
+
+@keys.command()
+def seal(as_json: AsJson = False) -> None:
+    """Seal videos from before objects were sealed. No worker may run meanwhile. What cannot be sealed is told, stays as
+    it is, and makes the exit code 1; what was interrupted goes on."""
+    from serving.storage import old_objects
+
+    def tell(video_id: str, why: str) -> None:
+        print(f"{video_id} cannot be sealed: {why}", file=sys.stderr, flush=True)
+
+    async def replace(database: "Database", place: "Places") -> "Sealed":
+        return await old_objects.seal(database, place.store, tell)
+
+    done = with_place(replace)
+    if as_json:
+        print_json(done)
+    else:
+        print(f"{done.sealed} videos sealed, {len(done.failed)} cannot be")
+    if done.failed:
+        raise typer.Exit(1)

@@ -87,6 +87,7 @@ def places(
     migrated: bool = True,
     waiting: bool = False,
     asked: bool = True,
+    keyed: bool = False,
     waits: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Places]:
     """Everything that is needed, made where it is missing; an embedded database runs as long as the block lasts.
@@ -95,12 +96,14 @@ def places(
         migrated: whether to bring its schema up to date.
         waiting: whether to wait a minute for a database that does not answer yet.
         asked: whether it is asked at all, for what comes later does that.
+        keyed: whether all master keys have to be here that its keys are wrapped by; whoever reads videos says so.
         waits: told what is waited for, whenever that changes; what it raises ends the block before it has begun.
 
     Raises:
         InvalidSettings, SecretRefused: see `there`.
         DatabaseUnavailable, DatabaseMisconfigured: see `waiting.reached`.
         DatabaseUnavailable, PlaceRefused: see `embedded.embedded`.
+        MasterKeyMissing: see `known.require_known`.
     """
     place = there(settings, settings.server.database_url)
     with contextlib.ExitStack() as stack:
@@ -120,6 +123,10 @@ def places(
 
             waits("the schema of its database is brought up to date")
             migrate.upgrade(place.database_url)
+        if keyed:
+            from serving.storage.known import require_known
+
+            asyncio.run(require_known(place.database_url, place.keyring))
         yield place
 
 

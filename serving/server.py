@@ -36,6 +36,7 @@ def serve_api(settings: Settings, found: Callable[[], Places], waits: Callable[[
 
     Raises:
         DatabaseUnavailable, DatabaseMisconfigured: see `waiting.reached`.
+        MasterKeyMissing: see `known.require_known`.
     """
     import gc
 
@@ -49,9 +50,11 @@ def serve_api(settings: Settings, found: Callable[[], Places], waits: Callable[[
         from serving.api.app import create_app
         from serving.db.database import Database
         from serving.db.waiting import PATIENCE_S, reached
+        from serving.storage.known import require_known
 
         place = found()
         asyncio.run(reached(place.database_url, PATIENCE_S))
+        asyncio.run(require_known(place.database_url, place.keyring))
         app = create_app(Database(place.database_url), place.store, settings, place.secret)
         # What is there by now stays: collections need not look through all of it again and again.
         gc.collect()

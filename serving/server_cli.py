@@ -75,7 +75,7 @@ def worker() -> None:
     from serving import ending, places, server
 
     settings = load().settings
-    with places.places(settings, migrated=False, waiting=True) as place:
+    with places.places(settings, migrated=False, waiting=True, keyed=True) as place:
         ended = server.serve_worker(place, settings)
     if not ended:
         # A model that hangs would be waited for.

@@ -65,7 +65,8 @@ def run_all(settings: Settings, works: Works, api: Api, greet: Callable[[Places,
         greet: tells where everything is, and the first key, where that was made just now.
 
     Raises:
-        InvalidSettings, SecretRefused, DatabaseUnavailable, DatabaseMisconfigured, PlaceRefused: see `places`.
+        InvalidSettings, SecretRefused, DatabaseUnavailable, DatabaseMisconfigured, PlaceRefused, MasterKeyMissing: see
+            `places`.
     """
     settings = _as_it_is_here(settings, works)
     ending = _Ending([api.process])
@@ -77,7 +78,7 @@ def run_all(settings: Settings, works: Works, api: Api, greet: Callable[[Places,
 
     try:
         api.telling.settings(settings)
-        with places(settings, waiting=True, waits=waits) as place:
+        with places(settings, waiting=True, keyed=True, waits=waits) as place:
             ending.interrupts_after(None)
             if ending.told.is_set() or api.process.poll() is not None:
                 return ending.code(api.process.poll())

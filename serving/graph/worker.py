@@ -123,9 +123,11 @@ class WorkerReplica:
 
     async def _reached(self) -> Places:
         from serving.db.waiting import PATIENCE_S, reached
+        from serving.storage.known import require_known
 
         place = await asyncio.to_thread(self._held.enter_context, places(self._settings, migrated=False, asked=False))
         await reached(place.database_url, PATIENCE_S)
+        await require_known(place.database_url, place.keyring)
         return place
 
 

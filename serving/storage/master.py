@@ -24,6 +24,10 @@ class Master(Protocol):
         """Of the key that it wraps by now; it is written beside what was wrapped."""
         ...
 
+    def knows(self, name: str) -> bool:
+        """Whether it unwraps what the master key of that name has wrapped."""
+        ...
+
     async def wrap(self, key: bytes, what: What) -> bytes:
         """A key, wrapped by the master key of `name`; it is unwrapped as this only."""
         ...
@@ -53,6 +57,10 @@ class LocalMaster:
     def name(self) -> str:
         """See `Master.name`."""
         return self._name
+
+    def knows(self, name: str) -> bool:
+        """See `Master.knows`."""
+        return name in self._keys
 
     async def wrap(self, key: bytes, what: What) -> bytes:
         """See `Master.wrap`."""

@@ -16,6 +16,7 @@ from pipeline.record import Record
 from serving.db.database import SYSTEM, Database
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
+from serving.storage import known
 from serving.storage.keyring import Keyring, data_key_of, tenant_key_of
 from serving.storage.master import unwrapped, wrapped
 
@@ -43,8 +44,6 @@ _STATUS: Final = text(
     """
 )
 
-_MASTERS: Final = text("SELECT master, count(*) AS keys FROM tenant_key GROUP BY master ORDER BY master")
-
 
 class KeysStatus(Record, frozen=True, kw_only=True):
     """What is wrapped by what."""
@@ -53,6 +52,8 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     """Name of the master key that wraps now."""
     masters: dict[str, int]
     """Name of a master key -> keys of tenants that are wrapped by it."""
+    lost: tuple[str, ...]
+    """Those of them that are not here: nothing is readable that they wrap."""
     tenants: int
     """Tenants that have a key."""
     data_keys: int
@@ -60,7 +61,7 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     behind: int
     """Those of them whose key is wrapped by an older key of its tenant: a rotation is under way."""
     unsealed_videos: int
-    """Videos from before objects were sealed; a worker seals them."""
+    """Videos from before objects were sealed; see `old_objects.seal`."""
 
 
 class Rotated(Record, frozen=True, kw_only=True):
@@ -78,8 +79,8 @@ async def status(database: Database, keyring: Keyring) -> KeysStatus:
     """How keys are wrapped."""
     async with database.read(SYSTEM) as session:
         counts = (await execute(session, _STATUS)).mappings().one()
-        masters = {row.master: row.keys for row in (await execute(session, _MASTERS)).all()}
-    return KeysStatus(master=keyring.master.name, masters=masters, **counts)
+    masters = await known.masters(database)
+    return KeysStatus(master=keyring.master.name, masters=masters, lost=known.lost(masters, keyring), **counts)
 
 
 async def rotate(database: Database, keyring: Keyring) -> Rotated:

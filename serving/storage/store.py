@@ -6,7 +6,8 @@ What is put is sealed while it comes in: nothing of it touches the disk as it is
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from pipeline.errors import InputNotFound
@@ -53,7 +55,10 @@ def part_at(tenant: str, object_key: str) -> What:
 
 
 class Store:
-    """An object store. Keys are made by us, never by a caller: `videos/vid_...`; none is ever used again."""
+    """An object store. Keys are made by us, never by a caller: `videos/vid_...`; none is ever used again.
+
+    What the disk cannot do is an OSError, in all of it.
+    """
 
     def __init__(self, root: Path, keyring: Keyring) -> None:
         """`keyring`: for whoever keeps the keys of objects."""
@@ -63,8 +68,8 @@ class Store:
         self._store = LocalStore(root, mkdir=True)
 
     async def put(self, what: What, chunks: AsyncIterable[bytes]) -> Written:
-        """Seal and write an object from a stream; holds one part of it at a time. What the stream raises is raised, and
-        the object is not there then."""
+        """Seal and write an object from a stream; holds one part of it at a time. When this returns, it is on the disk,
+        whatever happens to the power. What the stream raises is raised, and the object is not there then."""
         digest, key = hashlib.sha256(), fresh_key()
         sealer = Sealer(key, what)
         size = 0
@@ -85,7 +90,10 @@ class Store:
             yield sealer.finish()
             failpoints.reach("object.put", "before")
 
-        await obstore.put_async(self._store, what.blob, counted(), chunk_size=CHUNK_BYTES)
+        with _os_errors():
+            await obstore.put_async(self._store, what.blob, counted(), chunk_size=CHUNK_BYTES)
+        # A rename alone is not on the disk yet, and whoever put this may delete the only other copy next.
+        await asyncio.to_thread(_flushed, self._root / what.blob, self._root)
         failpoints.reach("object.put", "after")
         return Written(size, digest.hexdigest(), key)
 
@@ -103,7 +111,8 @@ class Store:
             async for chunk in self._unsealed(what.blob):
                 yield chunk
             return
-        size = (await obstore.head_async(self._store, what.blob))["size"]
+        with _os_errors():
+            size = (await obstore.head_async(self._store, what.blob))["size"]
         reader = await asyncio.to_thread(Reader, partial(self._read_at, what.blob), size, key, what)
         pieces = reader.pieces()
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
@@ -111,30 +120,34 @@ class Store:
 
     async def _unsealed(self, key: str) -> AsyncIterator[bytes]:
         head = b""
-        found = await obstore.get_async(self._store, key)
-        async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
-            if len(head) < len(MAGIC):
-                head += bytes(chunk[: len(MAGIC)])
-                if is_sealed(head):
-                    raise FileNotFoundError(f"{key}: its key was destroyed")
-            yield bytes(chunk)
+        with _os_errors():
+            found = await obstore.get_async(self._store, key)
+            async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                if len(head) < len(MAGIC):
+                    head += bytes(chunk[: len(MAGIC)])
+                    if is_sealed(head):
+                        raise FileNotFoundError(f"{key}: its key was destroyed")
+                yield bytes(chunk)
 
     def _read_at(self, key: str, offset: int, length: int) -> bytes:
-        return bytes(obstore.get_range(self._store, key, start=offset, length=length))
+        with _os_errors():
+            return bytes(obstore.get_range(self._store, key, start=offset, length=length))
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
         failpoints.reach("object.delete", "before")
         try:
-            await obstore.delete_async(self._store, key)
+            with _os_errors():
+                await obstore.delete_async(self._store, key)
         except FileNotFoundError:
             return
         failpoints.reach("object.delete", "after")
 
     async def older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
         """Keys of all objects under a prefix that were written before a moment, some hundreds at a time."""
-        async for found in obstore.list(self._store, prefix=prefix, chunk_size=CHUNK_BYTES):
-            yield [entry["path"] for entry in found if entry["last_modified"] < before]
+        with _os_errors():
+            async for found in obstore.list(self._store, prefix=prefix, chunk_size=CHUNK_BYTES):
+                yield [entry["path"] for entry in found if entry["last_modified"] < before]
 
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
         """Remove what processes that died have left of objects that they were writing, where nothing was added since a
@@ -168,7 +181,29 @@ class Store:
 
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
-        await obstore.list(self._store, prefix="ready").collect_async()
+        with _os_errors():
+            await obstore.list(self._store, prefix="ready").collect_async()
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """What the object store cannot do is an OSError, as for any other file."""
+    try:
+        yield
+    except BaseError as error:
+        raise OSError(str(error)) from error
+
+
+def _flushed(file: Path, root: Path) -> None:
+    """Wait until a file, and its name in every folder down from `root`, outlast a loss of power."""
+    for place in (file, *file.parents):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if place == root:
+            return
 
 
 def _head(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from pipeline.structure import HEAD_BYTES, kind_of_head
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
-from serving.errors import ServerError
+from serving.errors import MasterKeyMissing, ServerError
 from serving.ids import new_id
 from serving.storage.keyring import Keyring
 from serving.storage.store import Store, Written, video_at
@@ -76,8 +76,8 @@ async def deleted_unless_kept(store: Store, stored: Stored) -> AsyncIterator[Non
     try:
         yield
     except (ServerError, VideoError) as error:
-        # Where the database broke off, nobody knows whether a row names it.
-        if not error.retryable:
+        # Where the database broke off, nobody knows whether a row names it. Where its key could not be kept, none does.
+        if isinstance(error, MasterKeyMissing) or not error.retryable:
             await store.delete(stored.object_key)
         raise
 

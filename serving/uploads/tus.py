@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from sqlmodel import func
 
+from pipeline.errors import Altered
 from serving.db.database import Database
 from serving.db.uploads import Upload, UploadPart
 from serving.errors import (
@@ -18,6 +19,7 @@ from serving.errors import (
     Conflict,
     Gone,
     InvalidRequest,
+    MasterKeyMissing,
     NotFound,
     QuotaExceeded,
     TooLarge,
@@ -30,6 +32,18 @@ from serving.uploads import quota
 from serving.uploads.completing import Completion
 from serving.uploads.incoming import Checksum, Incoming
 from serving.uploads.rows import is_full, looked_up, parts_forgotten, require_going, written
+
+#: After these it is certain that no row names a piece.
+_NO_ROW = (
+    ChecksumMismatch,
+    Conflict,
+    Gone,
+    UploadErrored,
+    NotFound,
+    QuotaExceeded,
+    MasterKeyMissing,
+    Altered,
+)
 
 
 class Uploads:
@@ -190,7 +204,6 @@ class Uploads:
                 row.updated_at = func.now()  # type: ignore[assignment]
                 row.expires_at = self._expiry()  # type: ignore[assignment]
                 return await written(session, row)
-        except (ChecksumMismatch, Conflict, Gone, UploadErrored, NotFound, QuotaExceeded):
-            # Only then is it certain that no row names it.
+        except _NO_ROW:
             await self._store.delete(key)
             raise

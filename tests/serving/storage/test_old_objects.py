@@ -10,12 +10,12 @@ import pytest
 
 from pipeline.errors import Altered
 from serving.db import failpoints
-from serving.jobs import submission
-from serving.requests import JobRequest
+from serving.errors import Conflict
 from serving.storage import old_objects
 from serving.storage.opening import opened
-from serving.storage.store import video_at
-from tests.serving.commands import ROOT
+from serving.storage.store import Store, video_at
+from serving.workers import Presence
+from tests.serving.commands import ROOT, here
 from tests.serving.sealing import kept, store_at
 
 PLAIN = os.urandom(3 << 20)
@@ -27,6 +27,10 @@ async def _old(world, folder, plain: bytes = PLAIN) -> None:
     (folder / "videos" / "vid_a").write_bytes(plain)
     sha256 = hashlib.sha256(PLAIN).hexdigest()
     await world.change("UPDATE video SET object_key = 'videos/vid_a', sha256 = :sha WHERE id = 'vid_a'", sha=sha256)
+
+
+def _worker(world) -> Presence:
+    return Presence(world.database, "wrk_1", slots=1, busy=lambda: 0, models=lambda: (), changed=asyncio.Event())
 
 
 async def _object(world) -> str:
@@ -44,41 +48,118 @@ def test_it_is_read_as_it_is_and_sealed_once(run, tmp_path):
         await _old(world, tmp_path)
         async with opened(world.database, store, "a", "videos/vid_a") as file:
             assert file == tmp_path / "videos" / "vid_a"
-        # As two workers would; the other video's object is gone, which keeps nobody.
-        done = await asyncio.gather(*(old_objects.seal(world.database, store) for _ in range(2)))
-        assert sum(done) == 1
+        told = []
+        done = await old_objects.seal(world.database, store, lambda *said: told.append(said))
+        # The other video's object is gone, which keeps nobody.
+        assert (done.sealed, list(done.failed)) == (1, ["vid_b"])
+        assert told == list(done.failed.items())
         key = await _object(world)
         assert _files(tmp_path) == [key]
         assert await kept(world.database, store, key) == PLAIN
         blob = (tmp_path / key).read_bytes()
         assert not any(PLAIN[at : at + 16] in blob for at in range(0, len(PLAIN), 100_000))
-        assert await old_objects.seal(world.database, store) == 0
+        assert (await old_objects.seal(world.database, store)).sealed == 0
 
     run(body)
 
 
-def test_one_that_a_job_reads_is_left_alone(run, tmp_path):
+def test_nothing_is_sealed_while_a_worker_is_alive(run, tmp_path):
     async def body(world):
-        store = store_at(tmp_path)
         await _old(world, tmp_path)
-        await submission.submit(world.database, "a", [JobRequest(video_id="vid_a")])
-        await world.change("UPDATE job SET state = 'running'")
-        assert await old_objects.seal(world.database, store) == 0
-        assert await _object(world) == "videos/vid_a"
-        await world.change("UPDATE job SET state = 'failed'")
-        assert await old_objects.seal(world.database, store) == 1
+        worker = _worker(world)
+        await worker.beat()
+        with pytest.raises(Conflict, match="stop"):
+            await old_objects.seal(world.database, store_at(tmp_path))
+        assert _files(tmp_path) == [await _object(world)] == ["videos/vid_a"]
+        await worker.leave()
+        assert (await old_objects.seal(world.database, store_at(tmp_path))).sealed == 1
 
     run(body)
 
 
-def test_bytes_that_are_not_those_that_came_are_not_sealed(run, tmp_path, caplog):
+def test_a_worker_that_comes_while_a_video_is_sealed_finds_it(run, tmp_path):
+    async def body(world):
+        await _old(world, tmp_path)
+        worker = _worker(world)
+
+        class Meanwhile(Store):
+            async def put(self, what, chunks):
+                await worker.beat()
+                return await super().put(what, chunks)
+
+        with pytest.raises(Conflict, match="stop"):
+            await old_objects.seal(world.database, Meanwhile(tmp_path, store_at(tmp_path).keyring))
+        assert _files(tmp_path) == [await _object(world)] == ["videos/vid_a"]
+
+    run(body)
+
+
+def test_one_process_at_a_time_seals(run, tmp_path):
+    async def body(world):
+        await _old(world, tmp_path)
+        done = await asyncio.gather(
+            *(old_objects.seal(world.database, store_at(tmp_path)) for _ in range(2)), return_exceptions=True
+        )
+        assert sorted(type(one).__name__ for one in done) == ["Conflict", "Sealed"]
+        assert len(_files(tmp_path)) == 1
+
+    run(body)
+
+
+def test_bytes_that_are_not_those_that_came_are_not_sealed(run, tmp_path):
     async def body(world):
         await _old(world, tmp_path, PLAIN[:-1] + b"x")
-        assert await old_objects.seal(world.database, store_at(tmp_path)) == 0
+        done = await old_objects.seal(world.database, store_at(tmp_path))
+        assert done.sealed == 0
+        assert "not those that came" in done.failed["vid_a"]
         assert _files(tmp_path) == ["videos/vid_a"]
-        assert "not those that came" in caplog.text
 
     run(body)
+
+
+def test_an_object_that_is_written_wrong_takes_nothing_away(run, tmp_path):
+    async def body(world):
+        await _old(world, tmp_path)
+
+        class Wrong(Store):
+            async def put(self, what, chunks):
+                written = await super().put(what, chunks)
+                blob = bytearray((tmp_path / what.blob).read_bytes())
+                blob[1_000_000] ^= 1
+                (tmp_path / what.blob).write_bytes(blob)
+                return written
+
+        done = await old_objects.seal(world.database, Wrong(tmp_path, store_at(tmp_path).keyring))
+        assert (done.sealed, "vid_a" in done.failed) == (0, True)
+        assert _files(tmp_path) == [await _object(world)] == ["videos/vid_a"]
+
+    run(body)
+
+
+def test_a_fault_of_the_disk_keeps_nobody_else(run, tmp_path):
+    async def body(world):
+        await _old(world, tmp_path)
+        (tmp_path / "videos" / "vid_a").rename(tmp_path / "videos" / "vid_b")
+        # A folder where a file should be: obstore says that in words of its own.
+        (tmp_path / "videos" / "vid_a").mkdir()
+        sha256 = hashlib.sha256(PLAIN).hexdigest()
+        await world.change("UPDATE video SET object_key = 'videos/vid_b', sha256 = :sha WHERE id = 'vid_b'", sha=sha256)
+        done = await old_objects.seal(world.database, store_at(tmp_path))
+        assert (done.sealed, list(done.failed)) == (1, ["vid_a"])
+
+    run(body)
+
+
+def test_the_command_tells_what_it_did(run, url, tmp_path):
+    async def old(world):
+        await _old(world, tmp_path / "data" / "objects")
+
+    run(old)
+    settings = {"AUTOMATIONS_SERVER__DATABASE_URL": url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path / "data"}
+    said = here("keys", "seal", **settings)
+    assert said.returncode == 1
+    assert said.stdout == "1 videos sealed, 1 cannot be\n"
+    assert "vid_b cannot be sealed" in said.stderr
 
 
 _DYING = """

@@ -18,7 +18,7 @@ CREATE POLICY tenant ON {table} USING (
 
 
 def upgrade() -> None:
-    """Make both tables. Objects that are there have no key: a worker seals them."""
+    """Make both tables. Objects that are there have no key: `automations keys seal` gives them one."""
     op.create_table(
         "tenant_key",
         sa.Column("tenant_id", sa.Text(), nullable=False),
