@@ -82,12 +82,13 @@ async def undo(database: Database, tenant: str, which: str, said: str) -> Told:
         if row is None:
             raise Conflict(f"nothing that was learnt holds for {label[:50]!r}; there is nothing to be undone")
         await execute(session, _NOT_NOW, tenant=tenant, vocabulary=vocabulary.id, label=label)
+        if vocabulary.applied_at is not None:
+            # The run before what was learnt: in the order of a page, which has its run and notes what it changed.
+            await runs.begin(session, tenant, vocabulary.id, "undone")
         row.undone_at = text("now()")  # type: ignore[assignment]
         session.add(row)
         await session.flush()
         await session.refresh(row)
-        if vocabulary.applied_at is not None:
-            await runs.begin(session, tenant, vocabulary.id, "undone")
     return Told(row, "undone")
 
 
