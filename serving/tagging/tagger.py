@@ -48,12 +48,19 @@ _CAME = text(
     WHERE tenant_id = :tenant AND id = :id
     """
 )
+#: Of the run that began as it was learnt, or of one for another label that took its place before it was over: what
+#: changes later, or by another hand, is not by what was learnt.
 _LEARNT = text(
     """
     UPDATE learned_label SET gained = gained + :gained, lost = lost + :lost,
         gained_videos = (gained_videos || cast(:gained_videos AS text[]))[1 : :named],
         lost_videos = (lost_videos || cast(:lost_videos AS text[]))[1 : :named]
     WHERE tenant_id = :tenant AND id = :id
+        AND EXISTS (
+            SELECT FROM tagging WHERE id = :run AND reason = 'learned' AND created_at >= learned_label.created_at)
+        AND NOT EXISTS (
+            SELECT FROM tagging WHERE vocabulary_id = learned_label.vocabulary_id AND id <> :run
+            AND state = 'succeeded' AND created_at >= learned_label.created_at)
     """
 )
 
@@ -161,7 +168,7 @@ class Tagger:
         """Tag the next videos; whether that were the last ones."""
         async with self._database.write("tagging.page", SYSTEM) as session:
             cursor = await runs.hold(session, run)
-            page = await page_after(session, run.tenant_id, how.space.space, cursor)
+            page = await page_after(session, how, cursor)
             changes = await retag(session, how, page)
             await self._note(session, run, how, changes, list(page.durations_s), cursor)
             if page.last:
@@ -183,11 +190,13 @@ class Tagger:
             lease_s=self._lease_s,
         )
         for label, learned in how.learned.items():
-            gained, lost = changes.gained.get(label, []), changes.lost.get(label, [])
+            # A video that came meanwhile has the tag whatever was learnt.
+            gained = [video for video in changes.gained.get(label, []) if video not in changes.new]
+            lost = changes.lost.get(label, [])
             if gained or lost:
                 counts = {"gained": len(gained), "lost": len(lost), "named": _NAMED}
                 named = {"gained_videos": gained, "lost_videos": lost}
-                await execute(session, _LEARNT, tenant=run.tenant_id, id=learned, **counts, **named)
+                await execute(session, _LEARNT, tenant=run.tenant_id, id=learned, run=run.id, **counts, **named)
 
     async def _failed(self, run: Claim, error: Exception) -> None:
         try:
