@@ -1,5 +1,6 @@
 """Tags with what people said of them: where they judged, it is as they said, whatever a model finds there."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -76,23 +77,27 @@ def _after(tag: Tag, judgements: Sequence[Judgement], duration_s: float) -> list
     """The tag with what was said of it; none where nothing of it is left."""
     if not judgements:
         return [tag] if tag.ranges else []
-    spans = [_Span(one, said=False) for one in tag.ranges]
+    spans = sorted((_Span(one, said=False) for one in tag.ranges), key=_order)
     for judgement in judgements:
-        spans = _with(spans, judgement, duration_s)
+        _put(spans, judgement, duration_s)
     if not spans:
         return []
-    ranges = tuple(sorted((one.range for one in spans), key=lambda one: one.start_s))
+    ranges = tuple(one.range for one in spans)
     source = tag.source
     if any(one.said for one in spans):
         source = Source(name=CORRECTED, version=source.version)
     return [tags.tag_of(tag.kind, tag.label, tag.parent, ranges, duration_s, source)]
 
 
-def _with(spans: list[_Span], judgement: Judgement, duration_s: float) -> list[_Span]:
+def _put(spans: list[_Span], judgement: Judgement, duration_s: float) -> None:
+    """Have a judgement hold in `spans`, which do not overlap and are in order, and stay so. Only those that it may
+    touch are looked at: of a long video thousands of things may be said."""
     start_s = judgement.start_s
     end_s = max(start_s, duration_s) if judgement.end_s is None else judgement.end_s
+    first = bisect_left(spans, start_s, key=lambda one: one.range.end_s)
+    last = bisect_right(spans, end_s, lo=first, key=lambda one: one.range.start_s)
     kept = []
-    for span in spans:
+    for span in spans[first:last]:
         one = span.range
         shared_s = min(one.end_s, end_s) - max(one.start_s, start_s)
         if shared_s <= 0 and one.start_s < one.end_s:
@@ -100,10 +105,14 @@ def _with(spans: list[_Span], judgement: Judgement, duration_s: float) -> list[_
         elif span.said or judgement.accepted or shared_s < _MOST * (one.end_s - one.start_s):
             pieces = ((one.start_s, min(one.end_s, start_s)), (max(one.start_s, end_s), one.end_s))
             kept += [
-                _Span(TagRange(start_s=first, end_s=last, score=one.score), span.said)
-                for first, last in pieces
-                if first < last
+                _Span(TagRange(start_s=first_s, end_s=last_s, score=one.score), span.said)
+                for first_s, last_s in pieces
+                if first_s < last_s
             ]
     if judgement.accepted:
         kept.append(_Span(TagRange(start_s=start_s, end_s=end_s, score=1.0), said=True))
-    return kept
+    spans[first:last] = sorted(kept, key=_order)
+
+
+def _order(one: _Span) -> tuple[float, float]:
+    return one.range.start_s, one.range.end_s

@@ -94,14 +94,16 @@ def rivals(
     labels: Sequence[Label], vectors: np.ndarray, owner: np.ndarray, phrases: Sequence[str], bank: np.ndarray
 ) -> np.ndarray:
     """bool [L, B]: bank phrases that say neither more nor less than a label in the same words ("a dog" against "dog
-    on a beach"), and lie no nearer than `SYNONYM` to its prompts."""
+    on a beach"), and lie no nearer than `SYNONYM` to its prompts; all of them, where none is left."""
     near = vectors @ bank.T >= SYNONYM
     banked = [_words(phrase) for phrase in phrases]
     out = np.ones((len(labels), len(phrases)), bool)
     for number, label in enumerate(labels):
         own = [_words(text) for text in (label.name, *label.prompts)]
         shared = [any(words and theirs and (words <= theirs or theirs <= words) for words in own) for theirs in banked]
-        out[number] = ~(np.array(shared, bool) | near[owner == number].any(0))
+        left = ~(np.array(shared, bool) | near[owner == number].any(0))
+        # What means everything competes with everything: it holds nowhere for sure, and its neighbours are not lost.
+        out[number] = left if left.any() else True
     return out
 
 

@@ -1,5 +1,6 @@
 """What people say of tags: kept, answered at once, and learnt from later."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from serving.audit.acting import about
+from serving.audit import acting
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
@@ -89,7 +90,7 @@ async def say(database: Database, tenant: str, saying: Saying) -> Correction:
             accepted=saying.accepted,
         )
         row = await find(session, tenant, kept.scalar_one())
-        about(row.id)
+        acting.about(row.id)
         await _answer_so(session, tenant, video, vocabulary)
     return row
 
@@ -187,7 +188,8 @@ async def _answer_so(session: AsyncSession, tenant: str, video: Video, vocabular
         row = FoundTags(video_id=video.id, vocabulary_id=vocabulary.id, tenant_id=tenant, space=name, tags=[], stamp="")
     labels = labels_of(vocabulary)
     said = await judgements(session, tenant, [video.id], vocabulary.id)
-    tags = of_vocabulary(row, labels, said.get((video.id, vocabulary.id), ()), video.duration_s)
+    about = said.get((video.id, vocabulary.id), ())
+    tags = await asyncio.to_thread(of_vocabulary, row, labels, about, video.duration_s)
     row.stamp = stamp_of(tags, labels)
     session.add(row)
     await session.flush()

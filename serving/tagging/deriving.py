@@ -1,7 +1,7 @@
 """The tags that a video has: what its report and each vocabulary that stands found, with what people said of it.
 
 `tags_of` is the one place that answers this; what videos are found by (`video_tag`, `tag_span`, words) is written from
-the same functions.
+the same functions. Thousands of things may be said of a video: tags are derived in a thread, beside the event loop.
 """
 
 import asyncio
@@ -45,7 +45,8 @@ async def tags_of(session: AsyncSession, tenant: str, video: Video) -> tuple[Tag
     found: list[Tagged] = []
     report = await latest_report(session, tenant, video.id)
     if report is not None:
-        found.append(Tagged(None, of_report(report, said.get((video.id, REPORT), ()))))
+        tags = await asyncio.to_thread(of_report, report, said.get((video.id, REPORT), ()))
+        found.append(Tagged(None, tags))
     query = (
         select(FoundTags, Vocabulary)
         .join(Vocabulary, col(Vocabulary.id) == col(FoundTags.vocabulary_id))
@@ -54,7 +55,8 @@ async def tags_of(session: AsyncSession, tenant: str, video: Video) -> tuple[Tag
     )
     for row, vocabulary in (await session.exec(query)).all():
         about = said.get((video.id, vocabulary.id), ())
-        found.append(Tagged(vocabulary, of_vocabulary(row, labels_of(vocabulary), about, video.duration_s)))
+        tags = await asyncio.to_thread(of_vocabulary, row, labels_of(vocabulary), about, video.duration_s)
+        found.append(Tagged(vocabulary, tags))
     return tuple(found)
 
 
@@ -69,15 +71,14 @@ async def latest_report(session: AsyncSession, tenant: str, video: str) -> Repor
 
 async def judgements(
     session: AsyncSession, tenant: str, videos: Sequence[str], origin: str | None = None
-) -> dict[tuple[str, str], tuple[Judgement, ...]]:
+) -> dict[tuple[str, str], list[Judgement]]:
     """(video, origin) -> what was said of its tags, earliest first. `origin`: of this one only."""
     query = select(Correction).where(Correction.tenant_id == tenant, col(Correction.video_id).in_(videos))
     if origin is not None:
         query = query.where(func.coalesce(Correction.vocabulary_id, REPORT) == origin)
-    found: dict[tuple[str, str], tuple[Judgement, ...]] = {}
+    found: dict[tuple[str, str], list[Judgement]] = {}
     for row in (await session.exec(query.order_by(col(Correction.judged_at), col(Correction.id)))).all():
-        key = row.video_id, row.vocabulary_id or REPORT
-        found[key] = (*found.get(key, ()), judgement(row))
+        found.setdefault((row.video_id, row.vocabulary_id or REPORT), []).append(judgement(row))
     return found
 
 
@@ -134,5 +135,5 @@ def of_report(report: Report, said: Sequence[Judgement]) -> tuple[Tag, ...]:
 async def write_report_tags(session: AsyncSession, tenant: str, video: str, report: Report) -> None:
     """What a video is found by of its latest report."""
     said = await judgements(session, tenant, [video], REPORT)
-    tags = of_report(report, said.get((video, REPORT), ()))
+    tags = await asyncio.to_thread(of_report, report, said.get((video, REPORT), ()))
     await write_tags(session, tenant, {video: tags}, report.spec.labels or ())

@@ -10,6 +10,7 @@ from serving.db.statements import execute
 from serving.db.vocabularies import Vocabulary
 from serving.jobs.events import notify
 from serving.tagging.deriving import labels_of
+from serving.tagging.naming import true_names
 from serving.tagging.standing import basis_of
 from serving.tagging.writing import TAGGING_CHANNEL
 
@@ -24,12 +25,19 @@ _SOON = text(
     """
 )
 
-#: Of labels of which something was said before.
+#: Of labels of which something was said before, by any of their names.
 _AGAIN = text(
     """
-    UPDATE learning SET state = 'due', changed_at = clock_timestamp(), attempt = 0, fence = fence + 1,
-        lease_until = NULL
-    WHERE tenant_id = :tenant AND vocabulary_id = :vocabulary AND label = ANY(cast(:labels AS text[]))
+    INSERT INTO learning (tenant_id, vocabulary_id, label, state, changed_at, asked, fence, attempt)
+    SELECT :tenant, :vocabulary, new.label, 'due', clock_timestamp(), false, 0, 0
+    FROM unnest(cast(:names AS text[]), cast(:labels AS text[])) AS new (name, label)
+    WHERE EXISTS (
+            SELECT FROM correction
+            WHERE tenant_id = :tenant AND origin = :vocabulary AND correction.label = new.name)
+        OR EXISTS (SELECT FROM learning WHERE vocabulary_id = :vocabulary AND learning.label = new.name)
+    GROUP BY new.label
+    ON CONFLICT (vocabulary_id, label) DO UPDATE SET state = 'due', changed_at = excluded.changed_at, attempt = 0,
+        fence = learning.fence + 1, lease_until = NULL
     """
 )
 _ALL = text(
@@ -44,16 +52,33 @@ _ALL = text(
 async def learn_soon(session: AsyncSession, vocabulary: Vocabulary, label: str, *, asked: bool = False) -> None:
     """Have a worker learn for a label once nobody has said more for a while, or `asked`, at once. Nothing is learnt for
     what is a category only."""
-    if any(one.name == label for one in labels_of(vocabulary)):
+    labels = labels_of(vocabulary)
+    # It may be said of a name that the label had once.
+    label = true_names(labels).get(label, label)
+    if any(one.name == label for one in labels):
         await execute(session, _SOON, tenant=vocabulary.tenant_id, vocabulary=vocabulary.id, label=label, asked=asked)
         await notify(session, TAGGING_CHANNEL)
 
 
 async def learn_again(session: AsyncSession, vocabulary: Vocabulary, before: Sequence[Label]) -> None:
     """The same for the labels whose words or threshold are others than before: what was learnt does not hold there."""
-    old = {label.name: basis_of(label) for label in before}
-    others = [one.name for one in labels_of(vocabulary) if old.get(one.name) != basis_of(one)]
-    await execute(session, _AGAIN, tenant=vocabulary.tenant_id, vocabulary=vocabulary.id, labels=others)
+    labels = labels_of(vocabulary)
+    names = true_names(labels)
+    old = {names.get(label.name, label.name): basis_of(label) for label in before}
+    others = [
+        (name, label.name)
+        for label in labels
+        if old.get(label.name) != basis_of(label)
+        for name in (label.name, *label.aliases)
+    ]
+    await execute(
+        session,
+        _AGAIN,
+        tenant=vocabulary.tenant_id,
+        vocabulary=vocabulary.id,
+        names=[name for name, _ in others],
+        labels=[label for _, label in others],
+    )
     await notify(session, TAGGING_CHANNEL)
 
 

@@ -18,7 +18,7 @@ from serving.tagging import runs
 from serving.tagging.corrections import shared
 from serving.tagging.deriving import labels_of
 from serving.tagging.due import learn_soon
-from serving.tagging.naming import label_named
+from serving.tagging.naming import label_named, true_names
 from serving.tagging.spaces import active_space
 from serving.tagging.standing import active, basis_of
 from serving.vocabularies import rows
@@ -82,12 +82,13 @@ async def undo(database: Database, tenant: str, which: str, said: str) -> Told:
         if row is None:
             raise Conflict(f"nothing that was learnt holds for {label[:50]!r}; there is nothing to be undone")
         await execute(session, _NOT_NOW, tenant=tenant, vocabulary=vocabulary.id, label=label)
+        if vocabulary.applied_at is not None:
+            # The run before what was learnt: in the order of a page, which has its run and notes what it changed.
+            await runs.begin(session, tenant, vocabulary.id, "undone")
         row.undone_at = text("now()")  # type: ignore[assignment]
         session.add(row)
         await session.flush()
         await session.refresh(row)
-        if vocabulary.applied_at is not None:
-            await runs.begin(session, tenant, vocabulary.id, "undone")
     return Told(row, "undone")
 
 
@@ -120,7 +121,8 @@ async def page(
     labels = labels_of(vocabulary)
     query = select(LearnedLabel).where(LearnedLabel.tenant_id == tenant, LearnedLabel.vocabulary_id == vocabulary.id)
     if said is not None:
-        query = query.where(LearnedLabel.label == label_named(labels, said).name)
+        meant = label_named(labels, said)
+        query = query.where(col(LearnedLabel.label).in_((meant.name, *meant.aliases)))
     if before is not None:
         query = query.where(col(LearnedLabel.id) < before)
     found = (await session.exec(query.order_by(col(LearnedLabel.id).desc()).limit(limit))).all()
@@ -128,7 +130,9 @@ async def page(
     holding = await _holding(session, tenant, vocabulary)
     bases = {label.name: basis_of(label) for label in labels}
     name = None if space is None else space.space
-    return [Told(row, _standing(row, holding.get(row.label), bases.get(row.label), name)) for row in found]
+    names = true_names(labels)
+    told = [(row, names.get(row.label, row.label)) for row in found]
+    return [Told(row, _standing(row, holding.get(label), bases.get(label), name)) for row, label in told]
 
 
 async def _holding(session: AsyncSession, tenant: str, vocabulary: Vocabulary) -> dict[str, LearnedLabel]:

@@ -23,6 +23,7 @@ from serving.jobs.running import AWAY_S, Toolkits
 from serving.tagging import phrases, runs
 from serving.tagging.deriving import labels_of
 from serving.tagging.learned import Outcome
+from serving.tagging.naming import true_names
 from serving.tagging.spaces import active_space
 from serving.tagging.standing import Standing, basis_of, standing, texts_of
 
@@ -149,7 +150,9 @@ class Learner:
         if space is None or row is None:
             return None
         labels = labels_of(row)
-        meant = next((one for one in labels if one.name == claim.label), None)
+        # It may have another name since it became due.
+        name = true_names(labels).get(claim.label, claim.label)
+        meant = next((one for one in labels if one.name == name), None)
         if meant is None:
             return None
         texts = texts_of(labels, space)
@@ -163,14 +166,14 @@ class Learner:
             row = await _locked(session, claim)
             if basis_of(label) not in {basis_of(one) for one in labels_of(row) if one.name == label.name}:
                 raise LeaseLost("the label has other words or another threshold by now")
-            number = await _next_number(session, claim)
+            number = await _next_number(session, claim, label)
             space = how.space.space
             session.add(
                 LearnedLabel(
                     id=new_id("lrn"),
                     tenant_id=claim.tenant,
                     vocabulary_id=claim.vocabulary,
-                    label=claim.label,
+                    label=label.name,
                     number=number,
                     space=space,
                     basis=basis_of(label),
@@ -219,10 +222,11 @@ async def _ended(session: AsyncSession, claim: _Claim, state: str, outcome: Outc
     await execute(session, _END, **claim.this, state=state, outcome=msgspec.json.encode(outcome).decode())
 
 
-async def _next_number(session: AsyncSession, claim: _Claim) -> int:
+async def _next_number(session: AsyncSession, claim: _Claim, label: Label) -> int:
+    """Above that of all that was learnt for it, by whatever name."""
     query = select(func.max(col(LearnedLabel.number))).where(
         LearnedLabel.tenant_id == claim.tenant,
         LearnedLabel.vocabulary_id == claim.vocabulary,
-        LearnedLabel.label == claim.label,
+        col(LearnedLabel.label).in_((label.name, *label.aliases)),
     )
     return ((await session.exec(query)).one() or 0) + 1

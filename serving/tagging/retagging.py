@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline import retagging
+from pipeline.judging import Judgement
 from pipeline.report import Tag
 from pipeline.retagging import Samples
 from pipeline.spec import Label
@@ -32,8 +33,9 @@ _PAGE = text(
     SELECT id, coalesce(duration_s, 0) AS duration_s,
         (SELECT count(*) FROM moment WHERE video_id = video.id AND space = :space) AS rows
     FROM video
-    WHERE tenant_id = :tenant AND id > :after AND EXISTS (
-        SELECT FROM moment WHERE video_id = video.id AND space = :space)
+    WHERE tenant_id = :tenant AND id > :after AND (
+        EXISTS (SELECT FROM moment WHERE video_id = video.id AND space = :space)
+        OR EXISTS (SELECT FROM correction WHERE video_id = video.id AND origin = :vocabulary))
     ORDER BY id LIMIT :most FOR NO KEY UPDATE
     """
 )
@@ -79,13 +81,17 @@ class Changes:
     changed: int = 0
     """Videos whose tags are others now."""
     gained: dict[str, list[str]] = field(default_factory=dict)
-    """Label -> videos that have it now, and had tags of this vocabulary before, without it."""
+    """Label -> videos that have it now, and had not before."""
     lost: dict[str, list[str]] = field(default_factory=dict)
+    new: set[str] = field(default_factory=set)
+    """Videos that this vocabulary had not looked at before: all that they have is gained."""
 
 
-async def page_after(session: AsyncSession, tenant: str, space: str, cursor: str) -> Page:
-    """The next videos with vectors in a space, locked for the rest of the transaction."""
-    rows = (await execute(session, _PAGE, tenant=tenant, space=space, after=cursor, most=PAGE_VIDEOS)).all()
+async def page_after(session: AsyncSession, standing: Standing, cursor: str) -> Page:
+    """The next videos with vectors in its space, or of which something was said, locked for the rest of the
+    transaction."""
+    which = {"tenant": standing.tenant, "vocabulary": standing.vocabulary, "space": standing.space.space}
+    rows = (await execute(session, _PAGE, **which, after=cursor, most=PAGE_VIDEOS)).all()
     taken: dict[str, float] = {}
     total = 0
     for row in rows:
@@ -103,27 +109,28 @@ async def some(session: AsyncSession, tenant: str, videos: Sequence[str]) -> Pag
 
 
 async def retag(session: AsyncSession, standing: Standing, page: Page) -> Changes:
-    """Tag videos anew by a vocabulary. Those without vectors in its space keep the tags that they have."""
-    samples = await samples_of(session, standing, page.durations_s)
-    said = await judgements(session, standing.tenant, list(samples), standing.vocabulary)
-    before = await _found(session, standing, list(samples))
-    found = await asyncio.to_thread(_all_found, standing, samples)
-    labels, changes = standing.labels.labels, Changes()
-    written: dict[str, Sequence[Tag]] = {}
+    """Tag videos anew by a vocabulary. Those without vectors in its space keep what was found in them, with what was
+    said of that."""
+    samples, videos = await samples_of(session, standing, page.durations_s), list(page.durations_s)
+    said = await judgements(session, standing.tenant, videos, standing.vocabulary)
+    before = await _found(session, standing, videos)
+    about = {video: said.get((video, standing.vocabulary), []) for video in videos}
+    results = await asyncio.to_thread(_results, standing, page, samples, about, before)
+    changes = Changes()
+    found: dict[str, tuple[Tag, ...]] = {}
     stamps: dict[str, str] = {}
-    for video, tags in found.items():
-        about = said.get((video, standing.vocabulary), ())
+    written: dict[str, Sequence[Tag]] = {}
+    for video, one in results.items():
         old = before.get(video)
-        duration_s, space = samples[video].duration_s, standing.space.space
-        new = derived(tags, labels, about, duration_s, space)
-        stamps[video] = stamp_of(new, labels)
-        if old is not None:
-            _compare(changes, video, derived(old.tags, labels, about, duration_s, old.space), new)
-        if old is None or old.stamp != stamps[video]:
-            written[video] = new
-        elif (old.space, old.tags) == (space, tags):
-            del stamps[video]
-    await _write(session, standing, {video: found[video] for video in stamps}, stamps, written)
+        if old is None:
+            changes.new.add(video)
+        _compare(changes, video, one.before, one.after)
+        if old is None or old.stamp != one.stamp:
+            written[video] = one.after
+        elif (old.space, old.tags) == (standing.space.space, one.found):
+            continue
+        found[video], stamps[video] = one.found, one.stamp
+    await _write(session, standing, found, stamps, written)
     changes.changed = len(written)
     return changes
 
@@ -141,11 +148,45 @@ async def samples_of(session: AsyncSession, standing: Standing, durations_s: Map
     return found
 
 
-def _all_found(standing: Standing, samples: Mapping[str, Samples]) -> dict[str, tuple[Tag, ...]]:
-    return {
-        video: retagging.found(one, standing.labels, standing.likelihood, standing.taught, standing.source)
-        for video, one in samples.items()
-    }
+@dataclass(frozen=True, slots=True)
+class _Old:
+    space: str
+    tags: tuple[Tag, ...]
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    found: tuple[Tag, ...]
+    before: tuple[Tag, ...]
+    """With what was said, as `after`."""
+    after: tuple[Tag, ...]
+    stamp: str
+
+
+def _results(
+    standing: Standing,
+    page: Page,
+    samples: Mapping[str, Samples],
+    about: Mapping[str, Sequence[Judgement]],
+    before: Mapping[str, _Old],
+) -> dict[str, _Result]:
+    """Of the videos that have vectors, or of which something was said. Beside the event loop: it takes its time."""
+    labels, space = standing.labels.labels, standing.space.space
+    results = {}
+    for video, duration_s in page.durations_s.items():
+        sample, said, old = samples.get(video), about[video], before.get(video)
+        if sample is not None:
+            duration_s = sample.duration_s
+            found = retagging.found(sample, standing.labels, standing.likelihood, standing.taught, standing.source)
+        elif said:
+            found = () if old is None else old.tags
+        else:
+            continue
+        had = () if old is None else derived(old.tags, labels, said, duration_s, old.space)
+        has = derived(found, labels, said, duration_s, space)
+        results[video] = _Result(found, had, has, stamp_of(has, labels))
+    return results
 
 
 def stamp_of(tags: Sequence[Tag], labels: Sequence[Label]) -> str:
@@ -153,13 +194,6 @@ def stamp_of(tags: Sequence[Tag], labels: Sequence[Label]) -> str:
     named = {tag.label for tag in tags}
     told = msgspec.json.encode((tags, [(label.name, label.aliases) for label in labels if label.name in named]))
     return hashlib.sha256(told).hexdigest()[:32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Old:
-    space: str
-    tags: tuple[Tag, ...]
-    stamp: str
 
 
 async def _found(session: AsyncSession, standing: Standing, videos: Sequence[str]) -> dict[str, _Old]:

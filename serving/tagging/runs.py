@@ -60,7 +60,9 @@ _BEGIN = text(
     """
     UPDATE tagging SET space = :space, cursor = :cursor, texts = texts + :texts, error = NULL, total = (
         SELECT count(*) FROM video
-        WHERE tenant_id = :tenant AND EXISTS (SELECT FROM moment WHERE video_id = video.id AND space = :space))
+        WHERE tenant_id = :tenant AND (
+            EXISTS (SELECT FROM moment WHERE video_id = video.id AND space = :space)
+            OR EXISTS (SELECT FROM correction WHERE video_id = video.id AND origin = :vocabulary)))
     WHERE tenant_id = :tenant AND id = :id
     """
 )
@@ -168,7 +170,9 @@ async def begun(database: Database, run: Claim, space: str, texts: int) -> str:
         cursor = await hold(session, run)
         if run.space != space:
             cursor = ""
-        await execute(session, _BEGIN, **run.this, space=space, cursor=cursor, texts=texts)
+        await execute(
+            session, _BEGIN, **run.this, vocabulary=run.vocabulary_id, space=space, cursor=cursor, texts=texts
+        )
         return cursor
 
 

@@ -18,6 +18,7 @@ from pipeline.tags import LabelVectors
 from serving.db.search import Space
 from serving.db.tagging import LearnedLabel
 from serving.tagging import phrases
+from serving.tagging.naming import true_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,13 @@ async def active(
         .order_by(col(LearnedLabel.number).desc())
     )
     bases = {label.name: basis_of(label) for label in labels}
+    # What was learnt when the label had another name counts on under that.
+    names = true_names(labels)
     found: dict[str, LearnedLabel] = {}
     for row in (await session.exec(query)).all():
-        if bases.get(row.label) == row.basis:
-            found.setdefault(row.label, row)
+        name = names.get(row.label, row.label)
+        if bases.get(name) == row.basis:
+            found.setdefault(name, row)
     return found
 
 

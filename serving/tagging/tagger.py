@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import text
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import EngineUnavailable, VideoError
@@ -22,9 +21,10 @@ from serving.jobs.lease import Problem
 from serving.jobs.listening import Listener
 from serving.jobs.running import AWAY_S, Toolkits
 from serving.tagging import phrases, runs
+from serving.tagging.arrivals import Arrivals
 from serving.tagging.deriving import labels_of
 from serving.tagging.learner import Learner
-from serving.tagging.retagging import Changes, Page, page_after, retag, some
+from serving.tagging.retagging import Changes, page_after, retag
 from serving.tagging.runs import Claim
 from serving.tagging.spaces import active_space
 from serving.tagging.standing import Standing, standing, texts_of
@@ -38,33 +38,9 @@ POLL_S: Final = 1.0
 #: How long a worker may be silent before somebody else carries its run on, seconds: many times a page.
 LEASE_S: Final = 30.0
 
-#: How long videos wait whose model was not there, seconds.
-_LATER_S: Final = 30.0
-
-#: Videos with new vectors that are looked at in one transaction.
-_AT_ONCE: Final = 10
-
 #: Videos that are named of those that gained or lost a tag.
 _NAMED: Final = 20
 
-_DUE = text(
-    """
-    SELECT video_id, tenant_id FROM untagged WHERE tenant_id = (
-        SELECT tenant_id FROM untagged WHERE run_after <= now() ORDER BY run_after LIMIT 1
-    ) AND run_after <= now() ORDER BY run_after LIMIT :most
-    """
-)
-_TAKE = text(
-    """
-    SELECT video_id FROM untagged WHERE tenant_id = :tenant AND video_id = ANY(:videos)
-    ORDER BY video_id FOR UPDATE SKIP LOCKED
-    """
-)
-_DONE = text("DELETE FROM untagged WHERE tenant_id = :tenant AND video_id = ANY(:videos)")
-_LATER = text(
-    "UPDATE untagged SET run_after = now() + make_interval(secs => :wait_s) "
-    "WHERE tenant_id = :tenant AND video_id = ANY(:videos)"
-)
 _CAME = text(
     """
     UPDATE tagging SET done = done + :done, changed = changed + :changed, gained = gained + :gained,
@@ -72,12 +48,19 @@ _CAME = text(
     WHERE tenant_id = :tenant AND id = :id
     """
 )
+#: Of the run that began as it was learnt, or of one for another label that took its place before it was over: what
+#: changes later, or by another hand, is not by what was learnt.
 _LEARNT = text(
     """
     UPDATE learned_label SET gained = gained + :gained, lost = lost + :lost,
         gained_videos = (gained_videos || cast(:gained_videos AS text[]))[1 : :named],
         lost_videos = (lost_videos || cast(:lost_videos AS text[]))[1 : :named]
     WHERE tenant_id = :tenant AND id = :id
+        AND EXISTS (
+            SELECT FROM tagging WHERE id = :run AND reason = 'learned' AND created_at >= learned_label.created_at)
+        AND NOT EXISTS (
+            SELECT FROM tagging WHERE vocabulary_id = learned_label.vocabulary_id AND id <> :run
+            AND state = 'succeeded' AND created_at >= learned_label.created_at)
     """
 )
 
@@ -105,6 +88,7 @@ class Tagger:
         self._database, self._toolkits, self._listener = database, toolkits, listener
         self._worker, self._busy, self._lease_s = worker, busy, lease_s
         self._learner = learner or Learner(database, toolkits)
+        self._arrivals = Arrivals(database, toolkits)
         self._run: tuple[Claim, Standing] | None = None
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -125,7 +109,7 @@ class Tagger:
 
     async def step(self) -> bool:
         """Do one thing that there is to do; whether there was one."""
-        return await self._new_videos() or await self._a_page() or await self._learner.step()
+        return await self._arrivals.step() or await self._a_page() or await self._learner.step()
 
     async def _wait(self, stop: asyncio.Event) -> None:
         waits = [asyncio.create_task(stop.wait())]
@@ -136,52 +120,6 @@ class Tagger:
         finally:
             for wait in waits:
                 wait.cancel()
-
-    # --- videos whose vectors are new -------------------------------------------------------------------------------
-
-    async def _new_videos(self) -> bool:
-        async with self._database.read(SYSTEM) as session:
-            due = (await execute(session, _DUE, most=_AT_ONCE)).all()
-        if not due:
-            return False
-        tenant, videos = due[0].tenant_id, [row.video_id for row in due]
-        try:
-            await self._ask_for_all(tenant)
-            async with self._database.write("tagging.new", SYSTEM) as session:
-                await self._tag_new(session, tenant, videos)
-        except (VideoError, ServerError) as error:
-            if isinstance(error, DatabaseUnavailable):
-                raise
-            # The model is away or another one. What was analysed stays, and its tags come once the model is there.
-            _LOG.info("%d videos are not tagged yet: %s", len(videos), error)
-            async with self._database.write("tagging.new", SYSTEM) as session:
-                await execute(session, _LATER, tenant=tenant, videos=videos, wait_s=_LATER_S)
-        return True
-
-    async def _ask_for_all(self, tenant: str) -> None:
-        async with self._database.read(tenant) as session:
-            space = await active_space(session, tenant)
-            rows = await _applied(session, tenant)
-        if space is not None:
-            texts = [one for row in rows for one in texts_of(labels_of(row), space)]
-            await phrases.ask(self._database, self._toolkits, tenant, space, texts)
-
-    async def _tag_new(self, session: AsyncSession, tenant: str, videos: list[str]) -> None:
-        # Locked, so that who replaces one, or learns for it, waits, and then begins a run that sees these videos.
-        rows = await _applied(session, tenant, lock=True)
-        space = await active_space(session, tenant)
-        # Videos before what is noted of them: in the order of whoever ends a job.
-        page = await some(session, tenant, videos)
-        taken = (await execute(session, _TAKE, tenant=tenant, videos=list(page.durations_s))).scalars().all()
-        page = Page({video: page.durations_s[video] for video in taken}, last=True)
-        for row in rows if space is not None else ():
-            assert space is not None
-            how = await standing(session, tenant, row.id, labels_of(row), space)
-            if how is None:
-                # Replaced since its words were asked for: the next turn asks again.
-                return
-            await retag(session, how, page)
-        await execute(session, _DONE, tenant=tenant, videos=list(taken))
 
     # --- runs over a library ----------------------------------------------------------------------------------------
 
@@ -230,7 +168,7 @@ class Tagger:
         """Tag the next videos; whether that were the last ones."""
         async with self._database.write("tagging.page", SYSTEM) as session:
             cursor = await runs.hold(session, run)
-            page = await page_after(session, run.tenant_id, how.space.space, cursor)
+            page = await page_after(session, how, cursor)
             changes = await retag(session, how, page)
             await self._note(session, run, how, changes, list(page.durations_s), cursor)
             if page.last:
@@ -252,11 +190,13 @@ class Tagger:
             lease_s=self._lease_s,
         )
         for label, learned in how.learned.items():
-            gained, lost = changes.gained.get(label, []), changes.lost.get(label, [])
+            # A video that came meanwhile has the tag whatever was learnt.
+            gained = [video for video in changes.gained.get(label, []) if video not in changes.new]
+            lost = changes.lost.get(label, [])
             if gained or lost:
                 counts = {"gained": len(gained), "lost": len(lost), "named": _NAMED}
                 named = {"gained_videos": gained, "lost_videos": lost}
-                await execute(session, _LEARNT, tenant=run.tenant_id, id=learned, **counts, **named)
+                await execute(session, _LEARNT, tenant=run.tenant_id, id=learned, run=run.id, **counts, **named)
 
     async def _failed(self, run: Claim, error: Exception) -> None:
         try:
@@ -272,9 +212,3 @@ class Tagger:
                 await runs.give_back(self._database, run, problem)
         except LeaseLost:
             return
-
-
-async def _applied(session: AsyncSession, tenant: str, *, lock: bool = False) -> list[Vocabulary]:
-    query = select(Vocabulary).where(Vocabulary.tenant_id == tenant, col(Vocabulary.applied_at).is_not(None))
-    query = query.order_by(Vocabulary.id)
-    return list((await session.exec(query.with_for_update(read=True) if lock else query)).all())

@@ -1,5 +1,7 @@
 """Tags with what people said of them."""
 
+import random
+
 import pytest
 
 from pipeline.judging import CORRECTED, Judgement, judged
@@ -77,3 +79,24 @@ def test_of_a_category_it_is_said_of_the_category():
     found = after([dog], Judgement("animal", False))
     assert found == {"dog": ("model", [(1.0, 6.0, 0.8)])}
     assert after([], Judgement("animal", True, 1.0, 2.0)) == {"animal": (CORRECTED, [(1.0, 2.0, 1.0)])}
+
+
+def test_of_much_that_was_said_the_latest_holds_everywhere():
+    draw = random.Random(3)
+    said = []
+    for _ in range(300):
+        start_s = draw.randrange(200) / 10
+        said.append(Judgement("dog", draw.random() < 0.5, start_s, start_s + draw.randrange(1, 40) / 10))
+    found = after([tag("dog", (0.0, 20.0, 0.8))], *said)["dog"][1]
+    for at_s in (tenth / 10 + 0.05 for tenth in range(200)):
+        (latest,) = [one.accepted for one in said if one.start_s <= at_s < (one.end_s or 0.0)][-1:] or [None]
+        (score,) = [span[2] for span in found if span[0] <= at_s < span[1]] or [None]
+        # What nothing was said of stays only where no piece of the model's stretch was rejected for the most part.
+        assert (score == 1.0) == (latest is True), at_s
+        assert latest is not False or score is None
+    assert found == sorted(found)
+
+
+def test_thousands_of_stretches_are_as_they_were_said():
+    said = [Judgement("rain", True, number / 256, (number + 0.5) / 256) for number in reversed(range(4000))]
+    assert len(after([], *said)["rain"][1]) == 4000

@@ -88,6 +88,13 @@ def test_the_bank_leaves_out_what_means_the_same():
     assert vectors.rivals[2, dog]
 
 
+def test_a_label_that_means_all_of_the_bank_competes_with_it():
+    everything = Label(name="everything", prompts=tags.background())
+    assert tags.embed((everything,), Words(), SOFTMAX).rivals.all()
+    (tag,) = find([image("a zebra")] * 6, [everything, "zebra"], SOFTMAX)
+    assert tag.label == "zebra"
+
+
 def test_a_sigmoid_model_needs_no_bank():
     assert tags.embed((Label(name="zebra"),), Words(), SIGMOID).bank.shape == (0, DIM)
 
