@@ -105,6 +105,8 @@ def places(
         DatabaseUnavailable, PlaceRefused: see `embedded.embedded`.
         MasterKeyMissing: see `known.require_known`.
     """
+    key = Path(settings.server.data_dir) / MASTER_KEY
+    made = not settings.storage.master_key and not key.exists()
     place = there(settings, settings.server.database_url)
     with contextlib.ExitStack() as stack:
         if not place.database_url:
@@ -127,6 +129,9 @@ def places(
             from serving.storage.known import require_known
 
             asyncio.run(require_known(place.database_url, place.keyring))
+        if made:
+            # Not before there is something to be read with it.
+            _LOG.warning("a master key was made: %s; keep a copy of it, for without it no video can be read", key)
         yield place
 
 
@@ -166,7 +171,6 @@ def _master_keys(settings: Settings, folder: Path) -> tuple[bytes, ...]:
     file = folder / MASTER_KEY
     if not file.exists():
         _made_once(file, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
-        _LOG.warning("a master key was made: %s; keep a copy of it, for without it no video can be read", file)
     kept = _private(file, "what all videos are sealed with").decode("ascii", "replace").strip()
     try:
         return (_key(str(file), kept), *old)

@@ -11,10 +11,13 @@ from serving.storage.keyring import Keyring
 from serving.storage.master import LocalMaster
 from serving.storage.store import Store, video_at
 
+#: The master key.
+MASTER_KEY = bytes(range(32))
+
 
 def store_at(root: Path) -> Store:
     """A store in a folder."""
-    return Store(root, Keyring(LocalMaster([bytes(range(32))])))
+    return Store(root, Keyring(LocalMaster([MASTER_KEY])))
 
 
 async def kept(database: Database, store: Store, object_key: str) -> bytes:

@@ -39,12 +39,12 @@ class _LooseAV:
     def __init__(self, by_name: bool) -> None:
         self._by_name = by_name
 
-    def open(self, url: str, *, options: dict[str, str], **how: Any) -> Any:
+    def open(self, url: str, mode: str, *, options: dict[str, str], **how: Any) -> Any:
         """As `av.open`."""
         loose = {name: value for name, value in options.items() if name != "format_whitelist"} | _LOOSE
         if self._by_name:
             url = os.readlink(f"/proc/self/fd/{options['fd']}")
-        return av.open(url, options=loose, **how)
+        return av.open(url, mode, options=loose, **how)
 
 
 def _read(files: list[str]) -> None:

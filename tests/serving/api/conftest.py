@@ -51,12 +51,7 @@ class Api:
 @pytest.fixture
 def call(url, tmp_path) -> Callable:
     """Runs `async def test(api)` against the API."""
-
-    async def answered(body: Callable) -> None:
-        async with _made(url, tmp_path) as api:
-            await body(api)
-
-    return lambda body: asyncio.run(answered(body))
+    return lambda body: asyncio.run(with_api(url, tmp_path, body))
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +66,12 @@ def call_shared(server, tmp_path_factory) -> Iterator[Callable]:
             yield lambda body: runner.run(body(api))
         finally:
             runner.run(stack.aclose())
+
+
+async def with_api(url: str, folder: Path, body: Callable) -> None:
+    """Run `async def test(api)` against an API over a database."""
+    async with _made(url, folder) as api:
+        await body(api)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from serving.workers import Presence
 from tests.serving.api.test_front_door import _problem
 from tests.serving.jobs.conftest import run
 from tests.serving.jobs.test_workers import FAILED, LOADING, READY
+from tests.serving.sealing import store_at
 
 __all__ = ["run"]
 
@@ -180,7 +181,7 @@ def test_one_look_a_second_answers_everybody(run, tmp_path):
                 looks += 1
                 await super().ready()
 
-        checks = checking.Checks(world.database, Counted(tmp_path))
+        checks = checking.Checks(world.database, Counted(tmp_path, store_at(tmp_path).keyring))
         found = await asyncio.gather(*(checks.found() for _ in range(50)))
         assert (looks, len({id(one) for one in found})) == (1, 1)
         assert await checks.found() is found[0]

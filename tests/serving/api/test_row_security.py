@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from serving.auth.principals import ROLES
-from tests.serving.api.conftest import _with_api
+from tests.serving.api.conftest import with_api
 from tests.serving.api.operations import OPERATIONS
 from tests.serving.api.test_matrix import Caller, Things, _filled, ids_for, person
 from tests.serving.api.unscoped import unscope_functions, unscoped
@@ -57,7 +57,7 @@ def test_without_either_they_would_not_be_apart(url, tmp_path, sample_report, sc
         assert found == [] if scoped else len(found) > 0.8 * len(ROWS), found
 
     if scoped:
-        asyncio.run(_with_api(unbound, tmp_path, body))
+        asyncio.run(with_api(unbound, tmp_path, body))
     else:
         with unscoped():
-            asyncio.run(_with_api(unbound, tmp_path, body))
+            asyncio.run(with_api(unbound, tmp_path, body))

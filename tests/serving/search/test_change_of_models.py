@@ -12,6 +12,7 @@ import pytest
 from models import catalog
 from serving.db.failpoints import EXIT
 from tests.serving.commands import ROOT, environment
+from tests.serving.sealing import MASTER_KEY
 from tests.serving.search.conftest import analysed, found
 from tests.serving.search.turned import turned
 
@@ -24,6 +25,7 @@ def _worker(url: str, folder: Path, **more: str):
     settings = {
         "AUTOMATIONS_SERVER__DATABASE_URL": url,
         "AUTOMATIONS_SERVER__DATA_DIR": folder,
+        "AUTOMATIONS_STORAGE__MASTER_KEY": MASTER_KEY.hex(),
         "AUTOMATIONS_JOBS__MODELS": "auto,turned",
         "AUTOMATIONS_JOBS__MODELS_FILE": folder / "models.yaml",
         "HF_HUB_OFFLINE": 1,
