@@ -129,7 +129,7 @@ def places(
             from serving.storage.known import require_known
 
             asyncio.run(require_known(place.database_url, place.keyring))
-        if made:
+        if made and asked:
             # Not before there is something to be read with it.
             _LOG.warning("a master key was made: %s; keep a copy of it, for without it no video can be read", key)
         yield place

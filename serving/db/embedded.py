@@ -145,12 +145,12 @@ def _prepared(folder: Path) -> Path:
             make(folder)
         server.ensure_pgdata_inited()
         forget_dead(folder)
-        tune(folder, memory_bytes())
         # Where the path is too long for a socket, it is elsewhere.
         sockets = find_suitable_socket_dir(folder, PostgresServer.runtime_path)
         for place in (sockets, sockets.parent):
             _require_ours(place)
         _let_in_only_us(folder)
+        tune(folder, memory_bytes())
     return sockets
 
 
