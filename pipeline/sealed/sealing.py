@@ -17,12 +17,17 @@ class Sealer:
         self._waiting = bytearray()
         self._number = 0
         self._begun = False
+        self._finished = False
 
     def feed(self, chunk: bytes) -> bytes:
         """What can be written once these bytes are there, too; often nothing.
 
         A full segment waits for the byte after it: until that comes, it may be the last.
+
+        Raises:
+            ValueError: the blob is finished.
         """
+        self._require_going()
         self._waiting += chunk
         size = self._header.plain_bytes
         done = max(0, (len(self._waiting) - 1) // size)
@@ -36,9 +41,16 @@ class Sealer:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """The end of the blob; nothing is fed after it."""
+        """The end of the blob; nothing is fed after it. Raises ValueError where it is finished."""
+        self._require_going()
+        self._finished = True
         head = b"" if self._begun else self._header.encoded()
         self._begun = True
         end = self._cipher.seal(self._number, bytes(self._waiting), last=True)
         self._waiting.clear()
         return head + end
+
+    def _require_going(self) -> None:
+        # Another last segment would have the nonce of the first one.
+        if self._finished:
+            raise ValueError("the blob is finished; seal another one with another Sealer")

@@ -32,6 +32,9 @@ _USER = "automations"
 #: The user of the system that the package makes for a server of root's, which PostgreSQL does not run as.
 _SERVES_ROOT = "pgserver"
 
+#: How variables begin that may hold master keys.
+_KEYS: Final = "AUTOMATIONS_STORAGE__"
+
 #: The part of a line that says why a program of PostgreSQL ended.
 _WHY: Final = re.compile(r"(FATAL|error): .*\S")
 
@@ -46,7 +49,7 @@ def embedded(folder: Path) -> Iterator[str]:
         DatabaseUnavailable: it cannot be made or started; says why.
     """
     folder = folder.resolve()
-    with _told(folder):
+    with _told(folder), _without_keys():
         server, url = _started(folder)
     try:
         yield url
@@ -94,6 +97,16 @@ def _started(folder: Path) -> "tuple[PostgresServer, str]":
     except BaseException:
         server.cleanup()
         raise
+
+
+@contextlib.contextmanager
+def _without_keys() -> Iterator[None]:
+    """What is started in the block does not inherit what videos are sealed with: PostgreSQL has no use for it."""
+    taken = {name: os.environ.pop(name) for name in tuple(os.environ) if name.upper().startswith(_KEYS)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 @contextlib.contextmanager

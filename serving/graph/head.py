@@ -113,6 +113,8 @@ def _start_ray(given: argparse.Namespace) -> None:
         logging_level=logging.WARNING,
         _temp_dir=str(given.temporary),
         _metrics_export_port=given.metrics_port,
+        # Packets of videos are among the objects: those are not written to files where the store is full.
+        _system_config={"automatic_object_spilling_enabled": False},
     )
     given.address.write_text(ray.get_runtime_context().gcs_address)
 

@@ -18,6 +18,7 @@ from serving.db import embedded, migrate
 from serving.db.database import sqlalchemy_url
 from serving.db.tables import METADATA
 from serving.db.vectors import Halfvec
+from serving.errors import Conflict
 
 #: Tables that are not ours, but Alembic's.
 _ALEMBIC = "alembic_version"
@@ -149,6 +150,11 @@ def test_rows_live_through_every_revision_and_back(server):
         assert all(seen.values()), f"{revision}: {seen}"
     assert set(seen) == {table.name for table in METADATA.sorted_tables}
     functions = _within(server, _functions)
+    with pytest.raises(Conflict, match="unreadable for good"):
+        migrate.downgrade(server, "0015")
+    # Refused, it took nothing.
+    assert _within(server, _counts) == seen
+    _within(server, lambda connection: connection.execute(sa.text("DELETE FROM data_key")))
     for revision in [*_revisions()[-2::-1], "base"]:
         migrate.downgrade(server, revision)
     assert _within(server, _counts) == {}

@@ -181,3 +181,13 @@ def test_a_blob_has_nothing_of_what_is_in_it():
     blob, again = sealed(plain), sealed(plain)
     assert not any(plain[at : at + 8] in blob for at in range(24))
     assert blob[HEADER_BYTES:] != again[HEADER_BYTES:]
+
+
+def test_a_finished_blob_is_not_gone_on_with():
+    sealer = Sealer(KEY, WHAT, fresh(BITS))
+    sealer.feed(b"x")
+    sealer.finish()
+    with pytest.raises(ValueError, match="finished"):
+        sealer.finish()
+    with pytest.raises(ValueError, match="finished"):
+        sealer.feed(b"y")

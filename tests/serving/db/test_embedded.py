@@ -197,3 +197,27 @@ def test_it_is_set_up_for_its_machine_and_what_an_operator_says_wins(tmp_path):
     with embedded.embedded(tmp_path / "db") as url:
         assert asyncio.run(asked(url, "random_page_cost")) == "2"
     assert config.read_text().count("automations.conf") == 1
+
+
+def test_it_does_not_inherit_what_videos_are_sealed_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOMATIONS_STORAGE__MASTER_KEY", "0a" * 32)
+    monkeypatch.setenv("AUTOMATIONS_STORAGE__OLD_MASTER_KEYS", "0b" * 32)
+    with embedded.embedded(tmp_path) as url:
+        inherited = asyncio.run(_environment_of(url))
+        assert any(line.startswith("PATH=") for line in inherited)
+        assert not any(line.startswith("AUTOMATIONS_STORAGE") for line in inherited)
+        # Workers that are started beside it have it still.
+        assert os.environ["AUTOMATIONS_STORAGE__MASTER_KEY"] == "0a" * 32
+
+
+async def _environment_of(url: str) -> list[str]:
+    """What programs have that the server starts; its own is written over by its title."""
+    superuser = make_url(url).set(username="postgres").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(superuser)
+    try:
+        await connection.execute(
+            "CREATE TEMP TABLE told (line text); COPY told FROM PROGRAM 'env' (DELIMITER E'\\x01')"
+        )
+        return [row["line"] for row in await connection.fetch("SELECT line FROM told")]
+    finally:
+        await connection.close()

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from serving.errors import Conflict
+
 revision = "0016"
 down_revision = "0015"
 branch_labels = None
@@ -54,6 +56,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both. What was sealed by then is unreadable: the version before knows nothing of it."""
+    """Drop both, where nothing is sealed: whatever is would be unreadable for good. Raises Conflict."""
+    # Whoever adds one now waits, and fails.
+    op.execute("LOCK TABLE data_key")
+    # Without it, the policy shows none, until this transaction ends.
+    op.execute("SELECT set_config('app.tenant', '*', true)")
+    if op.get_bind().execute(sa.text("SELECT EXISTS (SELECT FROM data_key)")).scalar_one():
+        raise Conflict(
+            "objects are sealed with keys that only these tables have, and would be unreadable for good; the schema "
+            "cannot be taken back behind 0016 until all videos and uploads are deleted"
+        )
     op.drop_table("data_key")
     op.drop_table("tenant_key")
