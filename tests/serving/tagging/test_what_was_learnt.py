@@ -22,6 +22,8 @@ from tests.serving.tagging.test_learning import WARM, said
 
 FILMS = {"first": ("blue square",), "second": ("red circle",)}
 
+NONE = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "accuracy": 0.0}
+
 
 class Steps:
     """A worker that does what it is told to."""
@@ -64,15 +66,13 @@ async def learn(api, which: str, threshold: float = 0.999999) -> str:
     return name
 
 
-NONE = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "accuracy": 0.0}
-
-
 def test_undoing_waits_for_a_page_that_notes_what_it_changed(call, toolkit):
     async def body(api):
         await library(api, toolkit, FILMS)
         which = await stands(api, Steps(api, toolkit))
         learnt = await learn(api, which)
         claim = await runs.claim(api.world.database, "worker", 60.0)
+        assert claim is not None
         async with api.world.database.write("tagging.page", SYSTEM) as session:
             await runs.hold(session, claim)
             undoing = asyncio.create_task(api.a.post("/v1/vocabularies/moods/learned/undo", json={"label": "blue"}))
@@ -102,7 +102,7 @@ def test_what_changed_is_noted_of_the_run_that_was_begun_for_it_alone(call, tool
             return row["gained"], row["lost"]
 
         assert await noted() == (0, 1)
-        # Somebody says so, and says it no more, between runs that others began.
+        # What another run changes of the label is not by what was learnt.
         await api.world.change("UPDATE found_tags SET tags = '[]', stamp = ''")
         await api.world.change("UPDATE learned_label SET threshold = 0.01")
         await api.a.post(f"/v1/vocabularies/{which}/apply")
