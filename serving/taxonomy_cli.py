@@ -141,11 +141,19 @@ def undo(vocabulary: Vocabulary, label: Label, server: Server = None, key: Key =
 def _tell(client: "Client", run: "TaggingSeen", wait: bool) -> None:
     from serving.found_answers import TaggingSeen
 
-    while wait and run.state not in _OVER:
-        time.sleep(_LOOK_S)
-        run = client.ask("GET", f"/v1/taggings/{run.id}", TaggingSeen)
+    while wait and run.state != "succeeded":
+        if run.state in _OVER:
+            # Whoever changes what its tags are made of begins another run in its place: that one does what was asked.
+            asked = {"vocabulary": run.vocabulary_id, "limit": "1"}
+            latest = client.ask("GET", "/v1/taggings", _page(TaggingSeen), **asked)["data"]
+            if run.state == "failed" or not latest or latest[0].id == run.id:
+                break
+            run = latest[0]
+        else:
+            time.sleep(_LOOK_S)
+            run = client.ask("GET", f"/v1/taggings/{run.id}", TaggingSeen)
     print(plain(_run(run)).plain)
-    if run.state == "failed":
+    if run.state in ("failed", "canceled"):
         raise typer.Exit(FAULT)
 
 

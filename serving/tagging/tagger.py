@@ -90,6 +90,8 @@ class Tagger:
         self._learner = learner or Learner(database, toolkits)
         self._arrivals = Arrivals(database, toolkits)
         self._run: tuple[Claim, Standing] | None = None
+        # Whether the last thing was a page of a run.
+        self._paged = False
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; a run that is under way is left to others."""
@@ -108,8 +110,16 @@ class Tagger:
                 await runs.give_back(self._database, self._run[0], wait_s=0.0)
 
     async def step(self) -> bool:
-        """Do one thing that there is to do; whether there was one."""
-        return await self._arrivals.step() or await self._a_page() or await self._learner.step()
+        """Do one thing that there is to do; whether there was one. Pages and labels take turns: a run over a large
+        library does not keep others from being learnt for."""
+        if await self._arrivals.step():
+            return True
+        turns = (self._learner.step, self._a_page) if self._paged else (self._a_page, self._learner.step)
+        for turn in turns:
+            if await turn():
+                self._paged = turn == self._a_page
+                return True
+        return False
 
     async def _wait(self, stop: asyncio.Event) -> None:
         waits = [asyncio.create_task(stop.wait())]
