@@ -11,17 +11,18 @@ import pytest
 LONGEST: Final = (
     "serving/graph/test_cluster.py",
     "serving/graph/test_serve_command.py",
-    "models/test_outside.py",
+    "serving/jobs/test_crashes.py",
     "serving/test_client.py",
     "serving/api/test_fuzz.py",
     "serving/graph/test_metrics.py",
     "serving/api/test_matrix.py",
     "serving/test_train_head_command.py",
-    "models/test_trial.py",
     "models/test_scaffold.py",
     "serving/graph/test_lingering.py",
     "serving/test_cli.py",
+    "models/test_outside.py",
     "models/test_conformance.py",
+    "serving/uploads/test_crashes.py",
     "serving/jobs/test_chaos.py",
     "serving/auth/test_signing_in.py",
     "serving/auth/test_commands.py",
@@ -37,7 +38,6 @@ LONGEST: Final = (
     "serving/auth/test_strangers.py",
     "serving/auth/test_users.py",
     "serving/webhooks/test_dying.py",
-    "serving/jobs/test_crashes.py",
     "serving/jobs/test_progress.py",
 )
 
@@ -59,3 +59,8 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays: whoever collects garbage, as many tests do, need not look through all of it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries that look for leaks at the end find none."""
+    gc.unfreeze()
