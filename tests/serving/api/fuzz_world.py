@@ -9,13 +9,17 @@ from pathlib import Path
 import asyncpg
 import httpx
 import msgspec
+from sqlalchemy import text
 
 from pipeline.report import Report
 from serving.auth.principals import ROLES
-from serving.db.database import Database
+from serving.db.database import SYSTEM, Database
+from serving.db.statements import execute
 from serving.jobs import outcomes
+from serving.jobs.events import notify
 from serving.jobs.lease import Problem
 from serving.jobs.metrics import Metrics
+from serving.search.asking import ANSWER_CHANNEL, Answer
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.api.test_matrix import Things
 from tests.serving.auth import people
@@ -132,6 +136,19 @@ async def _end_jobs(world: World, report: Report) -> None:
             await outcomes.succeed(world.database, lease, report, METRICS)
 
 
+_ANSWERED = text("UPDATE question SET state = 'answered', answer = :answer WHERE state = 'open' RETURNING id")
+
+
+async def _answer_questions(world: World) -> None:
+    """Says what a model says of itself, as the worker's would, to whoever asks."""
+    told = msgspec.msgpack.encode(Answer(space="9b1f02ac", dim=64, rows=b"", scale=10.0, bias=-1.0))
+    while True:
+        async with world.database.write("question.write", SYSTEM) as session:
+            for row in (await execute(session, _ANSWERED, answer=told)).all():
+                await notify(session, ANSWER_CHANNEL, row.id)
+        await asyncio.sleep(0.05)
+
+
 async def _credentials(world: World, address: str) -> dict[str, str | None]:
     database = world.database
     user = await people.made(database, "a", "admin")
@@ -171,11 +188,13 @@ async def fuzzed(url: str, folder: Path, report: Report) -> AsyncIterator[Fuzzed
         await world.change(_WORKER)
         address = await stack.enter_async_context(served(url, store_at(folder / "objects"), _OPTIONS))
         credentials = await _credentials(world, address)
-        ending = asyncio.create_task(_end_jobs(world, report))
+        working = [asyncio.create_task(_end_jobs(world, report)), asyncio.create_task(_answer_questions(world))]
         try:
             yield Fuzzed(address, credentials, known)
-            if ending.done():
-                ending.result()
+            for task in working:
+                if task.done():
+                    task.result()
         finally:
-            ending.cancel()
-            await asyncio.gather(ending, return_exceptions=True)
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)

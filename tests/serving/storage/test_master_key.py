@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import InvalidSettings
 from serving.errors import SecretRefused
 from serving.options import ServerOptions, StorageOptions
-from serving.places import MASTER_KEY, there
+from serving.places import MASTER_KEY, places, there
 from serving.settings import DEFAULTS
 from serving.storage.master import named
 from tests.serving.commands import here
@@ -24,8 +24,9 @@ def _keys(folder, **storage: str) -> tuple[bytes, ...]:
     return there(settings, "postgresql://nobody@/nothing").master_keys
 
 
-def test_one_is_made_once_for_its_owner_alone_and_that_is_said(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
+def test_one_is_made_once_for_its_owner_alone_and_that_is_said(url, tmp_path, caplog):
+    server = msgspec.structs.replace(DEFAULTS.server, data_dir=str(tmp_path), database_url=url)
+    with caplog.at_level(logging.WARNING), places(msgspec.structs.replace(DEFAULTS, server=server)):
         made = _keys(tmp_path)
     assert [len(key) for key in made] == [32]
     file = tmp_path / MASTER_KEY
