@@ -16,7 +16,6 @@ from serving.api.correction_records import (
     view,
 )
 from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, decode_cursor, page_of
-from serving.api.videos import VideoId
 from serving.api.vocabulary_records import Which
 from serving.db.database import Database
 from serving.db.tagging import Correction
@@ -54,7 +53,7 @@ class Corrections(Controller):
         label: Annotated[
             str | None, Parameter(max_length=1000, required=False, description="Of this label, by its name.")
         ] = None,
-        video_id: VideoId | None = None,
+        video_id: Annotated[str | None, Parameter(max_length=64, required=False)] = None,
         verdict: Annotated[Verdict | None, Parameter(required=False, description="This one only.")] = None,
         limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
         cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,

@@ -29,6 +29,8 @@ EXPLAINED = (
     (400, r"the length of the upload", "one of two headers"),
     (400, r"Upload-Metadata|Upload-Checksum|an upload without bytes", "headers in forms of their own (tus)"),
     (400, r"a part of the query|nothing is looked for|a picture is no base64", "one of several fields, and base64"),
+    (400, r"an item is not one thing|a segment and a stretch", "one of several fields"),
+    (400, r"a stretch that (is not in the video|ends before)", "numbers that go with another, or with a video"),
     (400, r"no moment is in that stretch", "one parameter that goes with another"),
     (400, r"weights: ", "numbers by name, in one parameter"),
     (400, r"key:value", "a name and a value, in one parameter"),
