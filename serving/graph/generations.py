@@ -261,11 +261,14 @@ class Generations(Generic[C, M]):
             await asyncio.sleep(min(max(left_s, 0.05), 1.0))
         # From here on nobody finds it any more; who has it already ends with it.
         self._generations.remove(old)
-        await old.idle.wait()
-        models = old.models
-        del old.models
-        await asyncio.to_thread(models.close)
-        del models
+        try:
+            await old.idle.wait()
+        finally:
+            # Also where this is canceled: nobody else would end it.
+            models = old.models
+            del old.models
+            await _to_the_end(models.close)
+            del models
         await asyncio.to_thread(free_memory)
 
     def _is_superseded(self, old: Generation[M]) -> bool:
@@ -280,3 +283,14 @@ class Generations(Generic[C, M]):
     def _let_go(self, models: M) -> None:
         """Of models that nobody will ask."""
         threading.Thread(target=models.close, name="let-go", daemon=True).start()
+
+
+async def _to_the_end(work: Callable[[], None]) -> None:
+    """Do something in a thread, and wait for its end even where that is canceled: one that waits for a free thread
+    would never begin."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
