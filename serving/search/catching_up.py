@@ -14,6 +14,7 @@ from pipeline.report import Report
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.jobs.running import Toolkits
+from serving.search.latest import decoded, is_still_latest, latest_report
 from serving.search.writing import write_vectors
 from serving.tagging.deriving import write_report_tags
 
@@ -30,10 +31,7 @@ _BEHIND = text(
     ORDER BY v.id LIMIT :most
     """
 )
-_LATEST = text("SELECT job_id, body FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
-_LOCKED = text("SELECT FROM video WHERE id = :video FOR NO KEY UPDATE")
 _REMOVED = text("SELECT 1 FROM space WHERE tenant_id = :tenant AND space = :space AND state IN ('leaving', 'removed')")
-_STILL = text("SELECT job_id FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
 
 
 async def catch_up(database: Database, toolkits: Toolkits) -> int:
@@ -52,7 +50,7 @@ async def catch_up(database: Database, toolkits: Toolkits) -> int:
 
 async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: str) -> bool:
     async with database.read(SYSTEM) as session:
-        latest = (await execute(session, _LATEST, video=video)).one_or_none()
+        latest = await latest_report(session, video)
     if latest is None:
         return False
     try:
@@ -63,9 +61,7 @@ async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: st
     if index is None:
         return False
     async with database.write("search.catch_up", SYSTEM) as session:
-        # Who ends a job of the video writes its row, and waits for this, or this for them.
-        await execute(session, _LOCKED, video=video)
-        if (await execute(session, _STILL, video=video)).scalar_one_or_none() != latest.job_id:
+        if not await is_still_latest(session, video, latest.job_id):
             return False
         # Somebody wanted it gone; a new job may bring it back.
         if (await execute(session, _REMOVED, tenant=tenant, space=index.space)).one_or_none() is not None:
@@ -76,7 +72,7 @@ async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: st
 
 
 async def _indexed(body: bytes, toolkits: Toolkits) -> tuple[Report, Index | None]:
-    report = await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
+    report = await asyncio.to_thread(decoded, body)
     stored = report.features.embeddings
     if stored is None:
         return report, None

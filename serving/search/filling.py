@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +27,7 @@ from serving.jobs.lease import Problem
 from serving.jobs.running import Toolkits
 from serving.options import JOB_OPTIONS
 from serving.search import spaces
+from serving.search.latest import decoded, is_still_latest, latest_report
 from serving.search.writing import write_vectors
 from serving.storage.opening import opened
 from serving.storage.store import Store
@@ -110,9 +110,6 @@ _THERE = text(
     "UPDATE space SET retry_at = NULL, error = NULL "
     "WHERE tenant_id = :tenant AND space = :space AND retry_at IS NOT NULL"
 )
-_LATEST = text("SELECT job_id, body FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
-_LOCKED = text("SELECT FROM video WHERE id = :video FOR NO KEY UPDATE")
-_STILL = text("SELECT job_id FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +197,17 @@ class Filler:
     async def _fill(self, claim: Claim) -> None:
         """Raises LeaseLost, SpaceMismatch, and VideoError as the analysis does."""
         async with self._database.read(claim.tenant_id) as session:
-            latest = (await execute(session, _LATEST, video=claim.video_id)).one_or_none()
+            latest = await latest_report(session, claim.video_id)
         if latest is None:
             raise LeaseLost(f"{claim.video_id} has no report any more")
         async with asyncio.timeout(JOB_OPTIONS.timeout_s):
-            index = await self._seen(claim, await asyncio.to_thread(_decoded, latest.body))
+            index = await self._seen(claim, await asyncio.to_thread(decoded, latest.body))
         if index is None:
             raise CorruptVideo("its frames gave no vectors")
         async with self._database.write("space.fill", claim.tenant_id) as session:
-            # Who ends a job of the video writes its row, and waits for this, or this for them.
-            await execute(session, _LOCKED, video=claim.video_id)
+            still = await is_still_latest(session, claim.video_id, latest.job_id)
             await _hold(session, claim)
-            if (await execute(session, _STILL, video=claim.video_id)).scalar_one_or_none() != latest.job_id:
+            if not still:
                 raise LeaseLost(f"{claim.video_id} was analysed anew meanwhile")
             # With it goes what was due.
             await write_vectors(session, claim.tenant_id, claim.video_id, index)
@@ -270,10 +266,6 @@ def _waits(claim: Claim) -> float | None:
 
 def _said(problem: Problem) -> str:
     return msgspec.json.encode(problem.told()).decode()
-
-
-def _decoded(body: bytes) -> Report:
-    return msgspec.json.decode(zlib.decompress(body), type=Report)
 
 
 async def _hold(session: AsyncSession, claim: Claim) -> None:

@@ -23,6 +23,7 @@ from serving.errors import NotFound
 from serving.search import retrieving, words
 from serving.search.plan import EXACT_ROWS, Plan
 from serving.search.retrieving import Row, Scope, Where
+from serving.search.spaces import active_space
 from serving.search.words import Said
 
 GroupBy = Literal["moments", "segments", "videos"]
@@ -128,15 +129,12 @@ async def space_of(database: Database, tenant: str, name: str | None) -> Space |
     Raises:
         NotFound: the tenant has none of this name.
     """
-    query = select(Space).where(Space.tenant_id == tenant)
-    query = (
-        query.where(Space.state == "active")
-        if name is None
-        else query.where(Space.space == name, col(Space.state).not_in(("leaving", "removed")))
-    )
     async with database.read(tenant) as session:
-        found = (await session.exec(query)).one_or_none()
-    if found is None and name is not None:
+        if name is None:
+            return await active_space(session, tenant)
+        named = select(Space).where(Space.tenant_id == tenant, Space.space == name)
+        found = (await session.exec(named.where(col(Space.state).not_in(("leaving", "removed"))))).one_or_none()
+    if found is None:
         raise NotFound(f"no video was analysed in the space {name}")
     return found
 

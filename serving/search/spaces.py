@@ -4,7 +4,6 @@ What answers is changed in one transaction, and changed back in another: the spa
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal
 
 from sqlalchemy import text
@@ -16,7 +15,7 @@ from serving.db.search import Space
 from serving.db.statements import execute
 from serving.errors import Conflict, NotFound
 from serving.search.asking import Answer
-from serving.search.indexes import index_name
+from serving.search.indexes import index_name, is_whole
 
 State = Literal["active", "shadow", "side", "leaving"]
 """Of spaces that are seen; see `serving.db.search.Space`."""
@@ -38,10 +37,6 @@ _COUNTS = text(
             AND d.error IS NOT NULL ORDER BY d.next_at DESC, d.video_id LIMIT 1)) AS error
     FROM space s WHERE s.tenant_id = :tenant AND (cast(:space AS text) IS NULL OR s.space = :space)
     """
-)
-_GRAPHS = text(
-    "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
-    "WHERE relname = ANY(cast(:names AS text[])) AND indisvalid AND indisready"
 )
 
 #: While a space is filled in the shadow, videos lack it, or the one that answers, where they are in another one only.
@@ -115,11 +110,6 @@ class Standing:
         """Share of the library's videos that are in it, 0 to 1."""
         return self.videos / self.library if self.library else 1.0
 
-    @property
-    def created_at(self) -> datetime:
-        """When it was made."""
-        return self.space.created_at
-
 
 async def standings(session: AsyncSession, tenant: str, name: str | None = None) -> list[Standing]:
     """All spaces of a tenant, the one that answers first; or the one of that name.
@@ -134,13 +124,18 @@ async def standings(session: AsyncSession, tenant: str, name: str | None = None)
     if name is not None and not found:
         raise NotFound(f"there is no space {name}")
     counts = {row.space: row for row in (await execute(session, _COUNTS, tenant=tenant, space=name)).all()}
-    graphs = {index_name("moment", one.space): one.space for one in found}
-    indexed = {graphs[graph] for graph in (await execute(session, _GRAPHS, names=list(graphs))).scalars().all()}
+    indexed = {one.space for one in found if await is_whole(session, index_name("moment", one.space))}
     return [
         Standing(one, row.videos, row.library, row.given_up, row.error and row.error["detail"], one.space in indexed)
         for one in sorted(found, key=lambda one: one.state != "active")
         if (row := counts.get(one.space)) is not None
     ]
+
+
+async def active_space(session: AsyncSession, tenant: str) -> Space | None:
+    """The one that searches are answered from; None where nothing was analysed."""
+    query = select(Space).where(Space.tenant_id == tenant, Space.state == "active")
+    return (await session.exec(query)).one_or_none()
 
 
 async def build(session: AsyncSession, tenant: str, model: str, described: Answer) -> None:

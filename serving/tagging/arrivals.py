@@ -17,10 +17,10 @@ from serving.db.vocabularies import Vocabulary
 from serving.errors import DatabaseUnavailable, ServerError
 from serving.jobs.lease import backoff_s
 from serving.jobs.running import Toolkits
+from serving.search.spaces import active_space
 from serving.tagging import phrases
 from serving.tagging.deriving import labels_of
 from serving.tagging.retagging import Page, retag, some
-from serving.tagging.spaces import active_space
 from serving.tagging.standing import standing, texts_of
 
 _LOG = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from serving.db.tagging import Correction, FoundTags
 from serving.db.vocabularies import Vocabulary
 from serving.errors import Conflict, InvalidRequest, NotFound
 from serving.ids import new_id
+from serving.search.spaces import active_space
 from serving.tagging.deriving import (
     TO_THE_END,
     judgements,
@@ -27,7 +28,6 @@ from serving.tagging.deriving import (
 from serving.tagging.due import learn_soon
 from serving.tagging.naming import named
 from serving.tagging.retagging import stamp_of
-from serving.tagging.spaces import active_space
 from serving.tagging.writing import write_tags
 from serving.vocabularies import rows
 

@@ -14,12 +14,12 @@ from serving.db.statements import execute
 from serving.db.tagging import LearnedLabel, Learning
 from serving.db.vocabularies import Vocabulary
 from serving.errors import Conflict
+from serving.search.spaces import active_space
 from serving.tagging import runs
 from serving.tagging.corrections import shared
 from serving.tagging.deriving import labels_of
 from serving.tagging.due import learn_soon
 from serving.tagging.naming import label_named, true_names
-from serving.tagging.spaces import active_space
 from serving.tagging.standing import active, basis_of
 from serving.vocabularies import rows
 

@@ -20,11 +20,11 @@ from serving.errors import DatabaseUnavailable, LeaseLost, ServerError
 from serving.ids import new_id
 from serving.jobs.lease import backoff_s
 from serving.jobs.running import AWAY_S, Toolkits
+from serving.search.spaces import active_space
 from serving.tagging import phrases, runs
 from serving.tagging.deriving import labels_of
 from serving.tagging.learned import Outcome
 from serving.tagging.naming import true_names
-from serving.tagging.spaces import active_space
 from serving.tagging.standing import Standing, basis_of, standing, texts_of
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from serving.faults import Faults
 from serving.jobs.lease import Problem
 from serving.jobs.listening import Listener
 from serving.jobs.running import AWAY_S, Toolkits
+from serving.search.spaces import active_space
 from serving.tagging import phrases, runs
 from serving.tagging.arrivals import Arrivals
 from serving.tagging.deriving import labels_of
 from serving.tagging.learner import Learner
 from serving.tagging.retagging import Changes, page_after, retag
 from serving.tagging.runs import Claim
-from serving.tagging.spaces import active_space
 from serving.tagging.standing import Standing, standing, texts_of
 from serving.tagging.writing import TAGGING_CHANNEL
 
