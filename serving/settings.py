@@ -42,6 +42,7 @@ from serving.options import (
     StorageOptions,
     UploadOptions,
 )
+from serving.storage.address import address
 
 PREFIX, NESTED = "AUTOMATIONS_", "__"
 
@@ -70,7 +71,7 @@ class Settings(Record, frozen=True, kw_only=True):
     upload: UploadOptions = UPLOAD_OPTIONS
     """Bounds on uploads."""
     storage: StorageOptions = STORAGE_OPTIONS
-    """The keys of what is stored."""
+    """Where what is stored is, and its keys."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
     graph: GraphOptions = GRAPH_OPTIONS
@@ -140,7 +141,10 @@ def load() -> Loaded:
     def where(name: str) -> str:
         return f"{file}: {name}" if given.get(name) == "file" else variable(name)
 
-    return Loaded(_validated(values, where), MappingProxyType(given), file)
+    settings = _validated(values, where)
+    # What it holds would be shown: it is looked at before anybody can.
+    address(settings.storage.url, settings.storage.endpoint)
+    return Loaded(settings, MappingProxyType(given), file)
 
 
 def _sections() -> dict[str, type[Record]]:
