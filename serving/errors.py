@@ -61,6 +61,12 @@ class NotFound(ServerError):
     code = "not_found"
 
 
+class UrlRefused(ServerError):
+    """A signed URL that is not good, or not for this; which it is, is not told."""
+
+    code = "url_refused"
+
+
 class Conflict(ServerError):
     """It cannot be done in the state that things are in."""
 

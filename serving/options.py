@@ -140,6 +140,10 @@ class AuthOptions(Record, frozen=True, kw_only=True):
     """Seconds after which one has to sign in again, however often the session was refreshed: 90 days."""
     ticket_s: Annotated[int, Meta(gt=0, le=86_400)] = 300
     """Seconds that a ticket for a job's events is good for: five minutes."""
+    url_s: Annotated[int, Meta(gt=0, le=604_800)] = 3600
+    """Seconds that a signed URL of a video is good for where who asks for it does not say: an hour."""
+    max_url_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
+    """Seconds that one may be good for at most: a day."""
     account_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 10
     """Passwords that may be tried for one account within `attempts_window_s`."""
     address_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 100

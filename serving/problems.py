@@ -25,6 +25,9 @@ KINDS: Final[dict[str, Kind]] = {
     "wrong_password": Kind(400, "The password is another one", "Give the password that you sign in with."),
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
+    "url_refused": Kind(
+        403, "The URL is not good for this", "Ask for a new one: each is for one purpose of one video, and for a while."
+    ),
     "not_found": Kind(404, "There is no such thing", "Look up the id; what belongs to others looks like this, too."),
     "not_in_space": Kind(
         404,

@@ -101,6 +101,7 @@ TAGS: Final[dict[str, str]] = {
     "copies": "Videos that share stretches, however they were altered.",
     "me": "Whoever asks.",
     "models": "What jobs may be done with, and where it is loaded.",
+    "playback": "A video's bytes, for players: in ranges and in segments, by URLs that need no key.",
     "problems": "The page behind each kind of problem.",
     "recommendations": "What is like something, what somebody may like, what to begin with.",
     "search": "Find moments by what they show and what is said of them.",

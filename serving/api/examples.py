@@ -56,6 +56,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "index": 0,
     "q": "harbour",
     "session_id": f"ses_{_ID}",
+    "signature": f"ten_{_ID}.key_{_ID}.1795723200.{'A' * 43}",
     "sort": "-duration_s",
     "list_copies.sort": "-found_at",
     "state": "running",
@@ -149,6 +150,7 @@ BODIES: Final[dict[str, Any]] = {
     "Activation": {"least_coverage": 0.95},
     "SpaceRequest": {"model": "ViT-B-32/laion2b_s34b_b79k"},
     "SignIn": {"email": "ada@example.com", "password": "correct horse battery"},
+    "UrlsWanted": {"purposes": ["stream", "hls"], "expires_in_s": 900},
     "UserPatch": {"role": "viewer"},
     "UserRequest": {
         "email": "ada@example.com",
