@@ -55,18 +55,20 @@ class Chosen:
 class Drawing:
     """Draws. One for a process."""
 
-    def __init__(self, limits: InputLimits, worker: WorkerLimits, timeout_s: float) -> None:
+    def __init__(self, limits: InputLimits, worker: WorkerLimits, timeout_s: float, at_once: int) -> None:
         """
         Args:
             limits: how much of a video is read.
             worker: of a process that reads or decodes. Those here have no more time than
             timeout_s: for one picture, or one storyboard.
+            at_once: how many are made at the same time.
         """
         self._limits, self._timeout_s = limits, timeout_s
         patience = {"inspect_s": min(worker.inspect_s, timeout_s), "clip_s": min(worker.clip_s, timeout_s)}
         self._sandbox = Sandbox(msgspec.structs.replace(worker, **patience))
-        # A process that decoded for one video is for no other, and which one comes next, nobody knows.
-        self._decoder = SandboxedDecoder(self._sandbox, max_idle=0, max_spare=0)
+        # A process that decoded for one video is for no other, and which one comes next, nobody knows; so none is kept
+        # but those in the middle of a long group of pictures.
+        self._decoder = SandboxedDecoder(self._sandbox, max_idle=2 * at_once, max_spare=0)
 
     def known(self, video: Video) -> Known:
         """Read all packets once. Raises VideoError."""

@@ -159,6 +159,6 @@ class Pictures:
             if self._drawing is None:
                 from serving.pictures.drawing import Drawing
 
-                settings = self._settings
-                self._drawing = Drawing(settings.input, settings.worker, settings.pictures.timeout_s)
+                settings, options = self._settings, self._settings.pictures
+                self._drawing = Drawing(settings.input, settings.worker, options.timeout_s, options.at_once)
             return self._drawing
