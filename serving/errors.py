@@ -75,6 +75,12 @@ class NotFound(ServerError):
     code = "not_found"
 
 
+class UrlRefused(ServerError):
+    """A signed URL that is not good, or not for this; which it is, is not told."""
+
+    code = "url_refused"
+
+
 class Conflict(ServerError):
     """It cannot be done in the state that things are in."""
 
@@ -203,6 +209,17 @@ class RateLimited(ServerError):
     """Too many requests; `retry_after_s` says when more are taken."""
 
     code = "rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Busy(ServerError):
+    """As much of something is being done here as may be at once; `retry_after_s` says when to ask again."""
+
+    code = "busy"
     retryable = True
 
     def __init__(self, message: str, retry_after_s: float) -> None:

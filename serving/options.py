@@ -56,6 +56,21 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     """How long fetching a video from a URL may take, seconds: six hours."""
 
 
+class PictureOptions(Record, frozen=True, kw_only=True):
+    """Thumbnails, posters and storyboards, which an API process makes when they are asked for."""
+
+    at_once: Annotated[int, Meta(gt=0, le=256)] = 4
+    """How many one API process makes at once, each in a locked-in process; one tenant has one less than that."""
+    waiting: Annotated[int, Meta(gt=0, le=100_000)] = 64
+    """Requests that may wait for that; more are answered with 503. One tenant has half of them."""
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds that one picture, or all of a storyboard, may take; `worker.inspect_s` and `worker.clip_s` where these
+    are less."""
+    kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 << 20
+    """Memory of one API process for pictures that were made, and for where the frames of videos are: 30 bytes a
+    frame. None of it is on a disk."""
+
+
 class StorageOptions(Record, frozen=True, kw_only=True):
     """Where what is stored is (`docs/storage.md`), and its keys (`docs/security.md`)."""
 
@@ -154,6 +169,10 @@ class AuthOptions(Record, frozen=True, kw_only=True):
     """Seconds after which one has to sign in again, however often the session was refreshed: 90 days."""
     ticket_s: Annotated[int, Meta(gt=0, le=86_400)] = 300
     """Seconds that a ticket for a job's events is good for: five minutes."""
+    url_s: Annotated[int, Meta(gt=0, le=604_800)] = 3600
+    """Seconds that a signed URL of a video is good for where who asks for it does not say: an hour."""
+    max_url_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
+    """Seconds that one may be good for at most: a day."""
     account_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 10
     """Passwords that may be tried for one account within `attempts_window_s`."""
     address_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 100
@@ -177,4 +196,4 @@ AUTH_OPTIONS, STORAGE_OPTIONS = AuthOptions(), StorageOptions()
 CLIENT_OPTIONS = ClientOptions()
 LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
 CLEANING_OPTIONS = CleaningOptions()
-GRAPH_OPTIONS = GraphOptions()
+GRAPH_OPTIONS, PICTURE_OPTIONS = GraphOptions(), PictureOptions()

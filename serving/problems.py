@@ -25,6 +25,9 @@ KINDS: Final[dict[str, Kind]] = {
     "wrong_password": Kind(400, "The password is another one", "Give the password that you sign in with."),
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
+    "url_refused": Kind(
+        403, "The URL is not good for this", "Ask for a new one: each is for one purpose of one video, and for a while."
+    ),
     "not_found": Kind(404, "There is no such thing", "Look up the id; what belongs to others looks like this, too."),
     "not_in_space": Kind(
         404,
@@ -62,6 +65,7 @@ KINDS: Final[dict[str, Kind]] = {
     "storage_unavailable": Kind(503, "The store of videos does not answer", "Try again in a moment."),
     "storage_full": Kind(507, "There is no room to read the video", "The operator makes room; then try again."),
     "starting": Kind(503, "The server is not there yet", "Try again in a moment."),
+    "busy": Kind(503, "Too much is being done just now", "Wait as long as `Retry-After` says."),
     "lease_lost": Kind(409, "The job was given to another worker", "Nothing: it goes on there."),
     "quarantined": Kind(_VIDEO, "Workers died over this job", "Retry it once the cause is known."),
     "deadline_exceeded": Kind(

@@ -28,6 +28,7 @@ from serving.options import (
     GRAPH_OPTIONS,
     JOB_OPTIONS,
     LIMIT_OPTIONS,
+    PICTURE_OPTIONS,
     SERVER_OPTIONS,
     STORAGE_OPTIONS,
     UPLOAD_OPTIONS,
@@ -38,6 +39,7 @@ from serving.options import (
     GraphOptions,
     JobOptions,
     LimitOptions,
+    PictureOptions,
     ServerOptions,
     StorageOptions,
     UploadOptions,
@@ -72,6 +74,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Bounds on uploads."""
     storage: StorageOptions = STORAGE_OPTIONS
     """Where what is stored is, and its keys."""
+    pictures: PictureOptions = PICTURE_OPTIONS
+    """Thumbnails, posters and storyboards, which an API process makes when they are asked for."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
     graph: GraphOptions = GRAPH_OPTIONS

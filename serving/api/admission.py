@@ -58,7 +58,8 @@ class Admission:
         """Let a request in. `limited`: see `is_limited`. Raises RateLimited, and as `access.require` and
         `strict.require_strict`."""
         if limited and principal is not None:
-            await self._take(scope, self._known, f"requests:{principal.actor}")
+            bucket = scope.get("bucket") or f"requests:{principal.actor}"
+            await self._take(scope, self._known, str(bucket))
         elif limited:
             await self.take_of_stranger(scope)
         handler = scope["route_handler"]

@@ -26,20 +26,24 @@ from serving.api.learned import Learned
 from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
+from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_thumbnail
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
 from serving.api.schema import RecordSchema
 from serving.api.search import search
+from serving.api.signed import SignedUrls, media_of
 from serving.api.signing_in import Authentication
 from serving.api.spaces import Spaces
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
 from serving.api.taggings import Applying, Taggings
+from serving.api.text_tracks import get_chapters_track, get_storyboard_track, get_tags_track
 from serving.api.tickets import create_event_ticket
 from serving.api.tus import ResumableUploads
 from serving.api.tus_views import UploadRecords
 from serving.api.uploads import put_file, upload
+from serving.api.urls import create_video_urls, revoke_urls, revoke_video_urls
 from serving.api.users import Users
 from serving.api.videos import Videos
 from serving.api.vocabularies import Vocabularies
@@ -56,6 +60,8 @@ from serving.graph.keys import GATEWAY, derived
 from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
+from serving.pictures.pictures import Pictures
+from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
 from serving.search.searching import Libraries
 from serving.settings import Settings
@@ -79,6 +85,9 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     following = Following(database, listener)
     streams = Streams(settings.server.max_streams, settings.server.max_streams_per_tenant)
     quick = QuickReads(database.url)
+    signer = Signer(secret)
+    pictures = Pictures(store, settings)
+    urls = SignedUrls(signer, credentials, store.keyring, quick)
     surroundings = Surroundings(database, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
 
@@ -88,6 +97,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             await stack.enter_async_context(listener)
             await stack.enter_async_context(following)
             stack.callback(passwords.close)
+            stack.callback(pictures.close)
             stack.push_async_callback(database.close)
             stack.push_async_callback(quick.close)
             stack.push_async_callback(graph.close)
@@ -103,6 +113,16 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             Jobs,
             Batches,
             Videos,
+            create_video_urls,
+            revoke_video_urls,
+            revoke_urls,
+            get_pictures,
+            get_thumbnail,
+            get_poster,
+            get_storyboard,
+            get_storyboard_track,
+            get_chapters_track,
+            get_tags_track,
             upload,
             put_file,
             fetch,
@@ -146,6 +166,9 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "libraries": given(Libraries()),
             "credentials": given(credentials),
             "tokens": given(tokens),
+            "signer": given(signer),
+            "pictures": given(pictures),
+            "media": Provide(media_of),
             "passwords": given(passwords),
             "checks": given(Checks(database, store)),
             "sessions": given(Sessions(database, secret, tokens, passwords, settings.auth)),
@@ -153,10 +176,10 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "uploads": given(Uploads(database, store, settings.upload)),
             "principal": Provide(principal_of, sync_to_thread=False),
         },
-        middleware=[Entrance(credentials, surroundings.admission)],
+        middleware=[Entrance(credentials, urls, surroundings.admission)],
         exception_handlers={Exception: handle},
         lifespan=[lifespan],
-        state=State({"quick": quick}, deep_copy=False),
+        state=State({"quick": quick, "keyring": store.keyring}, deep_copy=False),
         openapi_config=DescribedConfig(
             title="Automations",
             version="1",

@@ -5,14 +5,17 @@ from urllib.parse import parse_qs
 
 from litestar.types import Scope
 
+from serving.api.signed import SignedUrls
 from serving.auth.credentials import Credentials
 from serving.auth.principals import Principal
 
 
-async def identified(credentials: Credentials, scope: Scope, before_asking: Callable[[], None]) -> Principal | None:
+async def identified(
+    credentials: Credentials, urls: SignedUrls, scope: Scope, before_asking: Callable[[], None]
+) -> Principal | None:
     """The principal of a request, where it has one. Whether one is needed, `access.require` says.
 
-    `before_asking`: see `Credentials.principal`. Raises what it raises.
+    `before_asking`: see `Credentials.principal`. Raises what it raises, and as `SignedUrls.principal`.
     """
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -20,9 +23,10 @@ async def identified(credentials: Credentials, scope: Scope, before_asking: Call
             if kind.lower() != "bearer":
                 return None
             return await credentials.principal(credential.strip(), before_asking)
-    # Nothing else is ever taken from a URL, which is logged and remembered: a ticket is soon worth nothing.
+    # Nothing else is ever taken from a URL, which is logged and remembered: tickets are soon worth nothing, and
+    # signed URLs are good for what is at their own path.
     if scope["route_handler"].opt.get("by_ticket"):
         shown = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
         if len(shown) == 1:
             return await credentials.ticket(shown[0], str(scope["path_params"]["job_id"]))
-    return None
+    return await urls.principal(scope, before_asking)

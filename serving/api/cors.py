@@ -35,6 +35,7 @@ EXPOSED: Final = (
     "Allow",
     "Content-Disposition",
     "ETag",
+    "Frame-Time",
     "Location",
     "Preference-Applied",
     "RateLimit",

@@ -7,28 +7,34 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from serving.api.admission import Admission, is_limited
 from serving.api.authentication import identified
 from serving.api.peers import address_of, operation_of
+from serving.api.signed import SignedUrls
 from serving.audit.acting import ACTING, Acting
 from serving.auth.credentials import Credentials
+from serving.errors import UrlRefused
 
 
 class Entrance:
     """Middleware, before anything of a request's body is read."""
 
-    def __init__(self, credentials: Credentials, admission: Admission) -> None:
-        self._credentials, self._admission = credentials, admission
+    def __init__(self, credentials: Credentials, urls: SignedUrls, admission: Admission) -> None:
+        self._credentials, self._urls, self._admission = credentials, urls, admission
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Around the rest of what there is for a route."""
         return partial(self._enter, app)
 
     async def _enter(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI. Raises as `Admission.admit`."""
+        """See ASGI. Raises as `Admission.admit` and `SignedUrls.principal`."""
         operation, address = operation_of(scope), address_of(scope)
         limited = is_limited(scope, operation)
         principal = None
         if limited:
             before_asking = partial(self._admission.refuse_early, scope)
-            principal = await identified(self._credentials, scope, before_asking)
+            try:
+                principal = await identified(self._credentials, self._urls, scope, before_asking)
+            except UrlRefused:
+                await self._admission.take_of_stranger(scope)
+                raise
         scope["principal"] = principal  # type: ignore[typeddict-unknown-key]
         await self._admission.admit(scope, principal, limited)
         acting = ACTING.set(

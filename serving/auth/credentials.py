@@ -80,10 +80,15 @@ class Credentials:
         ticket = self._tokens.read_ticket(shown) if len(shown) <= _MAX_TOKEN_CHARS else None
         if ticket is None or ticket.job_id != job_id:
             return None
-        found = await self._remembered(ticket.credential)
-        if found is None or found.tenant_id != ticket.tenant_id:
+        return await self.behind(ticket.tenant_id, ticket.credential, _TICKET_SCOPES)
+
+    async def behind(self, tenant: str, credential: str, scopes: frozenset[str]) -> Principal | None:
+        """Whoever asked for something signed, who may do no more than that: none of these scopes that they have not
+        got. None where the credential that they asked with is no longer good. `credential`: its id."""
+        found = await self._remembered(credential)
+        if found is None or found.tenant_id != tenant:
             return None
-        return dataclasses.replace(found, scopes=found.scopes & _TICKET_SCOPES)
+        return dataclasses.replace(found, scopes=found.scopes & scopes)
 
     async def _by_key(self, key: str, before_asking: Callable[[], None] | None) -> Principal | None:
         if len(key) != opaque.KEY_CHARS:

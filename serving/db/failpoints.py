@@ -26,6 +26,7 @@ Write = Literal[
     "upload.end",
     "video.write",
     "video.delete",
+    "url.revoke",
     "vocabulary.write",
     "question.write",
     "space.write",

@@ -43,6 +43,8 @@ class Video(SQLModel, table=True):
     height: int | None = None
     codec: str | None = None
     container: str | None = None
+    url_generation: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often its signed URLs were revoked."""
     created_at: Moment = moment(now=True)
     updated_at: Moment = moment(now=True)
     by_title: str = Field(default=None, sa_column=Column(Text, Computed("lower(title)", persisted=True)))

@@ -90,11 +90,12 @@ class Keyring:
         )
         query = select(DataKey, TenantKey).join(TenantKey, same)
         query = query.where(DataKey.tenant_id == tenant, col(DataKey.object_key).in_(object_keys))
-        found = {}
-        for row, by in (await session.exec(query)).all():
-            what = data_key_of(tenant, row.object_key, row.tenant_version)
-            found[row.object_key] = unwrapped(await self.tenant_key(by), row.wrapped, what)
-        return found
+        return {row.object_key: await self.unwrap(row, by) for row, by in (await session.exec(query)).all()}
+
+    async def unwrap(self, row: DataKey, by: TenantKey) -> bytes:
+        """[32] The key of an object. `by`: the row of what wraps it. Raises as `key_of`."""
+        what = data_key_of(row.tenant_id, row.object_key, row.tenant_version)
+        return unwrapped(await self.tenant_key(by), row.wrapped, what)
 
     async def latest(self, session: AsyncSession, tenant: str) -> TenantKey:
         """The key of a tenant that wraps, made where there is none. It is there as long as the transaction lasts."""

@@ -1,0 +1,85 @@
+"""Who asks with a signed URL, and the video that is asked for.
+
+An operation that serves media says `by_url="stream"`, or another purpose, beside what it `needs`; takes the parameter
+`signature: Signature = None`, for the schema; and `media: Media`, the video, whoever asks and however.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qs
+
+from litestar import Request
+from litestar.params import Parameter
+from litestar.types import Scope
+
+from serving.api.access import principal_of
+from serving.auth.credentials import Credentials
+from serving.auth.principals import Principal
+from serving.db.quick import QuickReads
+from serving.errors import NotFound, UrlRefused
+from serving.playback.media import Media, read_media
+from serving.playback.signing import MAX_CHARS, Signer, is_over, parsed
+from serving.storage.keyring import Keyring
+
+Signature = Annotated[
+    str | None,
+    Parameter(max_length=MAX_CHARS, required=False, description="Instead of a header, see `create_video_urls`"),
+]
+
+#: All that a signed URL is good for, of the one video and purpose.
+_SCOPES: Final = frozenset({"videos:read"})
+
+_REFUSED: Final = (
+    "this URL is not good, or no longer, or not for this; ask for a new one (POST /v1/videos/{video_id}/urls)"
+)
+
+
+class SignedUrls:
+    """Recognises those who come with one."""
+
+    def __init__(self, signer: Signer, credentials: Credentials, keyring: Keyring, quick: QuickReads) -> None:
+        self._signer, self._credentials, self._keyring, self._quick = signer, credentials, keyring, quick
+
+    async def principal(self, scope: Scope, before_asking: Callable[[], None]) -> Principal | None:
+        """Whoever asked for the URL, who may do nothing with it but read what it is for; None where there is no
+        signature. The video is in the request's scope from here on: `media_of`.
+
+        Args:
+            before_asking: called before the database is asked. What it raises is raised.
+
+        Raises:
+            UrlRefused: it is none of ours, is over, was revoked, or is for another video or purpose; or there is no
+                such video. All of these look alike.
+            DatabaseUnavailable, MasterKeyMissing, Altered: see `read_media`.
+        """
+        purpose = scope["route_handler"].opt.get("by_url")
+        if purpose is None:
+            return None
+        shown = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("signature", [])
+        if not shown:
+            return None
+        signature = parsed(shown[0]) if len(shown) == 1 else None
+        if signature is None or is_over(signature):
+            raise UrlRefused(_REFUSED)
+        before_asking()
+        media = await read_media(self._quick, self._keyring, signature.tenant_id, str(scope["path_params"]["video_id"]))
+        if media is None or not self._signer.holds(signature, media, purpose):
+            raise UrlRefused(_REFUSED)
+        found = await self._credentials.behind(signature.tenant_id, signature.credential, _SCOPES)
+        if found is None or not found.scopes:
+            raise UrlRefused(_REFUSED)
+        scope["media"] = media  # type: ignore[typeddict-unknown-key]
+        # Those who watch with it do not use up the requests of who asked for it.
+        scope["bucket"] = f"url:{signature.mac}"  # type: ignore[typeddict-unknown-key]
+        return found
+
+
+async def media_of(request: Request[Any, Any, Any]) -> Media:
+    """The video that a request is about. Raises NotFound, and as `read_media`."""
+    media: Media | None = request.scope.get("media")  # type: ignore[assignment]
+    if media is None:
+        tenant, state = principal_of(request).tenant_id, request.app.state
+        media = await read_media(state.quick, state.keyring, tenant, str(request.path_params["video_id"]))
+    if media is None:
+        raise NotFound("there is no such video")
+    return media

@@ -1,0 +1,62 @@
+"""A video as its bytes are served: where they are, what opens them, and what its URLs rest on. One round trip."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from serving.db.keys import DataKey, TenantKey
+from serving.db.quick import QuickReads
+from serving.storage.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A video as it was when a request came in."""
+
+    id: str
+    tenant_id: str
+    object_key: str
+    """Where the store has its bytes, and"""
+    key: bytes | None = field(repr=False)
+    """[32] what they are sealed with; None of one from before objects were sealed."""
+    size_bytes: int
+    sha256: str
+    filename: str | None
+    container: str | None
+    """Known, as `codec`, once it was analysed."""
+    codec: str | None
+    duration_s: float | None
+    created_at: datetime
+    revocations: tuple[int, int]
+    """How often signed URLs of the video, and of its tenant, were revoked."""
+
+
+async def read_media(quick: QuickReads, keyring: Keyring, tenant: str, video_id: str) -> Media | None:
+    """A video; None where there is none.
+
+    Raises:
+        DatabaseUnavailable: see `QuickReads.row`.
+        MasterKeyMissing, Altered: see `Keyring.tenant_key`.
+    """
+    row = await quick.row("tenant_media", tenant, video_id)
+    if row is None:
+        return None
+    key = None
+    if row.key_wrapped is not None:
+        version = row.key_version
+        by = TenantKey(tenant_id=tenant, version=version, wrapped=row.tenant_key_wrapped, master=row.tenant_key_master)
+        kept = DataKey(object_key=row.object_key, tenant_id=tenant, tenant_version=version, wrapped=row.key_wrapped)
+        key = await keyring.unwrap(kept, by)
+    return Media(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        object_key=row.object_key,
+        key=key,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        filename=row.filename,
+        container=row.container,
+        codec=row.codec,
+        duration_s=row.duration_s,
+        created_at=row.created_at,
+        revocations=(row.url_generation, row.tenant_url_generation),
+    )
