@@ -1,6 +1,7 @@
 """Storyboards through the API: the track points at pictures of the right moments, and needs no key for them."""
 
 import io
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
@@ -100,10 +101,10 @@ def test_a_portrait(call_shared, tmp_path):
 def test_nothing_of_it_is_written_anywhere(call_shared, plain):
     async def body(api):
         video = await put(api.a, plain)
-        kept = sorted(file for file in api.store._root.rglob("*") if file.is_file())
+        kept = sorted(file for file in Path(api.store.name).rglob("*") if file.is_file())
         assert (await api.a.get(f"/v1/videos/{video}/storyboard.jpg")).status_code == 200
         assert (await api.a.get(f"/v1/videos/{video}/thumbnail")).status_code == 200
-        assert sorted(file for file in api.store._root.rglob("*") if file.is_file()) == kept
+        assert sorted(file for file in Path(api.store.name).rglob("*") if file.is_file()) == kept
         assert not any(b"\xff\xd8\xff" in file.read_bytes() for file in kept)
 
     call_shared(body)
