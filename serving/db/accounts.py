@@ -13,6 +13,8 @@ class Tenant(SQLModel, table=True):
     name: str
     quota_bytes: int | None = Field(default=None, sa_type=BigInteger)
     """What it may keep: see `serving.uploads.quota`. None: what the setting says; 0: as much as there is room for."""
+    quota_minutes: int | None = Field(default=None, sa_type=BigInteger)
+    """How much video it may keep: see `serving.uploads.minutes`. None and 0 as above."""
     created_at: Moment = moment(now=True)
 
 
