@@ -93,23 +93,41 @@ def list_tenants(as_json: AsJson = False) -> None:
 def set_quota(
     tenant: Annotated[str, typer.Argument(help="Id of the tenant.")],
     quota_bytes: Annotated[
-        str, typer.Argument(metavar="BYTES", help="Bytes it may keep; 0: no bound; default: upload.tenant_max_bytes.")
-    ],
+        str | None,
+        typer.Argument(metavar="BYTES", help="Bytes it may keep; 0: no bound; default: upload.tenant_max_bytes."),
+    ] = None,
+    quota_minutes: Annotated[
+        str | None,
+        typer.Option(
+            "--minutes",
+            metavar="MINUTES",
+            help="Minutes of video it may keep; 0: no bound; default: upload.tenant_max_minutes.",
+        ),
+    ] = None,
 ) -> None:
     """Say how much a tenant may keep. What it keeps beyond that stays, but nothing comes to it."""
     from serving.db.database import SYSTEM, Database
     from serving.errors import InvalidRequest
-    from serving.uploads import quota
+    from serving.uploads import minutes, quota
 
-    if quota_bytes != "default" and not (quota_bytes.isascii() and quota_bytes.isdigit() and len(quota_bytes) < 19):
-        raise InvalidRequest(f"{quota_bytes}: a number of bytes, or `default`")
+    if quota_bytes is None and quota_minutes is None:
+        raise InvalidRequest("say how many bytes, or `--minutes`, or both")
+    for given, what in ((quota_bytes, "bytes"), (quota_minutes, "minutes")):
+        if given not in (None, "default") and not (given.isascii() and given.isdigit() and len(given) < 19):
+            raise InvalidRequest(f"{given}: a number of {what}, or `default`")
+
+    def number(given: str) -> int | None:
+        return None if given == "default" else int(given)
 
     async def write(database: Database, _: bytes) -> None:
         async with database.write("tenant.quota", SYSTEM) as session:
-            await quota.set_quota(session, tenant, None if quota_bytes == "default" else int(quota_bytes))
+            if quota_bytes is not None:
+                await quota.set_quota(session, tenant, number(quota_bytes))
+            if quota_minutes is not None:
+                await minutes.set_quota(session, tenant, number(quota_minutes))
 
     _with_database(write)
-    print(f"{tenant} {quota_bytes}")
+    print(tenant, *([quota_bytes] if quota_bytes else []), *([f"{quota_minutes} minutes"] if quota_minutes else []))
 
 
 @users.command("create")

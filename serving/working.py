@@ -61,7 +61,7 @@ class Working:
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
         queue = Queue(self._database, lease_s=settings.jobs.lease_s)
-        tools = Tools(queue, place.store, models, settings.jobs.timeout_s)
+        tools = Tools(queue, place.store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
         self._worker = Worker(tools, slots=slots, listener=self._listener)
         self.presence = Presence(
             self._database,

@@ -36,6 +36,7 @@ Write = Literal[
     # what a worker does
     "job.claim",
     "job.renew",
+    "job.measure",
     "job.progress",
     "job.checkpoint",
     "job.succeed",

@@ -15,7 +15,7 @@ class Video(SQLModel, table=True):
         Index("ix_video_tenant_created", "tenant_id", "created_at", "id"),
         Index("ix_video_tenant_sha256", "tenant_id", "sha256"),
         # For adding up what a tenant keeps.
-        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes"]),
+        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes", "duration_s"]),
         # For the sweep, which asks whether anything names an object.
         Index("ix_video_object_key", "object_key"),
         # What lists are sorted by.

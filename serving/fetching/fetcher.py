@@ -11,7 +11,14 @@ from pipeline.errors import VideoError
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
 from serving.egress import Egress
-from serving.errors import AddressRefused, DatabaseUnavailable, FetchFailed, LeaseLost, QuotaExceeded
+from serving.errors import (
+    AddressRefused,
+    DatabaseUnavailable,
+    FetchFailed,
+    LeaseLost,
+    QuotaExceeded,
+    StorageUnavailable,
+)
 from serving.fetching import claims
 from serving.fetching.claims import Claim
 from serving.fetching.names import name_of
@@ -100,6 +107,8 @@ class Fetcher:
             await claims.keep(self._database, self._store, claim, stored, name, self._options.tenant_max_bytes)
         except FetchFailed as error:
             await claims.record(self._database, claim, error, again=error.retryable, after_s=error.after_s)
+        except StorageUnavailable as error:
+            await claims.record(self._database, claim, error, again=True)
         except (AddressRefused, QuotaExceeded, VideoError) as error:
             await claims.record(self._database, claim, error, again=False)
 

@@ -15,7 +15,7 @@ from serving.ids import new_id
 from serving.jobs.events import notify
 from serving.options import UploadOptions
 from serving.requests import FetchRequest
-from serving.uploads import quota
+from serving.uploads import minutes, quota
 from serving.uploads.rows import looked_up, written
 from serving.vocabularies.resolving import resolved
 
@@ -49,6 +49,7 @@ async def submit(
             # With the labels that its vocabulary has now, whatever becomes of that until the video is there.
             spec = await resolved(session, tenant, request.job)
             job = msgspec.to_builtins(msgspec.structs.replace(request.job, spec=spec, vocabulary=None))
+        await minutes.require_room(session, tenant, options.tenant_max_minutes)
         await quota.require_room(session, tenant, 1, options.tenant_max_bytes)
         upload = Upload(
             id=new_id("upl"),

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from pipeline.analyze import analyze_with_looks
 from pipeline.errors import EngineUnavailable, ModelReplaced, VideoError
 from pipeline.indexing import Index, index_of
-from pipeline.report import Report
+from pipeline.report import Report, VideoInfo
 from pipeline.rescore import rescore
 from pipeline.spec import AnalysisSpec
 from pipeline.toolkit import Toolkit
@@ -22,7 +22,14 @@ from pipeline.tracks import Track
 from serving.db.copies import VideoLooks
 from serving.db.database import SYSTEM, Database
 from serving.db.media import StoredReport, Video
-from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing
+from serving.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    MasterKeyMissing,
+    QuotaExceeded,
+    StorageFull,
+    StorageUnavailable,
+)
 from serving.faults import Faults
 from serving.jobs import metrics, outcomes
 from serving.jobs.checkpointing import CheckpointedEngine
@@ -33,6 +40,7 @@ from serving.jobs.queue import Queue
 from serving.options import JOB_OPTIONS
 from serving.storage.opening import opened
 from serving.storage.store import Store
+from serving.uploads import minutes
 
 #: How long a job waits that was given back because its engine was away, seconds.
 AWAY_S: Final = 5.0
@@ -76,6 +84,8 @@ class Tools:
     toolkits: Toolkits
     timeout_s: float = JOB_OPTIONS.timeout_s
     """How long one attempt may take, seconds, where the job does not say."""
+    tenant_max_minutes: int = 0
+    """What the setting `upload.tenant_max_minutes` says."""
 
 
 async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
@@ -134,10 +144,10 @@ async def _late(begun: asyncio.Event, timeout_s: float) -> None:
 async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> None:
     try:
         report, cost, index, looks = work.result()
-    except (EngineUnavailable, MasterKeyMissing) as error:
+    except (EngineUnavailable, MasterKeyMissing, StorageUnavailable) as error:
         # Nothing is wrong with it: it goes on where it was once that is there.
         await queue.release(lease, reason=error.code, wait_s=AWAY_S)
-    except VideoError as error:
+    except (VideoError, QuotaExceeded, StorageFull) as error:
         await outcomes.fail(
             queue.database, lease, Problem(code=error.code, detail=str(error), retryable=error.retryable)
         )
@@ -197,12 +207,20 @@ async def _begun(lease: Lease, tools: Tools, began: float, begun: asyncio.Event)
     if known is not None:
         report = await asyncio.to_thread(rescore, known, spec.segments, toolkit.encoder)
         return await _done(report, _metrics(lease, report, began, clips_reused=0, shared=True), toolkit, None)
+
+    async def measure(info: VideoInfo) -> None:
+        async with tools.queue.database.write("job.measure", SYSTEM) as session:
+            most = tools.tenant_max_minutes
+            refused = await minutes.measured(session, lease.tenant_id, video.id, info.duration_s, most)
+        if refused is not None:
+            raise refused
+
     known_clips = await tools.queue.checkpoints(lease)
     engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.identity)
     of_video = opened(tools.queue.database, tools.store, video.tenant_id, video.object_key)
     async with Progress(lease, tools.queue, engine) as progress, of_video as file:
         watched = replace(toolkit, engine=engine)
-        found = await analyze_with_looks(file, spec, watched, progress.tell, progress.found)
+        found = await analyze_with_looks(file, spec, watched, progress.tell, progress.found, measure)
     info = msgspec.structs.replace(found.report.video, path=video.filename or video.title)
     report = msgspec.structs.replace(found.report, video=info)
     cost = _metrics(lease, report, began, clips_reused=engine.reused, shared=False)

@@ -22,7 +22,14 @@ from pipeline.spec import SegmentSpec
 from serving.claiming import Bounds, Claimer, told
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing, ServerError, SpaceMismatch
+from serving.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    MasterKeyMissing,
+    ServerError,
+    SpaceMismatch,
+    StorageUnavailable,
+)
 from serving.jobs.lease import Problem
 from serving.jobs.running import Toolkits
 from serving.options import JOB_OPTIONS
@@ -176,7 +183,7 @@ class Filler:
             await self._give_back(claim)
         except EngineUnavailable as error:
             await self._away(claim, error, ENGINE_AWAY_S)
-        except (ModelUnavailable, SpaceMismatch, MasterKeyMissing) as error:
+        except (ModelUnavailable, SpaceMismatch, MasterKeyMissing, StorageUnavailable) as error:
             await self._away(claim, error, AWAY_S)
         except VideoError as error:
             wait_s = _waits(claim) if error.retryable else None

@@ -28,7 +28,7 @@ from serving.errors import (
 from serving.ids import new_id
 from serving.options import UploadOptions
 from serving.storage.store import Store, part_at
-from serving.uploads import quota
+from serving.uploads import minutes, quota
 from serving.uploads.completing import Completion
 from serving.uploads.incoming import Checksum, Incoming
 from serving.uploads.rows import is_full, looked_up, parts_forgotten, require_going, written
@@ -67,6 +67,7 @@ class Uploads:
         """
         self._require_size(size_bytes)
         async with self._database.write("upload.create", tenant) as session:
+            await minutes.require_room(session, tenant, self.options.tenant_max_minutes)
             await quota.require_room(session, tenant, size_bytes or 1, self.options.tenant_max_bytes)
             upload = Upload(
                 id=new_id("upl"),

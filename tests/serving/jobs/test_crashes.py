@@ -33,6 +33,7 @@ ON_THE_WAY = [
         "job.submit",
         "job.claim",
         "job.renew",
+        "job.measure",
         "job.checkpoint",
         "job.progress",
         "job.succeed",

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import Altered
 from pipeline.sealed.form import SEGMENT_BITS, TAG_BYTES
 from serving.storage.store import Store, Written, video_at
-from tests.serving.sealing import store_at
+from tests.serving.sealing import folder_at
 
 WHAT = video_at("a", "videos/one")
 SEGMENT = 1 << SEGMENT_BITS
@@ -28,7 +28,7 @@ async def _read(store: Store, key: bytes | None, start: int, stop: int) -> bytes
 
 @pytest.fixture
 def put(tmp_path) -> tuple[Store, Written, Path]:
-    store = store_at(tmp_path)
+    store = folder_at(tmp_path)
     return store, asyncio.run(store.put(WHAT, _once(CONTENT))), tmp_path / WHAT.blob
 
 
