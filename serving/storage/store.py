@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,7 @@ from pipeline.sealed.reading import Reader
 from pipeline.sealed.sealing import Sealer
 from serving.db import failpoints
 from serving.storage.keyring import Keyring, fresh_key
+from serving.storage.ranges import Found, Ranges, Version
 
 #: Bytes that are handed on at once, in either direction.
 CHUNK_BYTES = 1 << 20
@@ -66,6 +67,7 @@ class Store:
         self.keyring = keyring
         """Where the keys of objects are."""
         self._store = LocalStore(root, mkdir=True)
+        self._ranges = Ranges(self._version, self._found)
 
     async def put(self, what: What, chunks: AsyncIterable[bytes]) -> Written:
         """Seal and write an object from a stream; holds one part of it at a time. When this returns, it is on the disk,
@@ -117,6 +119,47 @@ class Store:
         pieces = reader.pieces()
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             yield piece
+
+    async def size(self, what: What, key: bytes | None) -> int:
+        """Bytes of an object, as they came. Arguments and errors as `read`."""
+        return (await self._version(what.blob)).size_bytes if key is None else await self._ranges.size(what, key)
+
+    async def read(self, what: What, key: bytes | None, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """The bytes of an object from `start` up to, not including, `stop`; fewer where it ends before. They come in
+        pieces of up to half a MiB, the first ones smaller. Two pieces at most are in memory: while one is handed on,
+        the next is read, and no more until that is asked for. Whoever does not want the rest closes the iterator.
+
+        Args:
+            key: [32] what it was sealed with; None of one that was not.
+
+        Raises:
+            FileNotFoundError: there is none, or its key was destroyed.
+            Altered: it is not what was put; what came before that is.
+            OSError: it cannot be read.
+        """
+        pieces = self._ranges.read(what, key, start, stop) if key is not None else self._plain(what.blob, start, stop)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def _plain(self, key: str, start: int, stop: int) -> AsyncGenerator[bytes]:
+        version = await self._version(key)
+        if is_sealed(bytes((await self._found(key, 0, len(MAGIC))).content) if version.size_bytes else b""):
+            raise FileNotFoundError(f"{key}: its key was destroyed")
+        stop = min(stop, version.size_bytes)
+        for at in range(start, stop, CHUNK_BYTES):
+            yield bytes((await self._found(key, at, min(CHUNK_BYTES, stop - at))).content)
+
+    async def _version(self, key: str) -> Version:
+        with _os_errors():
+            found = await obstore.head_async(self._store, key)
+        return Version(found["size"], found["e_tag"])
+
+    async def _found(self, key: str, offset: int, length: int) -> Found:
+        with _os_errors():
+            got = await obstore.get_async(self._store, key, options={"range": (offset, offset + length)})
+            content = await got.bytes_async()
+        return Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
 
     async def _unsealed(self, key: str) -> AsyncIterator[bytes]:
         head = b""
