@@ -25,6 +25,14 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     """Streams of events that one API process serves at once."""
     max_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
     """Those of one tenant, in one API process."""
+    max_media_streams: Annotated[int, Meta(gt=0, le=1_000_000)] = 1000
+    """Answers with bytes of videos that one API process sends at once. Each holds about a MiB of memory, however slow
+    its client is."""
+    max_media_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 500
+    """Those of one tenant, in one API process."""
+    stalled_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    """Seconds in which a client may take nothing of such an answer before it is ended; players then ask for the
+    rest."""
     keep_alive_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0
     """Seconds of silence after which a stream of events says that it is still there."""
     trusted_proxies: Annotated[str, Meta(max_length=4096)] = ""

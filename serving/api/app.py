@@ -33,6 +33,7 @@ from serving.api.search import search
 from serving.api.signed import SignedUrls, media_of
 from serving.api.signing_in import Authentication
 from serving.api.spaces import Spaces
+from serving.api.stream import MediaTypes, describe_stream, stream_video
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
@@ -81,6 +82,12 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     listener = Listener(database.url, (CHANNEL, ANSWER_CHANNEL))
     following = Following(database, listener)
     streams = Streams(settings.server.max_streams, settings.server.max_streams_per_tenant)
+    sending = Streams(
+        settings.server.max_media_streams,
+        settings.server.max_media_streams_per_tenant,
+        "videos being sent",
+        "max_media_streams",
+    )
     quick = QuickReads(database.url)
     signer = Signer(secret)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
@@ -111,6 +118,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             create_video_urls,
             revoke_video_urls,
             revoke_urls,
+            stream_video,
+            describe_stream,
             upload,
             put_file,
             fetch,
@@ -148,6 +157,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "settings": given(settings),
             "following": given(following),
             "streams": given(streams),
+            "sending": given(sending),
+            "media_types": given(MediaTypes()),
             "secret": given(secret),
             "graph": given(graph),
             "asking": given(Asking(database, listener)),

@@ -15,6 +15,8 @@ PARAMETERS: Final[dict[str, Any]] = {
     "Idempotency-Key": "b2f1c0de-0d1e-4c55-9c35-6a2f6c1e9a10",
     "If-Match": '"3"',
     "If-None-Match": '"3"',
+    "If-Range": '"3"',
+    "Range": "bytes=0-65535",
     "Last-Event-ID": "17",
     "Prefer": "wait=30",
     "Upload-Checksum": "sha256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
