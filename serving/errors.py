@@ -212,6 +212,17 @@ class RateLimited(ServerError):
         self.retry_after_s = retry_after_s
 
 
+class Busy(ServerError):
+    """As much of something is being done here as may be at once; `retry_after_s` says when to ask again."""
+
+    code = "busy"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class AddressRefused(ServerError):
     """A URL that leads to where this server does not go on somebody's behalf."""
 

@@ -61,6 +61,21 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     """How long fetching a video from a URL may take, seconds: six hours."""
 
 
+class PictureOptions(Record, frozen=True, kw_only=True):
+    """Thumbnails, posters and storyboards, which an API process makes when they are asked for."""
+
+    at_once: Annotated[int, Meta(gt=0, le=256)] = 4
+    """How many one API process makes at once, each in a locked-in process; one tenant has one less than that."""
+    waiting: Annotated[int, Meta(gt=0, le=100_000)] = 64
+    """Requests that may wait for that; more are answered with 503. One tenant has half of them."""
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds that one picture, or all of a storyboard, may take; `worker.inspect_s` and `worker.clip_s` where these
+    are less."""
+    kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 << 20
+    """Memory of one API process for pictures that were made, and for where the frames of videos are: 30 bytes a
+    frame. None of it is on a disk."""
+
+
 class StorageOptions(Record, frozen=True, kw_only=True):
     """The keys of what is stored; `docs/security.md` says what they are good for."""
 
@@ -175,4 +190,4 @@ AUTH_OPTIONS, STORAGE_OPTIONS = AuthOptions(), StorageOptions()
 CLIENT_OPTIONS = ClientOptions()
 LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
 CLEANING_OPTIONS = CleaningOptions()
-GRAPH_OPTIONS = GraphOptions()
+GRAPH_OPTIONS, PICTURE_OPTIONS = GraphOptions(), PictureOptions()

@@ -64,6 +64,7 @@ KINDS: Final[dict[str, Kind]] = {
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
     "starting": Kind(503, "The server is not there yet", "Try again in a moment."),
+    "busy": Kind(503, "Too much is being done just now", "Wait as long as `Retry-After` says."),
     "lease_lost": Kind(409, "The job was given to another worker", "Nothing: it goes on there."),
     "quarantined": Kind(_VIDEO, "Workers died over this job", "Retry it once the cause is known."),
     "deadline_exceeded": Kind(

@@ -28,6 +28,7 @@ from serving.options import (
     GRAPH_OPTIONS,
     JOB_OPTIONS,
     LIMIT_OPTIONS,
+    PICTURE_OPTIONS,
     SERVER_OPTIONS,
     STORAGE_OPTIONS,
     UPLOAD_OPTIONS,
@@ -38,6 +39,7 @@ from serving.options import (
     GraphOptions,
     JobOptions,
     LimitOptions,
+    PictureOptions,
     ServerOptions,
     StorageOptions,
     UploadOptions,
@@ -71,6 +73,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Bounds on uploads."""
     storage: StorageOptions = STORAGE_OPTIONS
     """The keys of what is stored."""
+    pictures: PictureOptions = PICTURE_OPTIONS
+    """Thumbnails, posters and storyboards, which an API process makes when they are asked for."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
     graph: GraphOptions = GRAPH_OPTIONS

@@ -26,6 +26,7 @@ from serving.api.learned import Learned
 from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
+from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_thumbnail
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
 from serving.api.schema import RecordSchema
@@ -38,6 +39,7 @@ from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
 from serving.api.taggings import Applying, Taggings
+from serving.api.text_tracks import get_chapters_track, get_storyboard_track, get_tags_track
 from serving.api.tickets import create_event_ticket
 from serving.api.tus import ResumableUploads
 from serving.api.tus_views import UploadRecords
@@ -59,6 +61,7 @@ from serving.graph.keys import GATEWAY, derived
 from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
+from serving.pictures.pictures import Pictures
 from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
 from serving.search.searching import Libraries
@@ -90,6 +93,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     )
     quick = QuickReads(database.url)
     signer = Signer(secret)
+    pictures = Pictures(store, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
     surroundings = Surroundings(database, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
@@ -100,6 +104,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             await stack.enter_async_context(listener)
             await stack.enter_async_context(following)
             stack.callback(passwords.close)
+            stack.callback(pictures.close)
             stack.push_async_callback(database.close)
             stack.push_async_callback(quick.close)
             stack.push_async_callback(graph.close)
@@ -120,6 +125,13 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            get_pictures,
+            get_thumbnail,
+            get_poster,
+            get_storyboard,
+            get_storyboard_track,
+            get_chapters_track,
+            get_tags_track,
             upload,
             put_file,
             fetch,
@@ -166,6 +178,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "credentials": given(credentials),
             "tokens": given(tokens),
             "signer": given(signer),
+            "pictures": given(pictures),
             "media": Provide(media_of),
             "passwords": given(passwords),
             "checks": given(Checks(database, store)),

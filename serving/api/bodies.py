@@ -66,6 +66,9 @@ FURTHER_REQUESTS: Final[dict[str, dict[str, Any]]] = {
     for name in ("create_vocabulary", "replace_vocabulary")
 }
 
+_PICTURES: Final = ("get_thumbnail", "get_poster", "get_storyboard")
+_TRACKS: Final = ("get_storyboard_track", "get_chapters_track", "get_tags_track")
+
 _STREAM: Final = {
     "type": "string",
     "description": "Server-Sent Events: `id` counts from 1, `event` is the kind, `data` a JSON object with `at`.",
@@ -87,6 +90,7 @@ FURTHER_ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "describe_stream": {"304": {"description": "They are those that `If-None-Match` names"}},
     "watch_job": {"204": {"description": "The job is over, and all was told"}},
     "get_vocabulary": {"304": {"description": "It is the version that `If-None-Match` names"}},
+    **{name: {"304": {"description": "It is the one that `If-None-Match` names"}} for name in (*_PICTURES, *_TRACKS)},
 }
 
 #: Operation -> status -> type -> what else an answer may be, or is instead of JSON.
@@ -94,6 +98,9 @@ ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "stream_video": {"200": _VIDEO, "206": _VIDEO},
     "watch_job": {"200": {"text/event-stream": {"schema": _STREAM}}},
     "get_vocabulary": {"200": {"application/toml": {"schema": {"type": "string"}}}},
+    **{name: {"200": _raw("image/jpeg", "image/webp")} for name in ("get_thumbnail", "get_poster")},
+    "get_storyboard": {"200": _raw("image/jpeg")},
+    **{name: {"200": _raw("text/vtt", schema={"type": "string"})} for name in _TRACKS},
     "explain_problem": {"404": {"text/html": {"schema": {"type": "string"}}}},
 }
 
@@ -110,6 +117,7 @@ TAGS: Final[dict[str, str]] = {
     "me": "Whoever asks.",
     "models": "What jobs may be done with, and where it is loaded.",
     "playback": "A video's bytes, for players: in ranges and in segments, by URLs that need no key.",
+    "pictures": "Pictures of a moment, of the whole, of all of it at a glance; chapters and tags as text tracks.",
     "problems": "The page behind each kind of problem.",
     "recommendations": "What is like something, what somebody may like, what to begin with.",
     "search": "Find moments by what they show and what is said of them.",

@@ -41,6 +41,7 @@ EXPOSED: Final = (
     "Content-Length",
     "Content-Range",
     "ETag",
+    "Frame-Time",
     "Location",
     "Preference-Applied",
     "RateLimit",

@@ -26,7 +26,9 @@ PARAMETERS: Final[dict[str, Any]] = {
     "Upload-Offset": 0,
     "actor": f"key_{_ID}",
     "after": "2026-11-01T00:00:00Z",
+    "at_s": 12.5,
     "batch_id": f"bat_{_ID}",
+    "by": "segments",
     "before": "2026-12-01T00:00:00+01:00",
     "code": "not_found",
     "correction_id": f"cor_{_ID}",
@@ -39,6 +41,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "key_id": f"key_{_ID}",
     "kind": "write",
     "list_tags.kind": "category",
+    "get_tags_track.kind": "tag",
     "label": "summer",
     "list_corrections.label": "a dog",
     "list_learned.label": "a dog",
@@ -59,6 +62,8 @@ PARAMETERS: Final[dict[str, Any]] = {
     "q": "harbour",
     "session_id": f"ses_{_ID}",
     "signature": f"ten_{_ID}.key_{_ID}.1795723200.{'A' * 43}",
+    "sheet": 0,
+    "snap": "keyframe",
     "sort": "-duration_s",
     "list_copies.sort": "-found_at",
     "state": "running",
@@ -77,6 +82,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "vocabulary": "general",
     "webhook_id": f"whk_{_ID}",
     "weights": "motion=2,audio=0",
+    "width": 320,
 }
 
 #: What parameters mean whose handlers do not say it: by name, for they mean the same everywhere.

@@ -56,9 +56,17 @@ def require_match(if_match: str | None, version: int) -> None:
 
 def is_known(if_none_match: str | None, version: int) -> bool:
     """Whether the caller has this version already. Raises InvalidRequest as `require_match`."""
+    return has(if_none_match, etag(version))
+
+
+def has(if_none_match: str | None, tag: str) -> bool:
+    """Whether the caller has what this entity tag, in its quotes, is of; weak tags are as good as strong ones here.
+    Raises InvalidRequest as `require_match`."""
     if if_none_match is None:
         return False
-    return if_none_match.strip() == "*" or etag(version) in [tag for _, tag in _tags("If-None-Match", if_none_match)]
+    if if_none_match.strip() == "*":
+        return True
+    return tag.removeprefix("W/") in [one for _, one in _tags("If-None-Match", if_none_match)]
 
 
 def _tags(header: str, value: str) -> list[tuple[str, str]]:

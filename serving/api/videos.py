@@ -18,6 +18,7 @@ from pipeline.record import Record
 from pipeline.report import Report, Segment, Shot
 from serving.api.access import Principal, needs
 from serving.api.constraints import ABOVE_ZERO, FROM_ZERO
+from serving.api.metadata import require_modest
 from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Page, page_of
 from serving.api.reading import read_quickly
 from serving.api.tagging_records import VideoTag, tag_views
@@ -27,7 +28,8 @@ from serving.db.database import Database
 from serving.db.documents import Document
 from serving.db.media import StoredReport, Video
 from serving.db.work import Job
-from serving.errors import InvalidRequest, NotFound
+from serving.errors import NotFound
+from serving.pictures.pictures import Pictures
 from serving.storage.keyring import forget
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
@@ -38,9 +40,6 @@ VideoId = Annotated[str, Parameter(pattern=r"^vid_[0-9A-Z]{26}$", description="I
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Labels = Annotated[tuple[Label, ...], msgspec.Meta(max_length=100)]
-
-#: Bytes of a caller's own data with a video, and levels of it that are within one another.
-MAX_METADATA_BYTES, MAX_METADATA_DEPTH = 16 << 10, 32
 
 
 class VideoView(Record, frozen=True, kw_only=True):
@@ -64,6 +63,7 @@ class VideoView(Record, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     links: dict[str, str]
+    """Where more of it is; `pictures` has all there is to show, with URLs for browsers."""
 
 
 class VideoPatch(Record, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class Signals(Record, frozen=True, kw_only=True):
     """Name -> its value at each time, 0 to 1."""
 
 
-_NO_REPORT: Final = "the video has no report yet; submit a job for it, or wait for the one that runs"
+NO_REPORT: Final = "the video has no report yet; submit a job for it, or wait for the one that runs"
 
 _METADATA: Final[Document[dict[str, Any]]] = Document(dict[str, Any])
 
@@ -90,7 +90,7 @@ _METADATA: Final[Document[dict[str, Any]]] = Document(dict[str, Any])
 def view(video: Video | SimpleNamespace) -> VideoView:
     """A row as callers see it."""
     here = f"/v1/videos/{video.id}"
-    parts = ("report", "segments", "shots", "tags", "signals")
+    parts = ("report", "segments", "shots", "tags", "signals", "pictures", "thumbnail", "poster")
     return VideoView(
         id=video.id,
         title=video.title,
@@ -152,7 +152,7 @@ class Videos(Controller):
     async def change(self, principal: Principal, database: Database, video_id: VideoId, data: VideoPatch) -> VideoView:
         """Change a video's title, labels or metadata."""
         if data.user_metadata is not msgspec.UNSET:
-            _require_modest(data.user_metadata)
+            require_modest(data.user_metadata)
         async with database.write("video.write", principal.tenant_id) as session:
             # Locked, so that it is not deleted meanwhile.
             video = await find(session, principal.tenant_id, video_id, lock=True)
@@ -167,7 +167,9 @@ class Videos(Controller):
             return view(video)
 
     @delete("/{video_id:str}", operation_id="delete_video", **needs("videos:write"), summary="Delete a video")
-    async def remove(self, principal: Principal, database: Database, store: Store, video_id: VideoId) -> None:
+    async def remove(
+        self, principal: Principal, database: Database, store: Store, pictures: Pictures, video_id: VideoId
+    ) -> None:
         """Delete a video with its jobs and reports."""
         jobs = select(Job.id).where(Job.tenant_id == principal.tenant_id, Job.video_id == video_id)
         async with database.write("video.delete", principal.tenant_id) as session:
@@ -177,6 +179,7 @@ class Videos(Controller):
             # Its bytes are unreadable from the moment that this is committed, wherever copies of them are.
             await forget(session, [video.object_key])
             await session.delete(video)
+        pictures.forget(video.object_key)
         await store.delete(video.object_key)
 
     @get("/{video_id:str}/report", operation_id="get_report", **needs("videos:read"), summary="Its latest report")
@@ -229,7 +232,7 @@ class Videos(Controller):
             video = await find(session, principal.tenant_id, video_id)
             found = await tags_of(session, principal.tenant_id, video)
         if not found:
-            raise NotFound(_NO_REPORT)
+            raise NotFound(NO_REPORT)
         if vocabulary is not None:
             found = [one for one in found if one.vocabulary and vocabulary in (one.vocabulary.id, one.vocabulary.name)]
         tags = [tag for one in found for tag in tag_views(one)]
@@ -242,24 +245,6 @@ class Videos(Controller):
         """The curves that its segments were chosen by."""
         features = (await _report(database, principal.tenant_id, video_id)).features
         return Signals(times_s=features.pts_s, signals=features.signals)
-
-
-def _require_modest(metadata: dict[str, Any]) -> None:
-    wrong = None
-    if _depth(metadata, MAX_METADATA_DEPTH) > MAX_METADATA_DEPTH:
-        wrong = f"more than {MAX_METADATA_DEPTH} levels"
-    elif len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
-        wrong = f"more than {MAX_METADATA_BYTES} bytes"
-    if wrong is not None:
-        raise InvalidRequest("too much metadata", (("/user_metadata", wrong),))
-
-
-def _depth(value: Any, most: int) -> int:
-    """Levels of lists and objects within one another; looks no further than one beyond `most`."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    if inner is None or most < 0:
-        return 0
-    return 1 + max((_depth(one, most - 1) for one in inner), default=0)
 
 
 async def find(session: AsyncSession, tenant: str, video_id: str, *, lock: bool = False) -> Video:
@@ -282,7 +267,7 @@ async def _stored(database: Database, tenant: str, video_id: str) -> bytes:
         )
         body = (await session.exec(latest)).one_or_none()
     if body is None:
-        raise NotFound(_NO_REPORT)
+        raise NotFound(NO_REPORT)
     return body
 
 

@@ -16,6 +16,7 @@ _OURS: Final = (
     "response_schema_conformance",
     "ensure_resource_availability",
     "not_a_server_error",
+    "missing_required_header",
 )
 
 #: Check -> statuses that it takes for right.

@@ -90,6 +90,14 @@ OPERATIONS: dict[str, Row] = {
     "list_shots": Row("GET", "/v1/videos/{video}/shots", "videos:read", 200),
     "list_tags": Row("GET", "/v1/videos/{video}/tags", "videos:read", 200),
     "get_signals": Row("GET", "/v1/videos/{video}/signals", "videos:read", 200),
+    # pictures: there is no file behind these videos
+    "get_pictures": Row("GET", "/v1/videos/{video}/pictures", "videos:read", 404),
+    "get_thumbnail": Row("GET", "/v1/videos/{video}/thumbnail?at_s=1.5", "videos:read", 404),
+    "get_poster": Row("GET", "/v1/videos/{video}/poster", "videos:read", 404),
+    "get_storyboard": Row("GET", "/v1/videos/{video}/storyboard.jpg", "videos:read", 404),
+    "get_storyboard_track": Row("GET", "/v1/videos/{video}/storyboard.vtt", "videos:read", 404),
+    "get_chapters_track": Row("GET", "/v1/videos/{video}/chapters.vtt", "videos:read", 200),
+    "get_tags_track": Row("GET", "/v1/videos/{video}/tags.vtt", "videos:read", 200),
     # uploads
     "put_video": Row("PUT", "/v1/videos/files/x.mp4", "videos:write", 201, content=b"\x1aE\xdf\xa3" + bytes(2000)),
     "fetch_upload": Row("POST", "/v1/uploads/url", "videos:write", 202, json={"url": "https://example.com/x.mp4"}),

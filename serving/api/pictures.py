@@ -1,0 +1,230 @@
+"""Pictures of a video: of a moment, its poster, its storyboard. For `<img>`, with a signed URL, as for programs."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlencode
+
+from litestar import Request, Response, get
+from litestar.params import Parameter
+
+from pipeline.report import Report
+from serving.api.access import needs
+from serving.api.picture_records import PicturesView, PosterView, StoryboardView
+from serving.api.reading import read_quickly
+from serving.api.signed import Signature
+from serving.api.versions import IfNoneMatch, has
+from serving.api.videos import VideoId
+from serving.auth.principals import Principal
+from serving.db.database import Database
+from serving.errors import NotFound
+from serving.pictures.accepting import kind_for
+from serving.pictures.pictures import Pictures, Shown, Stored
+from serving.playback.media import Media
+from serving.playback.signing import Purpose, Signer
+from serving.search import latest
+from serving.settings import Settings
+
+#: How pictures are made; another one where the same request gives another picture.
+_VERSION: Final = "1"
+
+#: Browsers show a picture again for as long without asking; then they ask whether it is still that one.
+_CACHE: Final = "private, max-age=60"
+
+#: Widths that may be asked for, pixels.
+_MIN_WIDTH, _MAX_WIDTH = 16, 1920
+
+Width = Annotated[
+    int,
+    Parameter(ge=_MIN_WIDTH, le=_MAX_WIDTH, description="Pixels; no picture is wider than its video."),
+]
+
+
+@get(
+    "/v1/videos/{video_id:str}/pictures",
+    operation_id="get_pictures",
+    **needs("videos:read"),
+    tags=["pictures"],
+    summary="What there is to show of it",
+)
+async def get_pictures(
+    principal: Principal,
+    media: Media,
+    pictures: Pictures,
+    signer: Signer,
+    settings: Settings,
+    database: Database,
+    video_id: VideoId,
+) -> PicturesView:
+    """Its poster and why it was chosen, its storyboard and how that is laid out, and its text tracks, with signed URLs
+    of each that are good for `auth.url_s`: all that a page needs."""
+    from pipeline import board
+
+    job_id, report = await latest_report(database, media)
+    layout = await pictures.layout(stored(media))
+    chosen = await pictures.choice(stored(media), report, job_id)
+    expires = int(time.time()) + settings.auth.url_s
+
+    def url(part: str, purpose: Purpose, **query: object) -> str:
+        query["signature"] = signer.sign(media, purpose, principal.credential, expires)
+        return f"/v1/videos/{media.id}/{part}?{urlencode(query)}"
+
+    return PicturesView(
+        expires_at=datetime.fromtimestamp(expires, UTC),
+        poster=PosterView(
+            url=url("poster", "thumbnail"),
+            at_s=chosen.time_s,
+            score=chosen.score,
+            parts=chosen.parts,
+            reasons=chosen.reasons,
+        ),
+        thumbnail_url=url("thumbnail", "thumbnail"),
+        storyboard=StoryboardView(
+            track_url=url("storyboard.vtt", "storyboard"),
+            sheet_urls=tuple(url("storyboard.jpg", "storyboard", sheet=sheet) for sheet in range(layout.sheets)),
+            interval_s=layout.interval_s,
+            pictures=layout.tiles,
+            columns=board.COLUMNS,
+            rows=board.ROWS,
+            width=layout.width,
+            height=layout.height,
+        ),
+        chapters_url=None if report is None else url("chapters.vtt", "text"),
+        tags_url=None if report is None else url("tags.vtt", "text"),
+    )
+
+
+@get(
+    "/v1/videos/{video_id:str}/thumbnail",
+    operation_id="get_thumbnail",
+    **needs("videos:read"),
+    by_url="thumbnail",
+    tags=["pictures"],
+    summary="A picture of a moment",
+    media_type="image/jpeg",
+)
+async def get_thumbnail(
+    request: Request[Any, Any, Any],
+    media: Media,
+    pictures: Pictures,
+    video_id: VideoId,
+    at_s: Annotated[float, Parameter(ge=0, le=604_800, description="Seconds; beyond the end, the last frame.")] = 0.0,
+    width: Width = 320,
+    snap: Annotated[
+        Literal["frame", "keyframe"],
+        Parameter(description="`keyframe`: the nearest one, which is quicker and may be seconds away."),
+    ] = "frame",
+    if_none_match: IfNoneMatch = None,
+    signature: Signature = None,
+) -> Response[bytes]:
+    """The frame nearest to a time, upright, as JPEG, or WebP for who accepts it. `Frame-Time` says when it begins."""
+    kind = kind_for(request.headers.get("accept"))
+    tag = entity_tag(media, "thumbnail", at_s, width, snap, kind)
+    if has(if_none_match, tag):
+        return _unchanged(tag)
+    found = await pictures.thumbnail(stored(media), at_s, width, kind, cheap=snap == "keyframe")
+    await still_there(request, pictures, media)
+    return _picture(found, kind, tag)
+
+
+@get(
+    "/v1/videos/{video_id:str}/poster",
+    operation_id="get_poster",
+    **needs("videos:read"),
+    by_url="thumbnail",
+    tags=["pictures"],
+    summary="The picture that stands for it",
+    media_type="image/jpeg",
+)
+async def get_poster(
+    request: Request[Any, Any, Any],
+    media: Media,
+    pictures: Pictures,
+    database: Database,
+    video_id: VideoId,
+    width: Width = 640,
+    if_none_match: IfNoneMatch = None,
+    signature: Signature = None,
+) -> Response[bytes]:
+    """A frame that is sharp, well exposed and in no transition, chosen with what the latest report measured, where
+    there is one. Why it was chosen: `get_pictures`. As `get_thumbnail` besides."""
+    kind = kind_for(request.headers.get("accept"))
+    job_id, report = await latest_report(database, media)
+    tag = entity_tag(media, "poster", job_id, width, kind)
+    if has(if_none_match, tag):
+        return _unchanged(tag)
+    chosen = await pictures.choice(stored(media), report, job_id)
+    found = await pictures.poster(stored(media), chosen, width, kind)
+    await still_there(request, pictures, media)
+    return _picture(found, kind, tag)
+
+
+@get(
+    "/v1/videos/{video_id:str}/storyboard.jpg",
+    operation_id="get_storyboard",
+    **needs("videos:read"),
+    by_url="storyboard",
+    tags=["pictures"],
+    summary="A sheet of its storyboard",
+    media_type="image/jpeg",
+)
+async def get_storyboard(
+    request: Request[Any, Any, Any],
+    media: Media,
+    pictures: Pictures,
+    video_id: VideoId,
+    sheet: Annotated[int, Parameter(ge=0, le=100, description="From 0 on; see `get_storyboard_track`.")] = 0,
+    if_none_match: IfNoneMatch = None,
+    signature: Signature = None,
+) -> Response[bytes]:
+    """Small pictures of the whole video, side by side: for whoever points at its time line. Which is where, says
+    `get_storyboard_track`. Always JPEG."""
+    tag = entity_tag(media, "storyboard", sheet)
+    if has(if_none_match, tag):
+        return _unchanged(tag)
+    content = await pictures.sheet(stored(media), sheet)
+    await still_there(request, pictures, media)
+    return Response(content, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
+
+
+def stored(media: Media) -> Stored:
+    """The video of a request, for those who make pictures of it."""
+    return Stored(media.tenant_id, media.object_key, media.key)
+
+
+def entity_tag(media: Media, *what: object) -> str:
+    """Of what is made of a video: known before it is made, for a video's bytes never change. Weak, for another build of
+    an encoder may write the same picture in other bytes."""
+    said = "\n".join(map(str, (_VERSION, media.tenant_id, media.object_key, *what)))
+    return f'W/"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
+
+
+async def latest_report(database: Database, media: Media) -> tuple[str, Report | None]:
+    """Of which job it is, and the report that the video's resources show; an empty name and none where it has none."""
+    async with database.read(media.tenant_id) as session:
+        found = await latest.latest_report(session, media.id)
+    return ("", None) if found is None else (found.job_id, latest.decoded(found.body))
+
+
+async def still_there(request: Request[Any, Any, Any], pictures: Pictures, media: Media) -> None:
+    """Go on only if the video was not deleted while its picture was made. Raises NotFound."""
+    if await read_quickly(request, "tenant_videos", media.id) is None:
+        pictures.forget(media.object_key)
+        raise NotFound("there is no such video")
+
+
+def _picture(found: Shown, kind: str, tag: str) -> Response[bytes]:
+    headers: Mapping[str, str] = {
+        "ETag": tag,
+        "Cache-Control": _CACHE,
+        "Vary": "Accept",
+        "Frame-Time": f"{found.time_s:.3f}",
+    }
+    return Response(found.content, media_type=f"image/{kind}", headers=dict(headers))
+
+
+def _unchanged(tag: str) -> Response[bytes]:
+    headers = {"ETag": tag, "Cache-Control": _CACHE, "Vary": "Accept"}
+    return Response(b"", status_code=304, media_type="image/jpeg", headers=headers)
