@@ -76,6 +76,18 @@ class PictureOptions(Record, frozen=True, kw_only=True):
     frame. None of it is on a disk."""
 
 
+class PlaybackOptions(Record, frozen=True, kw_only=True):
+    """HLS, for which an API process repacks videos when they are asked for."""
+
+    at_once: Annotated[int, Meta(gt=0, le=256)] = 4
+    """How many segments one API process makes at once, each in a locked-in process; one tenant has one less."""
+    waiting: Annotated[int, Meta(gt=0, le=100_000)] = 128
+    """Requests that may wait for that; more are answered with 503. One tenant has half of them."""
+    kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
+    """Memory of one API process for segments that were made, and for where the samples of videos are: 34 bytes a
+    picture or packet of sound. None of it is on a disk."""
+
+
 class StorageOptions(Record, frozen=True, kw_only=True):
     """The keys of what is stored; `docs/security.md` says what they are good for."""
 
@@ -190,4 +202,4 @@ AUTH_OPTIONS, STORAGE_OPTIONS = AuthOptions(), StorageOptions()
 CLIENT_OPTIONS = ClientOptions()
 LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
 CLEANING_OPTIONS = CleaningOptions()
-GRAPH_OPTIONS, PICTURE_OPTIONS = GraphOptions(), PictureOptions()
+GRAPH_OPTIONS, PICTURE_OPTIONS, PLAYBACK_OPTIONS = GraphOptions(), PictureOptions(), PlaybackOptions()

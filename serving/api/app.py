@@ -21,6 +21,7 @@ from serving.api.embeddings import embed
 from serving.api.entrance import Entrance
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
+from serving.api.hls import get_playlist, get_segment
 from serving.api.jobs import Jobs
 from serving.api.learned import Learned
 from serving.api.me import Myself
@@ -62,6 +63,7 @@ from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
 from serving.pictures.pictures import Pictures
+from serving.playback.hls import Hls
 from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
 from serving.search.searching import Libraries
@@ -94,6 +96,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     quick = QuickReads(database.url)
     signer = Signer(secret)
     pictures = Pictures(store, settings)
+    hls = Hls(store, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
     surroundings = Surroundings(database, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
@@ -105,6 +108,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             await stack.enter_async_context(following)
             stack.callback(passwords.close)
             stack.callback(pictures.close)
+            stack.callback(hls.close)
             stack.push_async_callback(database.close)
             stack.push_async_callback(quick.close)
             stack.push_async_callback(graph.close)
@@ -125,6 +129,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            get_playlist,
+            get_segment,
             get_pictures,
             get_thumbnail,
             get_poster,
@@ -179,6 +185,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "tokens": given(tokens),
             "signer": given(signer),
             "pictures": given(pictures),
+            "hls": given(hls),
             "media": Provide(media_of),
             "passwords": given(passwords),
             "checks": given(Checks(database, store)),

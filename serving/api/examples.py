@@ -53,6 +53,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "min_score": 0.8,
     "name": "mine",
     "get_model.name": "bundled",
+    "get_segment.name": "0.m4s",
     "operation": "delete_video",
     "overlap_s": 3600,
     "part": "api",

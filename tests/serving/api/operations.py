@@ -84,6 +84,9 @@ OPERATIONS: dict[str, Row] = {
     "revoke_video_urls": Row("DELETE", "/v1/videos/{video}/urls", "videos:write", 204),
     "stream_video": Row("GET", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     "describe_stream": Row("HEAD", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
+    # Its bytes are nowhere.
+    "get_playlist": Row("GET", "/v1/videos/{video}/hls/index.m3u8", "videos:read", 404),
+    "get_segment": Row("GET", "/v1/videos/{video}/hls/0.m4s", "videos:read", 404),
     "revoke_urls": Row("DELETE", "/v1/urls", "videos:write", 204),
     "get_report": Row("GET", "/v1/videos/{video}/report", "videos:read", 200),
     "list_segments": Row("GET", "/v1/videos/{video}/segments", "videos:read", 200),
