@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from pipeline.errors import Altered
-from pipeline.sealed.form import HEADER_BYTES, TAG_BYTES, Cipher, What, parsed
+from pipeline.sealed.form import HEADER_BYTES, What
+from pipeline.sealed.segments import Segments
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) -> the bytes there; fewer only where the blob ends."""
@@ -31,23 +31,13 @@ class Reader:
         Raises:
             Altered: it is not what was sealed as this.
         """
-        if sealed_bytes < HEADER_BYTES + TAG_BYTES:
-            raise Altered("it ends in its header")
         self._read_at = read_at
-        self._header = parsed(read_at(0, HEADER_BYTES))
-        self._cipher = Cipher(key, what, self._header)
+        self._segments = Segments(read_at(0, HEADER_BYTES), sealed_bytes, key, what)
         self._kept: OrderedDict[int, bytes] = OrderedDict()
-        body = sealed_bytes - HEADER_BYTES
-        size = self._header.segment_bytes
-        self._last = max(0, -(-body // size) - 1)
-        end = body - self._last * size
-        # Only an empty blob has a segment with nothing in it: else there would be two blobs of the same bytes.
-        if end < TAG_BYTES or (end == TAG_BYTES and self._last):
-            raise Altered("it ends within a segment")
-        self._sealed_bytes = sealed_bytes
-        self.size_bytes = self._last * self._header.plain_bytes + end - TAG_BYTES
+        self.size_bytes = self._segments.size_bytes
         """Of what is in it."""
-        self._open(self._last, self._last)
+        last = self._segments.last
+        self._open(range(last, last + 1))
 
     def read(self, offset: int, length: int) -> bytes:
         """So many bytes from there; fewer where it ends before. Raises Altered."""
@@ -56,35 +46,23 @@ class Reader:
         end = min(offset + length, self.size_bytes)
         if offset >= end:
             return b""
-        size = self._header.plain_bytes
-        first, last = offset // size, (end - 1) // size
-        opened = b"".join(self._open(first, last))
-        return opened if len(opened) == end - offset else opened[offset - first * size : end - first * size]
+        numbers = self._segments.around(offset, end)
+        begin = numbers.start * self._segments.plain_bytes
+        opened = b"".join(self._open(numbers))
+        return opened if len(opened) == end - offset else opened[offset - begin : end - begin]
 
     def pieces(self) -> Iterator[bytes]:
         """All that is in it, from the beginning, some segments at a time. Raises Altered after pieces that are good."""
-        step = self._header.plain_bytes * _AT_ONCE
+        step = self._segments.plain_bytes * _AT_ONCE
         for offset in range(0, self.size_bytes, step):
             yield self.read(offset, step)
 
-    def _open(self, first: int, last: int) -> list[bytes]:
+    def _open(self, numbers: range) -> list[bytes]:
         """What is in these segments. One read for all of them, unless each was kept."""
-        if all(number in self._kept for number in range(first, last + 1)):
-            return [self._kept[number] for number in range(first, last + 1)]
-        size = self._header.segment_bytes
-        start = HEADER_BYTES + first * size
-        end = min(HEADER_BYTES + (last + 1) * size, self._sealed_bytes)
-        sealed = self._read_at(start, end - start)
-        if len(sealed) != end - start:
-            raise Altered("it is shorter than it was")
-        with memoryview(sealed) as view:
-            opened = [
-                self._cipher.open(
-                    number, view[(number - first) * size : (number - first + 1) * size], last=number == self._last
-                )
-                for number in range(first, last + 1)
-            ]
-        for number, plain in zip(range(first, last + 1), opened, strict=True):
+        if all(number in self._kept for number in numbers):
+            return [self._kept[number] for number in numbers]
+        opened = self._segments.opened(numbers, self._read_at(*self._segments.place(numbers)))
+        for number, plain in zip(numbers, opened, strict=True):
             self._keep(number, plain)
         return opened
 
