@@ -15,12 +15,12 @@ demo: $(READY)
 serve: $(READY)
 	$(BIN)/automations serve
 
-# Three at once also on two cores: many wait for processes of theirs. What fails beside the others is asked once more,
+# Four at once also on two cores: many wait for processes of theirs. What fails beside the others is asked once more,
 # alone, and said to be; what fails twice fails. Compiled before, or each of some hundred processes would do so for itself
 # where Python may not write (PYTHONDONTWRITEBYTECODE).
 test: $(READY)
 	$(BIN)/python -m compileall -q serving models pipeline configs tests
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not drill" \
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder -m "not drill" \
 		|| { test $$? = 1 && echo "the failed ones once more, alone:" \
 		&& $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not drill"; }
 

@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks import machine, search_peers
 from pipeline.finding import unit
+from pipeline.indexing import alike
 from serving.api.video_list import VideoFilters
 from serving.db import embedded, migrate
 from serving.db.database import Database
@@ -106,14 +107,17 @@ async def fill(url: str, vectors: np.ndarray) -> None:
             "halfvec", schema="public", format="binary", encoder=_sent, decoder=lambda data: data
         )
         lots = np.random.default_rng(0).random(len(vectors))
-        columns = ["video_id", "space", "position", "tenant_id", "shot", "pts_s", "start_s", "end_s", "lot", "vector"]
+        shots = np.arange(A_VIDEO) // ALIKE
+        of_videos = [vectors[first : first + A_VIDEO] for first in range(0, len(vectors), A_VIDEO)]
+        leads = np.concatenate([alike(some, shots[: len(some)]) for some in of_videos]).tolist()
+        columns = ("video_id", "space", "position", "tenant_id", "shot", "pts_s", "start_s", "end_s", "lot", "alike")
         for first in range(0, len(vectors), 10_000):
             records = [
                 (video_id(row // A_VIDEO), "bench", at := row % A_VIDEO, "t", at // ALIKE, at + 0.0, at + 0.0, at + 1.0,
-                 lots[row], vectors[row])
+                 lots[row], leads[row], vectors[row])
                 for row in range(first, min(first + 10_000, len(vectors)))
             ]  # fmt: skip
-            await connection.copy_records_to_table("moment", records=records, columns=columns)
+            await connection.copy_records_to_table("moment", records=records, columns=(*columns, "vector"))
         await connection.execute("ANALYZE")
     finally:
         await connection.close()

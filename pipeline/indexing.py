@@ -11,6 +11,10 @@ from pipeline.finding import unit
 from pipeline.report import Report, Segment
 from pipeline.rescore import unpack
 
+#: Cosine from which on a sample looks like the one that leads it. Samples of one take are at 0.9 and above by models of
+#: the CLIP kind, those of different scenes at 0.5 to 0.7.
+ALIKE = 0.85
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -40,6 +44,11 @@ class Index:
         columns = (self.pts_s, self.starts_s, self.ends_s, self.shots, self.vectors)
         if len({len(column) for column in columns}) != 1 or len(self.segments) != len(self.segment_vectors):
             raise ValueError(f"{self!r}: shapes disagree")
+
+    @property
+    def alike(self) -> np.ndarray:
+        """int64 [N]: see `alike`."""
+        return alike(self.vectors, self.shots)
 
     @property
     def whole(self) -> tuple[np.ndarray, int]:
@@ -80,6 +89,28 @@ def index_of(report: Report, likelihood: Likelihood) -> Index | None:
         segments=segments,
         segment_vectors=segment_vectors,
     )
+
+
+def alike(vectors: np.ndarray, shots: np.ndarray, least: float = ALIKE) -> np.ndarray:
+    """Which samples lead others: int64 [N], for each how many stand together from it on, itself among them; 0 where
+    one before it leads.
+
+    Samples are led by the first one of a run in a shot all of which are as near to it as `least`, so that a graph of
+    those that lead alone finds all. Near copies in a graph take one another's edges, and cut themselves off.
+
+    Args:
+        vectors: float32 [N, D], of length 1, in the order of time.
+        shots: int64 [N], which shot each is in.
+        least: cosine.
+    """
+    counts = np.zeros(len(vectors), np.int64)
+    leader = 0
+    for at in range(len(vectors)):
+        led = at > 0 and shots[at] == shots[leader] and float(vectors[at] @ vectors[leader]) >= least
+        if not led:
+            leader = at
+        counts[leader] += 1
+    return counts
 
 
 def means(

@@ -39,6 +39,20 @@ class MasterKeyMissing(ServerError):
     retryable = True
 
 
+class StorageUnavailable(ServerError, OSError):
+    """The store of objects does not answer just now, or not to this server."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class StorageFull(ServerError, OSError):
+    """There is no room for a file that is needed to read an object."""
+
+    code = "storage_full"
+    retryable = True
+
+
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
 

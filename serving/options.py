@@ -57,6 +57,9 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     tenant_max_bytes: Annotated[int, Meta(ge=0, le=1 << 60)] = 0
     """Bytes that a tenant may keep, all its videos and unfinished uploads together, unless it has a quota of its own;
     0 for as many as there is room for."""
+    tenant_max_minutes: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
+    """Minutes of video that a tenant may keep, as far as their length is known, unless it has a quota of its own; 0 for
+    as many as there is room for."""
     fetch_timeout_s: Annotated[float, Meta(gt=0, le=604_800)] = 21_600.0
     """How long fetching a video from a URL may take, seconds: six hours."""
 
@@ -89,8 +92,19 @@ class PlaybackOptions(Record, frozen=True, kw_only=True):
 
 
 class StorageOptions(Record, frozen=True, kw_only=True):
-    """The keys of what is stored; `docs/security.md` says what they are good for."""
+    """Where what is stored is (`docs/storage.md`), and its keys (`docs/security.md`)."""
 
+    url: Annotated[str, Meta(max_length=4096)] = ""
+    """Where objects are: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `file:///folder`;
+    without it, `objects` in the data folder. Credentials are read from the environment, and refused in it."""
+    endpoint: Annotated[str, Meta(max_length=4096)] = ""
+    """Server to ask for them that is not the service's own: `https://s3.example.com`; `http://` is spoken if it says
+    so."""
+    spool_dir: Annotated[str, Meta(max_length=4096)] = ""
+    """Folder for files of objects that are elsewhere, sealed as they are, while they are read; without it, `spool` in
+    the data folder."""
+    spool_max_bytes: Annotated[int, Meta(gt=0, le=1 << 60)] = 80 << 30
+    """Bytes that these files may have in one process. A larger object is not read; others wait for room."""
     master_key: Annotated[str, Meta(max_length=64, extra={"secret": True})] = ""
     """Master key, 64 hexadecimal digits (`openssl rand -hex 32`). Without it, one is made in the data folder, on the
     disk that it is to protect. Who loses it loses all videos."""

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import InvalidSettings
 from serving.errors import SecretRefused
-from serving.settings import Settings
+from serving.settings import DEFAULTS, Settings
+from serving.storage.address import address
 
 if TYPE_CHECKING:
     from serving.storage.keyring import Keyring
@@ -48,13 +49,15 @@ class Places:
     """What credentials are recognised by."""
     master_keys: tuple[bytes, ...]
     """[32] each; the first one wraps all keys, those behind it are from before."""
+    settings: Settings = DEFAULTS
 
     @property
     def store(self) -> "Store":
-        """The object store."""
+        """The object store. Raises InvalidSettings where the environment says what cannot be about it."""
+        from serving.storage.choosing import objects
         from serving.storage.store import Store
 
-        return Store(self.folder / "objects", self.keyring)
+        return Store(objects(self.settings, self.folder), self.keyring)
 
     @property
     def keyring(self) -> "Keyring":
@@ -73,11 +76,13 @@ def there(settings: Settings, database_url: str) -> Places:
         SecretRefused: see there.
     """
     with _usable(settings) as folder:
-        # Other users of the machine have no business in other people's videos.
-        objects = folder / "objects"
-        objects.mkdir(exist_ok=True)
-        objects.chmod(0o700)
-        return Places(folder, database_url, _secret(folder / "secret"), _master_keys(settings, folder))
+        where = address(settings.storage.url)
+        if where is None or where.kind == "file":
+            # Other users of the machine have no business in other people's videos.
+            objects = folder / "objects" if where is None else Path(where.path)
+            objects.mkdir(exist_ok=True)
+            objects.chmod(0o700)
+        return Places(folder, database_url, _secret(folder / "secret"), _master_keys(settings, folder), settings)
 
 
 @contextlib.contextmanager

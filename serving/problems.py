@@ -63,6 +63,8 @@ KINDS: Final[dict[str, Kind]] = {
     "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
+    "storage_unavailable": Kind(503, "The store of videos does not answer", "Try again in a moment."),
+    "storage_full": Kind(507, "There is no room to read the video", "The operator makes room; then try again."),
     "starting": Kind(503, "The server is not there yet", "Try again in a moment."),
     "busy": Kind(503, "Too much is being done just now", "Wait as long as `Retry-After` says."),
     "lease_lost": Kind(409, "The job was given to another worker", "Nothing: it goes on there."),

@@ -46,6 +46,7 @@ from serving.options import (
     StorageOptions,
     UploadOptions,
 )
+from serving.storage.address import address
 
 PREFIX, NESTED = "AUTOMATIONS_", "__"
 
@@ -74,7 +75,7 @@ class Settings(Record, frozen=True, kw_only=True):
     upload: UploadOptions = UPLOAD_OPTIONS
     """Bounds on uploads."""
     storage: StorageOptions = STORAGE_OPTIONS
-    """The keys of what is stored."""
+    """Where what is stored is, and its keys."""
     pictures: PictureOptions = PICTURE_OPTIONS
     """Thumbnails, posters and storyboards, which an API process makes when they are asked for."""
     playback: PlaybackOptions = PLAYBACK_OPTIONS
@@ -148,7 +149,10 @@ def load() -> Loaded:
     def where(name: str) -> str:
         return f"{file}: {name}" if given.get(name) == "file" else variable(name)
 
-    return Loaded(_validated(values, where), MappingProxyType(given), file)
+    settings = _validated(values, where)
+    # What it holds would be shown: it is looked at before anybody can.
+    address(settings.storage.url, settings.storage.endpoint)
+    return Loaded(settings, MappingProxyType(given), file)
 
 
 def _sections() -> dict[str, type[Record]]:

@@ -32,8 +32,8 @@ _USER = "automations"
 #: The user of the system that the package makes for a server of root's, which PostgreSQL does not run as.
 _SERVES_ROOT = "pgserver"
 
-#: How variables begin that may hold master keys.
-_KEYS: Final = "AUTOMATIONS_STORAGE__"
+#: How variables begin that may hold master keys, and credentials of where objects are.
+_KEYS: Final = ("AUTOMATIONS_STORAGE__", "AWS_", "AZURE_", "GOOGLE_")
 
 #: The part of a line that says why a program of PostgreSQL ended.
 _WHY: Final = re.compile(r"(FATAL|error): .*\S")

@@ -14,7 +14,7 @@ from serving.db.pool import Line
 from serving.errors import DatabaseUnavailable
 
 Function = Literal["tenant_jobs", "tenant_videos", "tenant_media"]
-"""Functions (tenant, ids) -> the rows that there are, with all their columns; of media, see migration 0020."""
+"""Functions (tenant, ids) -> the rows that there are, with all their columns; of media, see migration 0018."""
 
 #: Rows that one statement reads at most.
 _TOGETHER: Final = 64

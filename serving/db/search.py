@@ -88,6 +88,8 @@ class SampledMoment(SQLModel, table=True):
     end_s: float
     lot: float
     """Drawn once, in [0, 1)."""
+    alike: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    """How many samples it leads, see `pipeline.indexing.alike`: the graph has those that lead some alone."""
     vector: Any = Field(sa_column=Column(Halfvec, nullable=False))
 
 

@@ -86,7 +86,9 @@ async def make_graphs(url: str, least_rows: int = EXACT_ROWS) -> int:
             # A definition takes no parameters, and what a model calls its space is its own business.
             which = "space = '{}'".format(space.replace("'", "''"))
             for table in ("moment", "segment_vector", "video_vector"):
-                made += await _made(connection, table, space, dim, which, least_rows)
+                # Of moments those that lead others, or themselves alone.
+                some = f"{which} AND alike > 0" if table == "moment" else which
+                made += await _made(connection, table, space, dim, some, least_rows)
                 names.add(index_name(table, space))
         # All looks are of one space.
         made += await _made(connection, "look", looks.SPACE, looks.DIM, "true", least_rows)

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
-from sqlalchemy import Float, Text, and_, cast, exists, func, literal, literal_column, or_, select, true
+from sqlalchemy import Float, Text, and_, cast, exists, func, inspect, literal, literal_column, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -81,6 +82,10 @@ class Scope:
 
     async def conditions(self, session: AsyncSession) -> tuple[Any, ...]:
         """Of the rows that are looked at. Raises InvalidRequest: a filter that cannot be."""
+        return (*await self.of_videos(session), *self.of_rows(self.model))
+
+    async def of_videos(self, session: AsyncSession) -> tuple[Any, ...]:
+        """Those that hold for all rows of a video, or for none. Raises InvalidRequest: a filter that cannot be."""
         model, where = self.model, self.where
         # In the statement itself, so that it is known which graph it may use.
         space = literal(self.space.space, Text, literal_execute=True)
@@ -92,17 +97,22 @@ class Scope:
             met.append(col(model.video_id) == func.any(cast(list(where.video_ids), ARRAY(Text))))
         if where.without:
             met.append(col(model.video_id) != func.all(cast(list(where.without), ARRAY(Text))))
+        return tuple(met)
+
+    def of_rows(self, model: Any) -> tuple[Any, ...]:
+        """Those of a row by itself. `model`: the table, or an alias of it."""
+        where, met = self.where, []
         if where.after_s is not None:
-            met.append(col(model.end_s) > where.after_s)
+            met.append(model.end_s > where.after_s)
         if where.before_s is not None:
-            met.append(col(model.start_s) < where.before_s)
+            met.append(model.start_s < where.before_s)
         if where.holds is not None:
             holds = exists().where(
                 col(TagSpan.tenant_id) == self.tenant,
-                col(TagSpan.video_id) == col(model.video_id),
+                col(TagSpan.video_id) == model.video_id,
                 col(TagSpan.label) == where.holds,
-                col(TagSpan.start_s) < col(model.end_s),
-                col(TagSpan.end_s) > col(model.start_s),
+                col(TagSpan.start_s) < model.end_s,
+                col(TagSpan.end_s) > model.start_s,
             )
             met.append(holds)
         return tuple(met)
@@ -136,19 +146,20 @@ async def nearest(
         probe: float32 [D], of length 1.
         only: looked at are these videos alone; empty: all.
     """
-    conditions = await scope.conditions(session)
-    model, dim = scope.model, scope.space.dim
-    if only:
-        conditions = (*conditions, col(model.video_id) == func.any(cast(list(only), ARRAY(Text))))
-        how = Plan("exact")
     if how.way == "none":
-        return [], np.zeros((0, dim), np.float32)
-    found = await _asked(session, model, dim, conditions, how, probe, wanted)
-    if how.way == "graph" and len(found) < wanted:
-        # Filters left too little near the query for the graph: what matches is found all the same.
-        found = await _asked(session, model, dim, conditions, Plan("exact"), probe, wanted)
-    vectors = matrix([row.sent for row in found], dim)
-    return [Row(*row[:-1]) for row in found], vectors
+        return [], np.zeros((0, scope.space.dim), np.float32)
+    conditions = await scope.conditions(session)
+    if only:
+        conditions = (*conditions, col(scope.model.video_id) == func.any(cast(list(only), ARRAY(Text))))
+    found: Sequence[Any] = ()
+    if how.way == "graph" and not only:
+        await look_around(session, how.ef_search)
+        among = _led if scope.table == "moments" else _in_graph
+        found = await _sent(session, among(scope, await scope.of_videos(session), probe, wanted))
+    if len(found) < wanted:
+        # Also where filters left too little near the query for the graph: what matches is found all the same.
+        found = await _sent(session, _nearest(scope.model, _distance(scope, scope.model, probe), conditions, wanted))
+    return [Row(*row[:-1]) for row in found], matrix([row.sent for row in found], scope.space.dim)
 
 
 async def nearest_of_each(
@@ -160,12 +171,12 @@ async def nearest_of_each(
         probe: float32 [D], of length 1.
         stretches: video -> from when to when it is looked at, seconds; from below 0: all of it.
     """
-    model, dim = scope.model, scope.space.dim
+    model = scope.model
     starts, ends = zip(*stretches.values(), strict=True)
     videos = (cast(list(stretches), ARRAY(Text)), cast(list(starts), ARRAY(Float)), cast(list(ends), ARRAY(Float)))
     told = func.unnest(*videos).table_valued("video_id", "start_s", "end_s", name="told").render_derived()
     there = or_(told.c.start_s < 0, and_(col(model.start_s) < told.c.end_s, col(model.end_s) > told.c.start_s))
-    distance = _distance(col(model.vector), dim, probe)
+    distance = _distance(scope, model, probe)
     query = (
         select(*_columns(model), func.halfvec_send(model.vector).label("sent"))
         .join_from(model, told, and_(col(model.video_id) == told.c.video_id, there))
@@ -174,7 +185,7 @@ async def nearest_of_each(
         .order_by(col(model.video_id), distance, "position")
     )
     found = (await session.execute(query)).all()
-    return [Row(*row[:-1]) for row in found], matrix([row.sent for row in found], dim)
+    return [Row(*row[:-1]) for row in found], matrix([row.sent for row in found], scope.space.dim)
 
 
 async def rows_of(session: AsyncSession, scope: Scope, *conditions: Any) -> tuple[list[Row], np.ndarray]:
@@ -210,34 +221,68 @@ async def drawn(session: AsyncSession, scope: Scope, most: int) -> tuple[list[Ro
     return [Row(*row[:-2]) for row in found], matrix([row.sent for row in found], scope.space.dim), scores
 
 
-async def _asked(
-    session: AsyncSession, model: Any, dim: int, conditions: Sequence[Any], how: Plan, probe: np.ndarray, wanted: int
-) -> Sequence[Any]:
-    stored: Any = col(model.vector)
-    if how.way == "graph":
-        await look_around(session, how.ef_search)
-        # Written as the graph is.
-        stored = cast(stored, Halfvec(dim))
-    distance = _distance(stored, dim, probe)
-    # Of equal ones always the same; a graph gives them as they lie in it.
-    order = (distance,) if how.way == "graph" else (distance, "video_id", "position")
-    near = select(*_columns(model), col(model.vector)).where(*conditions).order_by(*order).limit(wanted).subquery()
-    # Of those that are near alone, the vectors are written out.
+def _in_graph(scope: Scope, of_videos: Sequence[Any], probe: np.ndarray, wanted: int) -> Any:
+    """Rows by the graph of all of them, in the order that they lie in it: the nearest first, more or less."""
+    distance = _distance(scope, scope.model, probe, as_in_graph=True)
+    return _some(scope.model, (*of_videos, *scope.of_rows(scope.model)), (distance,), wanted)
+
+
+def _led(scope: Scope, of_videos: Sequence[Any], probe: np.ndarray, wanted: int) -> Any:
+    """Moments by the graph of those that lead others: of what the nearest of these lead, the nearest."""
+    lead, led = scope.model, aliased(scope.model)
+
+    def theirs(moment: Any, leader: Any) -> tuple[Any, ...]:
+        within = (moment.position >= leader.position, moment.position < leader.position + leader.alike)
+        space = literal(scope.space.space, Text, literal_execute=True)
+        same = (moment.tenant_id == scope.tenant, moment.space == space, moment.video_id == leader.video_id)
+        return (*same, *within, *scope.of_rows(moment))
+
+    met = [*of_videos, col(lead.alike) > 0]
+    if scope.of_rows(lead):
+        # One that does not meet the filters may lead one that does.
+        one = aliased(scope.model)
+        met.append(exists().where(*theirs(one, lead)))
+    leads = (
+        select(col(lead.video_id), col(lead.position), col(lead.alike))
+        .where(*met)
+        .order_by(_distance(scope, lead, probe, as_in_graph=True))
+        .limit(wanted)
+        .subquery()
+    )
+    order = (_distance(scope, led, probe), led.video_id, led.position)
+    return _some(led, theirs(led, leads.c), order, wanted)
+
+
+def _nearest(model: Any, distance: Any, conditions: Sequence[Any], wanted: int) -> Any:
+    """Rows by looking at all that meet the conditions; of equal ones always the same."""
+    return _some(model, conditions, (distance, "video_id", "position"), wanted)
+
+
+def _some(model: Any, conditions: Sequence[Any], order: Sequence[Any], wanted: int) -> Any:
+    return select(*_columns(model), col(model.vector)).where(*conditions).order_by(*order).limit(wanted).subquery()
+
+
+async def _sent(session: AsyncSession, near: Any) -> Sequence[Any]:
+    """Rows with their vectors, written out of those that are near alone."""
     *plain, vector = near.c
     return (await session.execute(select(*plain, func.halfvec_send(vector).label("sent")))).all()
 
 
-def _distance(stored: Any, dim: int, probe: np.ndarray) -> Any:
+def _distance(scope: Scope, model: Any, probe: np.ndarray, *, as_in_graph: bool = False) -> Any:
+    """To the row's vector. `as_in_graph`: written as the graph is, or it would not be used."""
+    dim = scope.space.dim
+    stored = cast(col(model.vector), Halfvec(dim)) if as_in_graph else col(model.vector)
     # Read once, and not for each row.
     there = select(cast(cast(vector_literal(probe), Text), Halfvec(dim))).scalar_subquery()
     return stored.op("<#>", return_type=Float())(there)
 
 
 def _columns(model: Any) -> tuple[Any, ...]:
-    moments = model is SampledMoment
+    kind = inspect(model).mapper.class_
+    moments = kind is SampledMoment
     return (
         col(model.video_id),
-        literal_column("0").label("position") if model is VideoVector else col(model.position),
+        literal_column("0").label("position") if kind is VideoVector else col(model.position),
         col(model.shot) if moments else literal_column("-1").label("shot"),
         (col(model.pts_s) if moments else col(model.thumbnail_s)).label("pts_s"),
         col(model.start_s),

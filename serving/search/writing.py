@@ -32,10 +32,11 @@ _NEW_SPACE = text(
 
 _MOMENTS = text(
     """
-    INSERT INTO moment (tenant_id, video_id, space, position, shot, pts_s, start_s, end_s, lot, vector)
-    SELECT :tenant, :video, :space, position, shot, pts_s, start_s, end_s, random(), vector::halfvec
+    INSERT INTO moment (tenant_id, video_id, space, position, shot, pts_s, start_s, end_s, lot, alike, vector)
+    SELECT :tenant, :video, :space, position, shot, pts_s, start_s, end_s, random(), alike, vector::halfvec
     FROM unnest(cast(:position AS int[]), cast(:shot AS int[]), cast(:pts_s AS float8[]), cast(:start_s AS float8[]),
-        cast(:end_s AS float8[]), cast(:vector AS text[])) AS new (position, shot, pts_s, start_s, end_s, vector)
+        cast(:end_s AS float8[]), cast(:alike AS int[]), cast(:vector AS text[]))
+        AS new (position, shot, pts_s, start_s, end_s, alike, vector)
     """
 )
 
@@ -97,6 +98,7 @@ async def write_vectors(session: AsyncSession, tenant: str, video: str, index: I
         "pts_s": index.pts_s,
         "start_s": index.starts_s,
         "end_s": index.ends_s,
+        "alike": index.alike,
     }
     for rows in _slices(len(index.pts_s)):
         some = {name: column[rows].tolist() for name, column in columns.items()}

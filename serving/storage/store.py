@@ -1,37 +1,33 @@
-"""Objects under keys, in a directory. Written whole or not at all: an object that can be read is complete.
+"""Objects under keys, sealed: what is put is sealed while it comes in, and what is read was proved to be that.
 
-What is put is sealed while it comes in: nothing of it touches the disk as it is. See docs/storage-format.md.
+Nothing of it is anywhere as it is, on no disk and in no bucket. See docs/storage-format.md.
 """
 
 import asyncio
 import contextlib
 import hashlib
-import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore
+from typing import Final
 
 from pipeline.errors import InputNotFound
 from pipeline.sealed.files import SealedFile
 from pipeline.sealed.form import MAGIC, What, is_sealed
-from pipeline.sealed.reading import Reader
 from pipeline.sealed.sealing import Sealer
 from serving.db import failpoints
+from serving.storage.folder import Folder
 from serving.storage.keyring import Keyring, fresh_key
-from serving.storage.ranges import Found, Ranges, Version
+from serving.storage.objects import Objects
+from serving.storage.ranges import Ranges
 
 #: Bytes that are handed on at once, in either direction.
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES: Final = 1 << 20
 
-#: Objects that are listed at once.
-_LISTED = 500
+#: Where every object ends, at the latest.
+_END: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +54,28 @@ def part_at(tenant: str, object_key: str) -> What:
 class Store:
     """An object store. Keys are made by us, never by a caller: `videos/vid_...`; none is ever used again.
 
-    What the disk cannot do is an OSError, in all of it.
+    What the store cannot do is an OSError, in all of it; StorageUnavailable where it is elsewhere.
     """
 
-    def __init__(self, root: Path, keyring: Keyring) -> None:
-        """`keyring`: for whoever keeps the keys of objects."""
-        self._root = root
+    def __init__(self, where: Path | Objects, keyring: Keyring) -> None:
+        """
+        Args:
+            where: a folder, or objects that are elsewhere.
+            keyring: for whoever keeps the keys of objects.
+        """
+        self._objects = Folder(where) if isinstance(where, Path) else where
+        self._ranges = Ranges(self._objects.version, self._objects.found)
         self.keyring = keyring
         """Where the keys of objects are."""
-        self._store = LocalStore(root, mkdir=True)
-        self._ranges = Ranges(self._version, self._found)
+
+    @property
+    def name(self) -> str:
+        """Where objects are, for people."""
+        return self._objects.name
 
     async def put(self, what: What, chunks: AsyncIterable[bytes]) -> Written:
-        """Seal and write an object from a stream; holds one part of it at a time. When this returns, it is on the disk,
-        whatever happens to the power. What the stream raises is raised, and the object is not there then."""
+        """Seal and write an object from a stream; holds some parts of it at a time. When this returns, it is there for
+        good; when it raises, also what the stream raises, there is none."""
         digest, key = hashlib.sha256(), fresh_key()
         sealer = Sealer(key, what)
         size = 0
@@ -92,37 +96,21 @@ class Store:
             yield sealer.finish()
             failpoints.reach("object.put", "before")
 
-        with _os_errors():
-            await obstore.put_async(self._store, what.blob, counted(), chunk_size=CHUNK_BYTES)
-        # A rename alone is not on the disk yet, and whoever put this may delete the only other copy next.
-        await asyncio.to_thread(_flushed, self._root / what.blob, self._root)
+        await self._objects.put(what.blob, counted())
         failpoints.reach("object.put", "after")
         return Written(size, digest.hexdigest(), key)
 
-    async def get(self, what: What, key: bytes | None) -> AsyncIterator[bytes]:
-        """The bytes of an object.
-
-        Args:
-            key: [32] what it was sealed with; None of one that was not.
-
-        Raises:
-            FileNotFoundError: there is none, or its key was destroyed.
-            Altered: it is not what was put; what came before that is.
-        """
-        if key is None:
-            async for chunk in self._unsealed(what.blob):
-                yield chunk
-            return
-        with _os_errors():
-            size = (await obstore.head_async(self._store, what.blob))["size"]
-        reader = await asyncio.to_thread(Reader, partial(self._read_at, what.blob), size, key, what)
-        pieces = reader.pieces()
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            yield piece
+    async def get(self, what: What, key: bytes | None) -> AsyncGenerator[bytes]:
+        """The bytes of an object, from its beginning to its end. Arguments and errors as `read`."""
+        async with contextlib.aclosing(self.read(what, key, 0, _END)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def size(self, what: What, key: bytes | None) -> int:
         """Bytes of an object, as they came. Arguments and errors as `read`."""
-        return (await self._version(what.blob)).size_bytes if key is None else await self._ranges.size(what, key)
+        return (
+            (await self._objects.version(what.blob)).size_bytes if key is None else await self._ranges.size(what, key)
+        )
 
     async def read(self, what: What, key: bytes | None, start: int, stop: int) -> AsyncGenerator[bytes]:
         """The bytes of an object from `start` up to, not including, `stop`; fewer where it ends before. They come in
@@ -143,118 +131,62 @@ class Store:
                 yield piece
 
     async def _plain(self, key: str, start: int, stop: int) -> AsyncGenerator[bytes]:
-        version = await self._version(key)
-        if is_sealed(bytes((await self._found(key, 0, len(MAGIC))).content) if version.size_bytes else b""):
+        stop = min(stop, (await self._objects.version(key)).size_bytes)
+        if await self._is_sealed(key):
             raise FileNotFoundError(f"{key}: its key was destroyed")
-        stop = min(stop, version.size_bytes)
         for at in range(start, stop, CHUNK_BYTES):
-            yield bytes((await self._found(key, at, min(CHUNK_BYTES, stop - at))).content)
+            yield bytes((await self._objects.found(key, at, min(CHUNK_BYTES, stop - at))).content)
 
-    async def _version(self, key: str) -> Version:
-        with _os_errors():
-            found = await obstore.head_async(self._store, key)
-        return Version(found["size"], found["e_tag"])
-
-    async def _found(self, key: str, offset: int, length: int) -> Found:
-        with _os_errors():
-            got = await obstore.get_async(self._store, key, options={"range": (offset, offset + length)})
-            content = await got.bytes_async()
-        return Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
-
-    async def _unsealed(self, key: str) -> AsyncIterator[bytes]:
-        head = b""
-        with _os_errors():
-            found = await obstore.get_async(self._store, key)
-            async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
-                if len(head) < len(MAGIC):
-                    head += bytes(chunk[: len(MAGIC)])
-                    if is_sealed(head):
-                        raise FileNotFoundError(f"{key}: its key was destroyed")
-                yield bytes(chunk)
-
-    def _read_at(self, key: str, offset: int, length: int) -> bytes:
-        with _os_errors():
-            return bytes(obstore.get_range(self._store, key, start=offset, length=length))
+    async def _is_sealed(self, key: str) -> bool:
+        """Whether it says so. Raises FileNotFoundError."""
+        size_bytes = (await self._objects.version(key)).size_bytes
+        return size_bytes >= len(MAGIC) and is_sealed(bytes((await self._objects.found(key, 0, len(MAGIC))).content))
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
         failpoints.reach("object.delete", "before")
-        try:
-            with _os_errors():
-                await obstore.delete_async(self._store, key)
-        except FileNotFoundError:
-            return
-        failpoints.reach("object.delete", "after")
+        if await self._objects.delete(key):
+            failpoints.reach("object.delete", "after")
 
-    async def older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
+    def older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
         """Keys of all objects under a prefix that were written before a moment, some hundreds at a time."""
-        with _os_errors():
-            async for found in obstore.list(self._store, prefix=prefix, chunk_size=CHUNK_BYTES):
-                yield [entry["path"] for entry in found if entry["last_modified"] < before]
+        return self._objects.older(prefix, before)
 
-    def sweep_unfinished(self, prefix: str, before: datetime) -> int:
-        """Remove what processes that died have left of objects that they were writing, where nothing was added since a
-        moment; how many there were. No listing shows these files, and nobody ever finishes them."""
-        removed = 0
-        for file in (self._root / prefix).glob("*#*"):
-            with contextlib.suppress(FileNotFoundError):
-                if file.stat().st_mtime < before.timestamp():
-                    file.unlink()
-                    removed += 1
-        return removed
+    async def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """See `Objects.sweep_unfinished`."""
+        return await self._objects.sweep_unfinished(prefix, before)
 
     @asynccontextmanager
     async def opened(self, what: What, key: bytes | None) -> AsyncIterator[Path | SealedFile]:
-        """A file that holds an object, for as long as the block lasts.
+        """A file that holds an object, for as long as the block lasts. Objects that are elsewhere are fetched into one,
+        sealed as they are.
 
         Args:
             key: [32] what it was sealed with; None of one that was not.
 
         Raises:
-            InputNotFound: its key was destroyed.
+            InputNotFound: it is not there, its key was destroyed, or it is elsewhere and not sealed.
+            StorageFull: there is no room for the file.
         """
-        path = self._root / what.blob
-        if key is not None:
-            yield SealedFile(path, key, what)
-            return
-        # A file that is not there is told by whoever opens it.
-        if is_sealed(await asyncio.to_thread(_head, path)):
-            raise InputNotFound(f"{what.blob}: its key was destroyed, with the video")
-        yield path
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                if key is None:
+                    await self._require_plain(what.blob)
+                path = await stack.enter_async_context(self._objects.file(what.blob))
+            except FileNotFoundError:
+                raise InputNotFound(f"{what.blob}: its bytes are gone") from None
+            yield path if key is None else SealedFile(path, key, what)
+
+    async def _require_plain(self, key: str) -> None:
+        if await self._is_sealed(key):
+            raise InputNotFound(f"{key}: its key was destroyed, with the video")
+        if not isinstance(self._objects, Folder):
+            # It would lie on the disk as it is.
+            raise InputNotFound(f"{key}: it is not sealed; run `automations keys seal`, then try again")
 
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
-        with _os_errors():
-            await obstore.list(self._store, prefix="ready").collect_async()
-
-
-@contextlib.contextmanager
-def _os_errors() -> Iterator[None]:
-    """What the object store cannot do is an OSError, as for any other file."""
-    try:
-        yield
-    except BaseError as error:
-        raise OSError(str(error)) from error
-
-
-def _flushed(file: Path, root: Path) -> None:
-    """Wait until a file, and its name in every folder down from `root`, outlast a loss of power."""
-    for place in (file, *file.parents):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if place == root:
-            return
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC))
-    except FileNotFoundError:
-        return b""
+        await self._objects.ready()
 
 
 async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,7 +1,6 @@
 """Tidies up after uploads: what nobody goes on with is given up, what a crash left undone is done, and objects that
 nothing names are deleted. Several processes may do it at once; `serving.cleaning` does it again and again."""
 
-import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -102,7 +101,7 @@ async def sweep(database: Database, store: Store, *, older_than_s: float = ORPHA
                 if key not in named:
                     await store.delete(key)
                     removed += 1
-        removed += await asyncio.to_thread(store.sweep_unfinished, prefix, before)
+        removed += await store.sweep_unfinished(prefix, before)
     if removed:
         _LOG.info("%d objects that nothing named were deleted", removed)
     return removed

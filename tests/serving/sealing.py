@@ -1,6 +1,7 @@
 """Stores of tests, which all have one master key."""
 
 import asyncio
+import os
 from pathlib import Path
 
 from sqlmodel import select
@@ -10,14 +11,16 @@ from serving.db.keys import DataKey
 from serving.storage.keyring import Keyring
 from serving.storage.master import LocalMaster
 from serving.storage.store import Store, video_at
+from tests.serving.buckets import ENDPOINT, bucket_at
 
 #: The master key.
 MASTER_KEY = bytes(range(32))
 
 
 def store_at(root: Path) -> Store:
-    """A store in a folder."""
-    return Store(root, Keyring(LocalMaster([MASTER_KEY])))
+    """A store in a folder; or in a bucket, where all of them are to be."""
+    objects = bucket_at(root, os.environ[ENDPOINT]) if os.environ.get(ENDPOINT) else root
+    return Store(objects, Keyring(LocalMaster([MASTER_KEY])))
 
 
 async def kept(database: Database, store: Store, object_key: str) -> bytes:

@@ -27,11 +27,16 @@ SPACE = "it's: 1"
 
 DIM, VIDEOS, SAMPLES = 16, 30, 20
 
+#: Samples in a row that look alike.
+TAKE = 5
+
 
 async def _filled(world) -> tuple[Space, np.ndarray]:
     """A library of `a`, one as large of `b`; the space, and float32 [V, S, D] of the former."""
     rng = np.random.default_rng(3)
-    vectors = rng.standard_normal((2, VIDEOS, SAMPLES, DIM)).astype(np.float32)
+    takes = rng.standard_normal((2, VIDEOS, SAMPLES // TAKE, DIM)).astype(np.float32)
+    vectors = np.repeat(takes, TAKE, axis=2)
+    vectors += 0.3 * rng.standard_normal(vectors.shape).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     at_s = np.arange(SAMPLES, dtype=np.float64)
     async with world.database.write("video.write", SYSTEM) as session:
@@ -118,6 +123,26 @@ def _true(library: np.ndarray, probe: np.ndarray, where: Where, videos: set[int]
         if (where.after_s is None or at + 1 > where.after_s) and (where.before_s is None or at < where.before_s)
     ]
     return [key for _, key in sorted(every, reverse=True)[:10]]
+
+
+def test_the_graph_is_of_those_that_lead_others(run):
+    async def body(world):
+        await _filled(world)
+        await indexes.make_graphs(world.database.url, least_rows=100)
+        async with world.database.read("a") as session:
+            rows = (
+                await execute(session, text("SELECT video_id, alike FROM moment ORDER BY video_id, position"))
+            ).all()
+            graph = text(
+                "SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = cast(:name AS regclass)"
+            )
+            which = (await execute(session, graph, name=indexes.index_name("moment", SPACE))).scalar_one()
+        assert "alike > 0" in which
+        leading = [row.alike for row in rows if row.alike > 0]
+        assert sum(leading) == len(rows) == VIDEOS * SAMPLES
+        assert len(rows) / TAKE <= len(leading) < len(rows) / 2
+
+    run(body)
 
 
 @pytest.mark.usefixtures("eager")

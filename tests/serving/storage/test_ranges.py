@@ -36,7 +36,7 @@ def test_ranges_are_what_was_put_and_little_more_is_read(put, monkeypatch):
     store, written, _ = put
     rng = random.Random(2)
     read = 0
-    real = store._found
+    real = store._objects.found
 
     async def counted(key: str, offset: int, length: int):
         nonlocal read
@@ -62,7 +62,7 @@ def test_ranges_are_what_was_put_and_little_more_is_read(put, monkeypatch):
 def test_who_takes_no_more_has_no_more_read(put, monkeypatch):
     store, written, _ = put
     fetched = []
-    real = store._found
+    real = store._objects.found
 
     async def noted(key: str, offset: int, length: int):
         fetched.append(length)

@@ -30,6 +30,7 @@ from serving.options import UploadOptions
 from serving.settings import DEFAULTS, Settings
 from serving.storage.store import Store
 from tests.formats.chart import moments
+from tests.serving.blobs import Blobs
 from tests.serving.jobs.conftest import server, url
 from tests.serving.sealing import store_at
 
@@ -138,9 +139,14 @@ class Api:
 
         return asyncio.run(run())
 
+    @property
+    def blobs(self) -> Blobs:
+        """Its objects, as they are kept."""
+        return Blobs(self.store)
+
     def files(self) -> list[str]:
-        """Keys of all objects."""
-        return sorted(str(file.relative_to(self.objects)) for file in self.objects.rglob("*") if file.is_file())
+        """Keys of all objects, also of those that are not finished."""
+        return self.blobs.keys()
 
 
 async def prepared(url: str) -> dict[str, str]:

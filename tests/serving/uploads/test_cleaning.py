@@ -13,6 +13,7 @@ from serving.db import failpoints
 from serving.db.database import Database
 from serving.uploads import cleaning
 from serving.uploads.tus import Uploads
+from tests.serving.buckets import VARIABLE
 from tests.serving.uploads.conftest import OPTIONS, TUS
 
 
@@ -63,13 +64,14 @@ def test_one_that_cannot_be_finished_keeps_no_other_waiting(api, film, caplog):
     (broken,) = api.sql(
         "SELECT object_key FROM upload_part WHERE upload_id = :id LIMIT 1", id=paths[0].rpartition("/")[2]
     )
-    (api.objects / broken[0]).unlink()
+    api.blobs.delete(broken[0])
     api.sql("UPDATE upload SET size_bytes = received_bytes, updated_at = now() - interval '1 h'")
     assert _run(api, lambda db: cleaning.finish_left(db, Uploads(db, api.store, OPTIONS))) == 2
     assert [api.a.record(path)["status"] for path in paths] == ["waiting", "completed"]
     assert "cannot be finished" in caplog.text
 
 
+@pytest.mark.skipif(VARIABLE in os.environ, reason="nobody can make objects of a bucket older than they are")
 def test_objects_that_nothing_names_go_once_they_are_old(api, film):
     path = api.a.create(len(film))
     api.a.patch(path, 0, film[:5000])

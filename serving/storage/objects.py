@@ -1,0 +1,154 @@
+"""Objects under keys, as they are kept: one small interface over obstore, whatever the store is.
+
+An object is written whole or not at all: one that can be read is complete. What a store cannot do is an OSError.
+"""
+
+import asyncio
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore
+
+from serving.errors import StorageUnavailable
+from serving.storage.ranges import Found, Version
+
+_LOG = logging.getLogger(__name__)
+
+#: Objects that are listed at once.
+_LISTED: Final = 500
+
+#: How long a store may take to say that it is there, seconds.
+READY_S: Final = 10.0
+
+
+class Objects(ABC):
+    """Objects of one store."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        """`name`: where they are, for people; nothing secret is in it."""
+        self._store = store
+        self.name = name
+
+    @abstractmethod
+    async def put(self, key: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write an object from a stream. When this returns, it is there for good; when it raises, also because the
+        stream does or because it is canceled, there is none."""
+
+    @abstractmethod
+    def file(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """A file on this machine with the same bytes, for as long as the block lasts. Raises FileNotFoundError,
+        StorageFull."""
+
+    @abstractmethod
+    async def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """Remove what processes that died have left of objects that they were writing, where nothing was added since a
+        moment; how many there were. No listing shows these."""
+
+    async def version(self, key: str) -> Version:
+        """What is there. Raises FileNotFoundError."""
+        with self._errors():
+            found = await obstore.head_async(self._store, key)
+        return Version(found["size"], found["e_tag"])
+
+    async def found(self, key: str, offset: int, length: int) -> Found:
+        """The bytes there; fewer where the object ends before. Raises FileNotFoundError."""
+        with self._errors():
+            got = await obstore.get_async(self._store, key, options={"range": (offset, offset + length)})
+            content = await got.bytes_async()
+        return Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
+
+    async def delete(self, key: str) -> bool:
+        """Remove an object; False where there is none, if the store says so."""
+        try:
+            with self._errors():
+                await obstore.delete_async(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def older(self, prefix: str, before: datetime) -> AsyncIterator[list[str]]:
+        """Keys of all objects under a prefix that were written before a moment, some hundreds at a time."""
+        with self._errors():
+            async for found in obstore.list(self._store, prefix=prefix, chunk_size=_LISTED):
+                yield [entry["path"] for entry in found if entry["last_modified"] < before]
+
+    async def ready(self) -> None:
+        """Raises OSError where nothing can be read from it."""
+        try:
+            with self._errors():
+                await asyncio.wait_for(obstore.list(self._store, prefix="ready").collect_async(), READY_S)
+        except TimeoutError:
+            raise StorageUnavailable(f"{self.name} does not answer within {READY_S:g} s") from None
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What the store cannot do is an OSError, as for any file."""
+        try:
+            yield
+        except BaseError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: BaseError) -> OSError:
+        return OSError(short(error))
+
+    async def _written(self, key: str, chunks: AsyncIterable[bytes], *, part_bytes: int, at_once: int) -> None:
+        """Write it in parts, as they come. Where the caller is canceled, the parts are taken back before this ends."""
+        source = _Source(chunks)
+        writing = asyncio.ensure_future(
+            obstore.put_async(self._store, key, source, chunk_size=part_bytes, max_concurrency=at_once)
+        )
+        try:
+            with self._errors():
+                await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            source.give_up()
+            # Left to itself, the store would keep the parts.
+            with contextlib.suppress(Exception):
+                await asyncio.shield(writing)
+            raise
+
+
+class _GivenUp(Exception):
+    """Nobody wants the object any more."""
+
+
+class _Source:
+    """A stream that whoever reads it can be told to give up."""
+
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._chunks = aiter(chunks)
+        self._next: asyncio.Future[bytes] | None = None
+        self._given_up = False
+
+    def __aiter__(self) -> "_Source":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._given_up:
+            raise _GivenUp
+        self._next = asyncio.ensure_future(anext(self._chunks))  # type: ignore[arg-type]
+        try:
+            return await self._next
+        except asyncio.CancelledError:
+            if self._given_up:
+                raise _GivenUp from None
+            raise
+
+    def give_up(self) -> None:
+        """End the stream with an error, even where it waits for its next chunk."""
+        self._given_up = True
+        if self._next is not None:
+            self._next.cancel()
+
+
+def short(error: BaseError) -> str:
+    """Without the many lines of how the library came by it."""
+    return str(error).partition("\n\nDebug source")[0].strip()
