@@ -1,11 +1,14 @@
 """Cuts planned Clips out of a file, in one pass over its packets."""
 
 from collections.abc import Generator, Iterator, Sequence
+from itertools import pairwise
 from uuid import uuid4
 
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from pipeline.clips import Clip
 from pipeline.container import open_video
@@ -15,8 +18,9 @@ from pipeline.opened import OpenFile, Video, open_file
 from pipeline.packets import PacketIndex, pictures_of
 from pipeline.plans import ClipPlan
 
-#: Packets that are read past rather than jumped over: a jump costs about as much as reading so many.
-_WORTH_A_JUMP = 500
+#: Packets, and bytes of them, that are read past rather than jumped over. A jump costs no more than a few packets where
+#: the container has an index (MP4, Matroska), and about as much as these where it has to be searched (MPEG-TS).
+_WORTH_A_JUMP, _WORTH_A_JUMP_BYTES = 100, 1 << 20
 
 
 def cut(
@@ -38,7 +42,7 @@ def cut(
 def read(
     video: Video, index: PacketIndex, plans: Sequence[ClipPlan], limits: InputLimits = INPUT_LIMITS
 ) -> Generator[tuple[bytes, ...]]:
-    """The packets of each plan, in one pass over `video`.
+    """The packets of each plan, in one pass over `video`, with jumps over what is not needed.
 
     Raises:
         VideoError: as `open_video`; CorruptVideo where it is not the file that was indexed.
@@ -48,8 +52,9 @@ def read(
     pending = iter(plans)
     current = next(pending)
     packets: list[bytes] = []
+    wanted = np.concatenate([planned.rows for planned in plans])
     with open_file(video) as file:
-        for row, packet in _packets_from(file, index, int(current.rows[0]), limits):
+        for row, packet in _packets(file, index, wanted, limits):
             if row != current.rows[len(packets)]:
                 continue
             if packet.size != index.size[row]:
@@ -106,29 +111,74 @@ def clip_of(
     )
 
 
-def _packets_from(file: OpenFile, index: PacketIndex, first: int, limits: InputLimits) -> Iterator[tuple[int, Packet]]:
-    """Packets with their rows, from at most row `first` on; jumps there where the container can."""
-    row = 0
-    with open_video(file, limits) as (container, stream):
-        packets = pictures_of(container, stream)
-        if first > _WORTH_A_JUMP:
-            try:
-                container.seek(int(index.pts[first]), stream=stream)
-                landed = next(packets, None)
-            except FFmpegError:
-                landed = None
-            row = -1 if landed is None else _row_of(landed, index)
-            if landed is not None and 0 <= row <= first:
-                yield row, landed
-                row += 1
-            else:
-                row = -1
-        if row >= 0:
-            yield from enumerate(packets, row)
-            return
+def _packets(
+    file: OpenFile, index: PacketIndex, wanted: np.ndarray, limits: InputLimits
+) -> Iterator[tuple[int, Packet]]:
+    """Packets with their rows, the `wanted` rows (int64 [R], ascending) among them; jumps over stretches without one
+    where the container can. A row may come again."""
+    done = 0
+    try:
+        for row, packet in _jumping(file, index, wanted, limits):
+            done = row + 1
+            yield row, packet
+        return
+    except _Lost:
+        pass
     # The container cannot find its way, or shows other times after a jump: read it from the start instead.
     with open_video(file, limits) as (container, stream):
-        yield from enumerate(pictures_of(container, stream))
+        yield from ((row, packet) for row, packet in enumerate(pictures_of(container, stream)) if row >= done)
+
+
+class _Lost(Exception):
+    """Where a jump led to, nobody knows."""
+
+
+def _jumping(
+    file: OpenFile, index: PacketIndex, wanted: np.ndarray, limits: InputLimits
+) -> Iterator[tuple[int, Packet]]:
+    """See `_packets`. Raises _Lost."""
+    at, jumped, may_jump = 0, False, True
+    with open_video(file, limits) as (container, stream):
+        packets = pictures_of(container, stream)
+        for first, last in _runs(index, wanted):
+            if may_jump and (
+                first - at > _WORTH_A_JUMP or int(index.size[at:first].sum(dtype=np.int64)) > _WORTH_A_JUMP_BYTES
+            ):
+                packets, row, packet = _landed(container, stream, index, first)
+                # One that leads back is no good: others would, too, and everything be read again and again.
+                may_jump, jumped = row >= at, True
+                yield row, packet
+                at = row + 1
+            while at <= last and (packet := next(packets, None)) is not None:
+                if jumped and packet.size != index.size[at]:
+                    raise _Lost
+                yield at, packet
+                at += 1
+
+
+def _runs(index: PacketIndex, wanted: np.ndarray) -> list[tuple[int, int]]:
+    """(first, last) of wanted rows between which nothing is worth a jump."""
+    before = np.concatenate(([0], np.cumsum(index.size, dtype=np.int64)))
+    skipped = before[wanted[1:]] - before[wanted[:-1] + 1]
+    far = (np.diff(wanted) - 1 > _WORTH_A_JUMP) | (skipped > _WORTH_A_JUMP_BYTES)
+    bounds = [-1, *np.flatnonzero(far).tolist(), len(wanted) - 1]
+    return [(int(wanted[begin + 1]), int(wanted[end])) for begin, end in pairwise(bounds)]
+
+
+def _landed(
+    container: InputContainer, stream: VideoStream, index: PacketIndex, row: int
+) -> tuple[Iterator[Packet], int, Packet]:
+    """Jump to a row, or before it: what comes next, and the first of that with its row. Raises _Lost."""
+    try:
+        container.seek(int(index.pts[row]), stream=stream)
+        packets = pictures_of(container, stream)
+        packet = next(packets, None)
+    except FFmpegError as error:
+        raise _Lost from error
+    landed = -1 if packet is None else _row_of(packet, index)
+    if packet is None or not 0 <= landed <= row:
+        raise _Lost
+    return packets, landed, packet
 
 
 def _row_of(packet: Packet, index: PacketIndex) -> int:

@@ -81,6 +81,16 @@ class UrlRefused(ServerError):
     code = "url_refused"
 
 
+class RangeRefused(ServerError):
+    """A range that begins where there is nothing any more."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"the range begins behind the end: there are {size_bytes} bytes")
+        self.size_bytes = size_bytes
+
+
 class Conflict(ServerError):
     """It cannot be done in the state that things are in."""
 

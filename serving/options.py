@@ -25,6 +25,14 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     """Streams of events that one API process serves at once."""
     max_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
     """Those of one tenant, in one API process."""
+    max_media_streams: Annotated[int, Meta(gt=0, le=1_000_000)] = 1000
+    """Answers with bytes of videos that one API process sends at once. Each holds about a MiB of memory, however slow
+    its client is."""
+    max_media_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 500
+    """Those of one tenant, in one API process."""
+    stalled_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    """Seconds in which a client may take nothing of such an answer before it is ended; players then ask for the
+    rest."""
     keep_alive_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0
     """Seconds of silence after which a stream of events says that it is still there."""
     trusted_proxies: Annotated[str, Meta(max_length=4096)] = ""
@@ -69,6 +77,18 @@ class PictureOptions(Record, frozen=True, kw_only=True):
     kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 << 20
     """Memory of one API process for pictures that were made, and for where the frames of videos are: 30 bytes a
     frame. None of it is on a disk."""
+
+
+class PlaybackOptions(Record, frozen=True, kw_only=True):
+    """HLS, for which an API process repacks videos when they are asked for."""
+
+    at_once: Annotated[int, Meta(gt=0, le=256)] = 4
+    """How many segments one API process makes at once, each in a locked-in process; one tenant has one less."""
+    waiting: Annotated[int, Meta(gt=0, le=100_000)] = 128
+    """Requests that may wait for that; more are answered with 503. One tenant has half of them."""
+    kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
+    """Memory of one API process for segments that were made, and for where the samples of videos are: 34 bytes a
+    picture or packet of sound. None of it is on a disk."""
 
 
 class StorageOptions(Record, frozen=True, kw_only=True):
@@ -196,4 +216,4 @@ AUTH_OPTIONS, STORAGE_OPTIONS = AuthOptions(), StorageOptions()
 CLIENT_OPTIONS = ClientOptions()
 LIMIT_OPTIONS, AUDIT_OPTIONS = LimitOptions(), AuditOptions()
 CLEANING_OPTIONS = CleaningOptions()
-GRAPH_OPTIONS, PICTURE_OPTIONS = GraphOptions(), PictureOptions()
+GRAPH_OPTIONS, PICTURE_OPTIONS, PLAYBACK_OPTIONS = GraphOptions(), PictureOptions(), PlaybackOptions()

@@ -46,6 +46,7 @@ KINDS: Final[dict[str, Kind]] = {
     "too_large": Kind(413, "That is too large", "Send less, or have the operator raise the limit."),
     # Not 507: it is no fault of the server, and nothing that a repeated request would find mended.
     "quota_exceeded": Kind(413, "The quota is used up", "Delete videos, or have the operator raise the quota."),
+    "range_not_satisfiable": Kind(416, "There is nothing in that range", "Ask for bytes that are there."),
     "unsupported_media_type": Kind(
         415, "The body is of a type that is not read", "See the documentation for which are."
     ),

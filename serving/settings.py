@@ -29,6 +29,7 @@ from serving.options import (
     JOB_OPTIONS,
     LIMIT_OPTIONS,
     PICTURE_OPTIONS,
+    PLAYBACK_OPTIONS,
     SERVER_OPTIONS,
     STORAGE_OPTIONS,
     UPLOAD_OPTIONS,
@@ -40,6 +41,7 @@ from serving.options import (
     JobOptions,
     LimitOptions,
     PictureOptions,
+    PlaybackOptions,
     ServerOptions,
     StorageOptions,
     UploadOptions,
@@ -76,6 +78,8 @@ class Settings(Record, frozen=True, kw_only=True):
     """Where what is stored is, and its keys."""
     pictures: PictureOptions = PICTURE_OPTIONS
     """Thumbnails, posters and storyboards, which an API process makes when they are asked for."""
+    playback: PlaybackOptions = PLAYBACK_OPTIONS
+    """HLS, for which an API process repacks videos when they are asked for."""
     jobs: JobOptions = JOB_OPTIONS
     """How workers work."""
     graph: GraphOptions = GRAPH_OPTIONS

@@ -34,7 +34,7 @@ class SandboxedMedia:
 
     def check(self) -> None:
         """See `Media.check`."""
-        with self._video.again() as file, _about(file):
+        with self._video.again() as file, about(file):
             worker = self._sandbox.worker()
             try:
                 request = Check(name=file.name, size_bytes=file.size_bytes, limits=self._limits, seal=file.seal)
@@ -44,7 +44,7 @@ class SandboxedMedia:
 
     def inspect(self) -> Inspected:
         """See `Media.inspect`. Raises also DecodeTimeout and DecoderCrashed."""
-        with self._video.to_inspect() as file, _about(file):
+        with self._video.to_inspect() as file, about(file):
             worker = self._sandbox.worker()
             try:
                 timeout_s = self._sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB)
@@ -62,7 +62,7 @@ class SandboxedMedia:
 
     def clips(self, index: PacketIndex, plans: Sequence[ClipPlan], **how) -> Generator[Clip]:
         """See `Media.clips`. Raises also DecodeTimeout and DecoderCrashed."""
-        with self._video.again() as file, _about(file):
+        with self._video.again() as file, about(file):
             worker = self._sandbox.worker()
             try:
                 request = Cut(
@@ -88,7 +88,7 @@ class SandboxedMedia:
 
     def listen(self, *, start_s: float, duration_s: float) -> tuple[Loudness | None, Notice | None]:
         """See `Media.listen`. A worker that does not come back costs the sound, not the video."""
-        with self._video.again() as file, _about(file):
+        with self._video.again() as file, about(file):
             worker = self._sandbox.worker()
             try:
                 request = Listen(
@@ -116,7 +116,7 @@ class SandboxedMedia:
 
 
 @contextmanager
-def _about(file: OpenFile) -> Iterator[None]:
+def about(file: OpenFile) -> Iterator[None]:
     """Errors of the block say which file they are about; a worker that is gone could not."""
     try:
         yield

@@ -10,6 +10,7 @@ from pipeline.limits import InputLimits
 from pipeline.packets import PacketIndex
 from pipeline.plans import ClipPlan
 from pipeline.record import Record
+from pipeline.remux.samples import Wanted
 from pipeline.report import Notice
 from pipeline.sandbox.isolation import Isolation
 from pipeline.sealed.files import Seal
@@ -49,6 +50,16 @@ class Listen(Reading, frozen=True, kw_only=True, tag="listen"):
     duration_s: float
 
 
+class Repack(Reading, frozen=True, kw_only=True, tag="repack"):
+    """Read what repacking needs. Answer: `remux.reading.Repacked`."""
+
+
+class Collect(Reading, frozen=True, kw_only=True, tag="collect"):
+    """Read the bytes of samples. Answer: one item, a tuple of them."""
+
+    wanted: Wanted
+
+
 class Decode(Record, frozen=True, kw_only=True, tag="decode"):
     """Decode a Clip into shared memory. Answer: `Pictures`."""
 
@@ -60,7 +71,7 @@ class Decode(Record, frozen=True, kw_only=True, tag="decode"):
     """Its size, by which new memory is mapped."""
 
 
-Request = Check | Inspect | Cut | Listen | Decode
+Request = Check | Inspect | Cut | Listen | Repack | Collect | Decode
 
 
 class Ready(Record, frozen=True, kw_only=True):

@@ -25,11 +25,27 @@ import numpy as np
 from pipeline import cutting
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.errors import Altered, LimitExceeded, VideoError
+from pipeline.limits import INPUT_LIMITS
 from pipeline.media import Inspected, LocalMedia
-from pipeline.opened import OpenFile
+from pipeline.opened import OpenFile, open_file
 from pipeline.plans import plan
+from pipeline.remux.reading import Repacked, repacked
+from pipeline.remux.samples import Wanted, read_samples
 from pipeline.sandbox import isolation, wire
-from pipeline.sandbox.protocol import Check, Cut, Decode, Heard, Inspect, Listen, Pictures, Reading, Ready, Request
+from pipeline.sandbox.protocol import (
+    Check,
+    Collect,
+    Cut,
+    Decode,
+    Heard,
+    Inspect,
+    Listen,
+    Pictures,
+    Reading,
+    Ready,
+    Repack,
+    Request,
+)
 from pipeline.sealed.files import SealedFile, reader_of
 from pipeline.sealed.form import KEY_BYTES, What
 from pipeline.sealed.sealing import Sealer
@@ -97,12 +113,22 @@ def rehearse() -> None:
             decoded = PyAVDecoder().decode(clip)
             wire.decode(wire.encode(_pictures(decoded)), Pictures)
         wire.decode(wire.encode(seen), Inspected)
+        _rehearse_repacking(path)
         _rehearse_sealed(path)
         path.write_bytes(b"no video")
         try:
             LocalMedia(path).inspect()
         except VideoError as error:
             wire.encode(_failure(error))
+
+
+def _rehearse_repacking(path: Path) -> None:
+    with open_file(path) as file:
+        seen = repacked(file, INPUT_LIMITS)
+        wire.decode(wire.encode(seen), Repacked)
+        assert seen.sound is not None
+        wanted = Wanted(seen.video.stamp, seen.video.size, seen.sound.stamp, seen.sound.size)
+        wire.encode(read_samples(file, wanted, INPUT_LIMITS))
 
 
 def _rehearse_sealed(path: Path) -> None:
@@ -163,6 +189,14 @@ def _listen(request: Listen, files: tuple[int, ...], _: _Desk) -> Heard:
     return Heard(loudness=loudness, notice=notice)
 
 
+def _repack(request: Repack, files: tuple[int, ...], _: _Desk) -> Repacked:
+    return repacked(_opened(request, files), request.limits)
+
+
+def _collect(request: Collect, files: tuple[int, ...], _: _Desk) -> Iterator[tuple[bytes, ...]]:
+    yield read_samples(_opened(request, files), request.wanted, request.limits)
+
+
 def _decode(request: Decode, files: tuple[int, ...], desk: _Desk) -> Pictures:
     """Decode into the shared memory that the request names."""
     if request.memory < 0:
@@ -194,5 +228,7 @@ _HANDLERS: dict[type, Callable[[Any, tuple[int, ...], _Desk], Any]] = {
     Inspect: _inspect,
     Cut: _cut,
     Listen: _listen,
+    Repack: _repack,
+    Collect: _collect,
     Decode: _decode,
 }

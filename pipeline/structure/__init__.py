@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipeline.structure import asf, boxes, ebml, mpeg, mxf, riff
 from pipeline.structure.base import Ending, OpenFile, no_encryption, no_ending
 
-__all__ = ["HEAD_BYTES", "Ending", "Kind", "kind_of", "kind_of_head"]
+__all__ = ["HEAD_BYTES", "Ending", "Kind", "kind_of", "kind_of_head", "media_type_of_head"]
 
 #: Bytes at the beginning by which a kind is known.
 HEAD_BYTES = 1024
@@ -23,6 +23,8 @@ class Kind:
 
     name: str
     """For people, with its article."""
+    media_type: str
+    """As HTTP has it. Of an MP4 or a Matroska, see `media_type_of_head`."""
     is_it: Callable[[bytes], bool]
     """Whether a file begins like one."""
     ending: Callable[[OpenFile], Ending | None]
@@ -39,19 +41,19 @@ def _begins(magic: bytes) -> Callable[[bytes], bool]:
 
 
 KINDS = (
-    Kind("an MP4 or MOV", boxes.is_it, boxes.ending, boxes.encryption, headers_suffice=True),
-    Kind("a Matroska or WebM", ebml.is_it, ebml.ending, ebml.encryption, headers_suffice=True),
-    Kind("an AVI", riff.is_it, riff.ending, no_encryption),
-    Kind("an ASF (WMV)", asf.is_it, asf.ending, asf.encryption),
-    Kind("an MXF", mxf.is_it, mxf.ending, no_encryption),
-    Kind("an MPEG transport stream", mpeg.is_transport, no_ending, mpeg.scrambled_transport),
-    Kind("an MPEG program stream", mpeg.is_program, no_ending, mpeg.scrambled_program),
-    Kind("an FLV", _begins(b"FLV\1"), no_ending, no_encryption),
-    Kind("an Ogg", _begins(b"OggS"), no_ending, no_encryption),
-    Kind("an IVF", _begins(b"DKIF"), no_ending, no_encryption),
-    Kind("a NUT", _begins(b"nut/multimedia container\0"), no_ending, no_encryption),
-    Kind("a GIF", _begins(b"GIF8"), no_ending, no_encryption),
-    Kind("a RealMedia", _begins(b".RMF"), no_ending, no_encryption),
+    Kind("an MP4 or MOV", "video/mp4", boxes.is_it, boxes.ending, boxes.encryption, headers_suffice=True),
+    Kind("a Matroska or WebM", "video/x-matroska", ebml.is_it, ebml.ending, ebml.encryption, headers_suffice=True),
+    Kind("an AVI", "video/x-msvideo", riff.is_it, riff.ending, no_encryption),
+    Kind("an ASF (WMV)", "video/x-ms-wmv", asf.is_it, asf.ending, asf.encryption),
+    Kind("an MXF", "application/mxf", mxf.is_it, mxf.ending, no_encryption),
+    Kind("an MPEG transport stream", "video/mp2t", mpeg.is_transport, no_ending, mpeg.scrambled_transport),
+    Kind("an MPEG program stream", "video/mpeg", mpeg.is_program, no_ending, mpeg.scrambled_program),
+    Kind("an FLV", "video/x-flv", _begins(b"FLV\1"), no_ending, no_encryption),
+    Kind("an Ogg", "video/ogg", _begins(b"OggS"), no_ending, no_encryption),
+    Kind("an IVF", "video/x-ivf", _begins(b"DKIF"), no_ending, no_encryption),
+    Kind("a NUT", "video/x-nut", _begins(b"nut/multimedia container\0"), no_ending, no_encryption),
+    Kind("a GIF", "image/gif", _begins(b"GIF8"), no_ending, no_encryption),
+    Kind("a RealMedia", "application/vnd.rn-realmedia", _begins(b".RMF"), no_ending, no_encryption),
 )
 
 
@@ -63,3 +65,16 @@ def kind_of(file: OpenFile) -> Kind | None:
 def kind_of_head(head: bytes) -> Kind | None:
     """The same, of the first `HEAD_BYTES` of a file, or all of a shorter one."""
     return next((kind for kind in KINDS if kind.is_it(head)), None)
+
+
+def media_type_of_head(head: bytes) -> str:
+    """The media type of a file that begins so; of one that is not known here, that of any bytes."""
+    kind = kind_of_head(head)
+    if kind is None:
+        return "application/octet-stream"
+    if kind.is_it is boxes.is_it and head[4:12] == b"ftypqt  ":
+        return "video/quicktime"
+    # Its DocType, in the header of the first element.
+    if kind.is_it is ebml.is_it and b"webm" in head[:64]:
+        return "video/webm"
+    return kind.media_type

@@ -39,9 +39,10 @@ ANYBODY: Final = "anybody"
 PERSON: Final = "a person"
 
 
-def needs(scope: Needed) -> dict[str, Any]:
-    """What a route says that wants this, and the problems that it may answer with."""
-    return {"opt": {"scope": scope}, "responses": _refusals(400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503)}
+def needs(scope: Needed, *further: int) -> dict[str, Any]:
+    """What a route says that wants this, and the problems that it may answer with. `further`: statuses of others."""
+    statuses = (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503, *further)
+    return {"opt": {"scope": scope}, "responses": _refusals(*statuses)}
 
 
 def require(handler: BaseRouteHandler, method: str, principal: Principal | None) -> None:

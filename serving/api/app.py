@@ -21,6 +21,7 @@ from serving.api.embeddings import embed
 from serving.api.entrance import Entrance
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
+from serving.api.hls import get_playlist, get_segment
 from serving.api.jobs import Jobs
 from serving.api.learned import Learned
 from serving.api.me import Myself
@@ -34,6 +35,7 @@ from serving.api.search import search
 from serving.api.signed import SignedUrls, media_of
 from serving.api.signing_in import Authentication
 from serving.api.spaces import Spaces
+from serving.api.stream import MediaTypes, describe_stream, stream_video
 from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
@@ -61,6 +63,7 @@ from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
 from serving.pictures.pictures import Pictures
+from serving.playback.hls import Hls
 from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
 from serving.search.searching import Libraries
@@ -84,9 +87,16 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     listener = Listener(database.url, (CHANNEL, ANSWER_CHANNEL))
     following = Following(database, listener)
     streams = Streams(settings.server.max_streams, settings.server.max_streams_per_tenant)
+    sending = Streams(
+        settings.server.max_media_streams,
+        settings.server.max_media_streams_per_tenant,
+        "videos being sent",
+        "max_media_streams",
+    )
     quick = QuickReads(database.url)
     signer = Signer(secret)
     pictures = Pictures(store, settings)
+    hls = Hls(store, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
     surroundings = Surroundings(database, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
@@ -98,6 +108,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             await stack.enter_async_context(following)
             stack.callback(passwords.close)
             stack.callback(pictures.close)
+            stack.callback(hls.close)
             stack.push_async_callback(database.close)
             stack.push_async_callback(quick.close)
             stack.push_async_callback(graph.close)
@@ -116,6 +127,10 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             create_video_urls,
             revoke_video_urls,
             revoke_urls,
+            stream_video,
+            describe_stream,
+            get_playlist,
+            get_segment,
             get_pictures,
             get_thumbnail,
             get_poster,
@@ -160,6 +175,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "settings": given(settings),
             "following": given(following),
             "streams": given(streams),
+            "sending": given(sending),
+            "media_types": given(MediaTypes()),
             "secret": given(secret),
             "graph": given(graph),
             "asking": given(Asking(database, listener)),
@@ -168,6 +185,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "tokens": given(tokens),
             "signer": given(signer),
             "pictures": given(pictures),
+            "hls": given(hls),
             "media": Provide(media_of),
             "passwords": given(passwords),
             "checks": given(Checks(database, store)),

@@ -74,6 +74,8 @@ _STREAM: Final = {
     "description": "Server-Sent Events: `id` counts from 1, `event` is the kind, `data` a JSON object with `at`.",
 }
 
+_VIDEO: Final = {"video/*": {"schema": {"type": "string", "format": "binary"}}}
+
 #: Operation -> status -> an answer besides those that the handler declares. `like` is the status of one that has the
 #: same body.
 FURTHER_ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -81,6 +83,12 @@ FURTHER_ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "put_job": {"200": {"description": "It is over already", "like": "202"}},
     "upload_video": {"200": {"description": "The same bytes were there already", "like": "201"}},
     "put_video": {"200": {"description": "The same bytes were there already", "like": "201"}},
+    "stream_video": {
+        "206": {"description": "The range that was asked for", "like": "200"},
+        "304": {"description": "They are those that `If-None-Match` names"},
+    },
+    "get_segment": {"304": {"description": "It is the one that `If-None-Match` names"}},
+    "describe_stream": {"304": {"description": "They are those that `If-None-Match` names"}},
     "watch_job": {"204": {"description": "The job is over, and all was told"}},
     "get_vocabulary": {"304": {"description": "It is the version that `If-None-Match` names"}},
     **{name: {"304": {"description": "It is the one that `If-None-Match` names"}} for name in (*_PICTURES, *_TRACKS)},
@@ -88,6 +96,9 @@ FURTHER_ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 
 #: Operation -> status -> type -> what else an answer may be, or is instead of JSON.
 ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "stream_video": {"200": _VIDEO, "206": _VIDEO},
+    "get_playlist": {"200": {"application/vnd.apple.mpegurl": {"schema": {"type": "string"}}}},
+    "get_segment": {"200": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
     "watch_job": {"200": {"text/event-stream": {"schema": _STREAM}}},
     "get_vocabulary": {"200": {"application/toml": {"schema": {"type": "string"}}}},
     **{name: {"200": _raw("image/jpeg", "image/webp")} for name in ("get_thumbnail", "get_poster")},

@@ -17,9 +17,12 @@ ALLOWED: Final = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-Modified-Since",
     "If-None-Match",
+    "If-Range",
     "Last-Event-ID",
     "Prefer",
+    "Range",
     "Tus-Resumable",
     "Upload-Checksum",
     "Upload-Defer-Length",
@@ -32,8 +35,11 @@ ALLOWED: Final = (
 
 #: Headers of answers that pages may read, besides those that they may always.
 EXPOSED: Final = (
+    "Accept-Ranges",
     "Allow",
     "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
     "ETag",
     "Frame-Time",
     "Location",

@@ -7,7 +7,7 @@ from litestar.types import HTTPScope
 from serving.api.peers import UNMATCHED, address_of, operation_of
 from serving.audit.refusals import Refusal, Refusals
 from serving.auth.principals import Principal
-from serving.metrics.meters import Meters
+from serving.metrics.meters import Meters, Streamed
 
 #: Of requests whose client left before anything was answered.
 LEFT: Final = 499
@@ -27,6 +27,13 @@ _REFUSES: Final = frozenset(
 )
 
 
+def streamed(headers: dict[bytes, bytes], method: str) -> Streamed | None:
+    """What an answer with these headers, by their names in small letters, is a stream of; None where it is none."""
+    if headers.get(b"content-type", b"").startswith(b"text/event-stream"):
+        return "events"
+    return "media" if b"accept-ranges" in headers and method == "GET" else None
+
+
 class Observing:
     """What is counted and collected of requests."""
 
@@ -37,18 +44,18 @@ class Observing:
         """One comes in."""
         self._meters.in_progress += 1
 
-    def streams(self, scope: HTTPScope, took_s: float) -> None:
-        """One is answered by a stream of events from now on."""
-        self._meters.streams += 1
+    def streams(self, scope: HTTPScope, kind: Streamed, took_s: float) -> None:
+        """One is answered by a stream from now on."""
+        self._meters.streams[kind] += 1
         self._meters.took(operation_of(scope), took_s)
 
-    def ended(self, scope: HTTPScope, status: int, streamed: bool, took_s: float) -> None:
+    def ended(self, scope: HTTPScope, status: int, streamed: Streamed | None, took_s: float) -> None:
         """One is over, however that came."""
         operation = operation_of(scope)
         self._meters.in_progress -= 1
         self._meters.answered(operation, scope["method"], status)
-        if streamed:
-            self._meters.streams -= 1
+        if streamed is not None:
+            self._meters.streams[streamed] -= 1
         else:
             self._meters.took(operation, took_s)
         code = str(scope.get("problem_code", ""))

@@ -1,8 +1,10 @@
 """Pictures of a video: of a moment, its poster, its storyboard. For `<img>`, with a signed URL, as for programs."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
@@ -62,9 +64,9 @@ async def get_pictures(
     of each that are good for `auth.url_s`: all that a page needs."""
     from pipeline import board
 
-    job_id, report = await latest_report(database, media)
+    found = await latest_of(database, media)
     layout = await pictures.layout(stored(media))
-    chosen = await pictures.choice(stored(media), report, job_id)
+    chosen = await pictures.choice(stored(media), found.report, found.job_id)
     expires = int(time.time()) + settings.auth.url_s
 
     def url(part: str, purpose: Purpose, **query: object) -> str:
@@ -91,8 +93,8 @@ async def get_pictures(
             width=layout.width,
             height=layout.height,
         ),
-        chapters_url=None if report is None else url("chapters.vtt", "text"),
-        tags_url=None if report is None else url("tags.vtt", "text"),
+        chapters_url=None if found.body is None else url("chapters.vtt", "text"),
+        tags_url=None if found.body is None else url("tags.vtt", "text"),
     )
 
 
@@ -151,11 +153,11 @@ async def get_poster(
     """A frame that is sharp, well exposed and in no transition, chosen with what the latest report measured, where
     there is one. Why it was chosen: `get_pictures`. As `get_thumbnail` besides."""
     kind = kind_for(request.headers.get("accept"))
-    job_id, report = await latest_report(database, media)
-    tag = entity_tag(media, "poster", job_id, width, kind)
+    latest_one = await latest_of(database, media)
+    tag = entity_tag(media, "poster", latest_one.job_id, width, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    chosen = await pictures.choice(stored(media), report, job_id)
+    chosen = await pictures.choice(stored(media), latest_one.report, latest_one.job_id)
     found = await pictures.poster(stored(media), chosen, width, kind)
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
@@ -201,11 +203,24 @@ def entity_tag(media: Media, *what: object) -> str:
     return f'W/"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
 
 
-async def latest_report(database: Database, media: Media) -> tuple[str, Report | None]:
-    """Of which job it is, and the report that the video's resources show; an empty name and none where it has none."""
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """What the video's resources show, which may be nothing yet."""
+
+    job_id: str
+    """Of which job it is; empty where there is none."""
+    body: bytes | None = field(repr=False)
+
+    async def report(self) -> Report | None:
+        """The report, read beside the event loop, for some are large."""
+        return None if self.body is None else await asyncio.to_thread(latest.decoded, self.body)
+
+
+async def latest_of(database: Database, media: Media) -> Latest:
+    """The latest report of a video, which is not read yet."""
     async with database.read(media.tenant_id) as session:
         found = await latest.latest_report(session, media.id)
-    return ("", None) if found is None else (found.job_id, latest.decoded(found.body))
+    return Latest("", None) if found is None else Latest(found.job_id, found.body)
 
 
 async def still_there(request: Request[Any, Any, Any], pictures: Pictures, media: Media) -> None:

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.record import Record
 from serving.api.peers import operation_of
-from serving.errors import Busy, InvalidRequest, RateLimited, ServerError
+from serving.errors import Busy, InvalidRequest, RangeRefused, RateLimited, ServerError
 from serving.problems import kind_of
 
 _LOG = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     headers = {}
     if isinstance(error, RateLimited | Busy):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    elif isinstance(error, RangeRefused):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
     elif problem.status == 503:
         headers["Retry-After"] = "5"
     elif problem.status == 401:

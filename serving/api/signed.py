@@ -4,7 +4,7 @@ An operation that serves media says `by_url="stream"`, or another purpose, besid
 `signature: Signature = None`, for the schema; and `media: Media`, the video, whoever asks and however.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
@@ -83,3 +83,19 @@ async def media_of(request: Request[Any, Any, Any]) -> Media:
     if media is None:
         raise NotFound("there is no such video")
     return media
+
+
+def still_may(request: Request[Any, Any, Any], media: Media, credentials: Credentials) -> Callable[[], Awaitable[bool]]:
+    """What says, of an answer that is under way, whether whoever asked for it may still have it: the video is there,
+    and what they asked with is good. That its time is over does not count: it was not when they asked."""
+    principal, state = principal_of(request), request.app.state
+    by_url = request.scope.get("media") is not None
+
+    async def allowed() -> bool:
+        now = await read_media(state.quick, state.keyring, media.tenant_id, media.id)
+        if now is None or (by_url and now.revocations != media.revocations):
+            return False
+        who = await credentials.current(principal)
+        return who is not None and not _SCOPES.isdisjoint(who.scopes)
+
+    return allowed

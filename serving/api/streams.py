@@ -1,18 +1,21 @@
-"""How many streams are open, and how many may be. Requests that wait for a job to end count, too."""
+"""How many streams are open, and how many may be: of events, with which requests that wait for a job to end count, and
+of the bytes of videos."""
 
 from collections import Counter
 
 from serving.errors import RateLimited
 
-#: When who was refused may come again, seconds: streams end when jobs do, which nobody knows beforehand.
+#: When who was refused may come again, seconds: when streams end, nobody knows beforehand.
 _AGAIN_S = 5.0
 
 
 class Streams:
-    """Counts the streams of one process."""
+    """Counts the streams of one kind in one process."""
 
-    def __init__(self, most: int, most_per_tenant: int) -> None:
+    def __init__(self, most: int, most_per_tenant: int, kind: str = "streams of events", setting: str = "max_streams"):
+        """`kind`, `setting`: what they are called, and the setting that says how many there may be."""
         self._most, self._most_per_tenant = most, most_per_tenant
+        self._kind, self._setting = kind, f"server.{setting}"
         self._open: Counter[str] = Counter()
 
     @property
@@ -28,12 +31,12 @@ class Streams:
         """
         if self._open[tenant] >= self._most_per_tenant:
             raise RateLimited(
-                f"{self._most_per_tenant} streams of events are open, as many as one tenant may have here "
-                "(server.max_streams_per_tenant); close some",
+                f"{self._most_per_tenant} {self._kind} are open, as many as one tenant may have here "
+                f"({self._setting}_per_tenant); close some",
                 _AGAIN_S,
             )
         if self.open >= self._most:
-            raise RateLimited(f"{self._most} streams of events are open here, as many as may be", _AGAIN_S)
+            raise RateLimited(f"{self._most} {self._kind} are open here, as many as may be", _AGAIN_S)
         self._open[tenant] += 1
         return Slot(self._open, tenant)
 

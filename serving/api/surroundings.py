@@ -16,7 +16,7 @@ from serving.api.allowing import allowed, methods_of
 from serving.api.bounded import too_large
 from serving.api.cors import Cors, origins_of
 from serving.api.heading import Header, headed
-from serving.api.observing import LEFT, Observing
+from serving.api.observing import LEFT, Observing, streamed
 from serving.audit.refusals import Refusals
 from serving.db.database import Database
 from serving.errors import HeadersTooLarge
@@ -78,7 +78,7 @@ class Surface:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status, streaming = LEFT, False
+        status, streaming = LEFT, None
         scope["request_id"] = request_id = new_id("req")  # type: ignore[typeddict-unknown-key]
 
         async def answered(message: Message) -> None:
@@ -86,9 +86,9 @@ class Surface:
             if message["type"] == "http.response.start":
                 status, headers = message["status"], list(message["headers"])
                 there = {name.lower(): value for name, value in headers}
-                streaming = there.get(b"content-type", b"").startswith(b"text/event-stream")
-                if streaming:
-                    self._observing.streams(scope, time.perf_counter() - began)
+                streaming = streamed(there, scope["method"])
+                if streaming is not None:
+                    self._observing.streams(scope, streaming, time.perf_counter() - began)
                 message["headers"] = self._headers(scope, status, headed(scope, request_id, headers, there))
             await send(message)
 

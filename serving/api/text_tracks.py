@@ -13,7 +13,7 @@ from pipeline import chapters as naming
 from pipeline import webvtt
 from pipeline.report import Report
 from serving.api.access import needs
-from serving.api.pictures import latest_report, stored
+from serving.api.pictures import latest_of, stored
 from serving.api.signed import Signature
 from serving.api.tagging_records import VideoTag, tag_views
 from serving.api.versions import IfNoneMatch, has
@@ -142,7 +142,7 @@ async def get_tags_track(
 
 async def _found(database: Database, media: Media) -> tuple[Report, list[VideoTag]]:
     """Its latest report, and the tags that it has now, by whomever. Raises NotFound."""
-    _, report = await latest_report(database, media)
+    report = await (await latest_of(database, media)).report()
     if report is None:
         raise NotFound(NO_REPORT)
     async with database.read(media.tenant_id) as session:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -21,6 +21,9 @@ _BOUNDS: Final = (*map(str, _BUCKETS_S), "+Inf")
 
 #: Methods that have a label of their own; callers make up others.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+Streamed = Literal["events", "media"]
+"""What answers are streams of."""
 
 _POLICIES: Final = ("requests", "address")
 
@@ -44,8 +47,8 @@ class Meters(Collector):
         ProcessCollector(registry=self.registry)
         self.in_progress = 0
         """Requests under way, streams included."""
-        self.streams = 0
-        """Event streams that are open."""
+        self.streams: dict[Streamed, int] = {"events": 0, "media": 0}
+        """Streams that are open, of each kind."""
         self.refusals_dropped = 0
         """Refusals that the audit log lacks."""
         self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
@@ -83,7 +86,7 @@ class Meters(Collector):
         yield requests
         took = HistogramMetricFamily(
             "automations_http_request_duration_seconds",
-            "From a request to the end of its answer; of event streams, to their beginning.",
+            "From a request to the end of its answer; of streams, to their beginning.",
             labels=("operation",),
         )
         for operation, durations in self._durations.items():
@@ -93,7 +96,10 @@ class Meters(Collector):
         yield GaugeMetricFamily(
             "automations_http_requests_in_progress", "Requests under way, streams included.", self.in_progress
         )
-        yield GaugeMetricFamily("automations_event_streams_open", "Event streams that are open.", self.streams)
+        yield GaugeMetricFamily(
+            "automations_event_streams_open", "Event streams that are open.", self.streams["events"]
+        )
+        yield GaugeMetricFamily("automations_media_streams_open", "Videos being sent.", self.streams["media"])
         limited = CounterMetricFamily(
             "automations_rate_limited",
             "Requests beyond a limit: of a key or user (requests), or of an address without one (address).",

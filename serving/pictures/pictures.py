@@ -6,7 +6,7 @@ deleted none can be.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,17 +81,18 @@ class Pictures:
         """The frame that was chosen. Raises as `thumbnail`."""
         return await self._frame(video, await self._known(video), chosen.place, width, kind)
 
-    async def choice(self, video: Stored, report: Report | None, version: str) -> "Chosen":
+    async def choice(self, video: Stored, report: Callable[[], Awaitable[Report | None]], version: str) -> "Chosen":
         """Which frame stands for the video. Raises as `thumbnail`.
 
         Args:
-            report: the video's, if it has one, and
+            report: reads the video's, if it has one, and
             version: what tells it from other ones of the video.
         """
         known = await self._known(video)
 
         async def make() -> "Chosen":
-            return await self._drawn(video, lambda drawing, file: drawing.poster(file, known, report))
+            found = await report()
+            return await self._drawn(video, lambda drawing, file: drawing.poster(file, known, found))
 
         return await self.kept.get(video.object_key, ("poster", version), make, lambda _: 1000)
 

@@ -8,6 +8,9 @@ from typing import Final
 
 from serving.errors import Busy
 
+#: How long somebody waits for a turn, seconds.
+PATIENCE_S: Final = 20.0
+
 #: When who was turned away may come again, seconds: most pictures take a fraction of that.
 _AGAIN_S: Final = 2.0
 
@@ -16,12 +19,14 @@ class Turns:
     """Takes turns within one process. Who waits is called in the order of coming, save that those go first whose
     tenants have fewest under way."""
 
-    def __init__(self, most: int, waiting: int) -> None:
+    def __init__(self, most: int, waiting: int, patience_s: float = PATIENCE_S) -> None:
         """
         Args:
             most: at once. A tenant has one less than that, so that what takes long for one is not waited for by others.
             waiting: at most, besides those. A tenant has half of these places.
+            patience_s: how long somebody waits for a turn.
         """
+        self._patience_s = patience_s
         self._most, self._each = most, max(1, most - 1)
         self._waiting_most, self._waiting_each = waiting, max(1, waiting // 2)
         self._running: Counter[str] = Counter()
@@ -42,7 +47,7 @@ class Turns:
         """Wait for a turn, and have it for as long as the block lasts.
 
         Raises:
-            Busy: too many wait already.
+            Busy: too many wait already, or it took too long.
         """
         if self._may(tenant):
             self._running[tenant] += 1
@@ -63,6 +68,13 @@ class Turns:
         mine = sum(1 for other, _ in self._waiting if other == tenant)
         if len(self._waiting) >= self._waiting_most or mine >= self._waiting_each:
             raise Busy("too many pictures are being made just now; ask again in a moment", _AGAIN_S)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._called(tenant)
+        except TimeoutError:
+            raise Busy("it takes long to make pictures just now; ask again in a moment", _AGAIN_S) from None
+
+    async def _called(self, tenant: str) -> None:
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (tenant, called)
         self._waiting.append(entry)

@@ -12,6 +12,10 @@ from pipeline.decode.pyav import PyAVDecoder
 from pipeline.packets import PacketIndex, read_index
 from pipeline.plans import needed, plan
 from pipeline.sampling import choose
+from pipeline.sealed.files import SealedFile
+from pipeline.sealed.form import KEY_BYTES, What
+from pipeline.sealed.reading import Reader as SealedReader
+from pipeline.sealed.sealing import Sealer
 from pipeline.spec import Sampling
 from tests.pipeline.conftest import CASES
 
@@ -123,3 +127,41 @@ def test_jumping_into_a_file_gives_the_same_clips(case, video, monkeypatch):
     read_through = [clip.packets for clip in cut(path, index, plans)]
     monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP", 10)
     assert [clip.packets for clip in cut(path, index, plans)] == read_through
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["h264-open-ts-vfr", "h264-gop12-cfr", "vp9-vfr", "mpeg4-avi-cfr", "packed-b", "edit-list", "h264-refresh-cfr"],
+)
+def test_jumping_over_what_is_not_needed_gives_the_same_clips(case, video, monkeypatch):
+    path = video(case)
+    index = read_index(path)
+    plans = plan(index, index.display_order[::37], max_wanted=1)
+    read_through = [clip.packets for clip in cut(path, index, plans)]
+    monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP", 2)
+    assert [clip.packets for clip in cut(path, index, plans)] == read_through
+    monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP", 10**9)
+    monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP_BYTES", 1000)
+    assert [clip.packets for clip in cut(path, index, plans)] == read_through
+
+
+def test_what_lies_between_is_not_read(video, monkeypatch, tmp_path):
+    path = video("h264-gop12-cfr")
+    index = read_index(path)
+    wanted = np.flatnonzero(index.entry)[::5]
+    sizes: list[int] = []
+    read = SealedReader.read
+    monkeypatch.setattr(SealedReader, "read", lambda self, at, length: sizes.append(length) or read(self, at, length))
+    monkeypatch.setattr("pipeline.container._BUFFER_BYTES", 1 << 10)
+    what, key = What("a", "videos/x", "video"), bytes(KEY_BYTES)
+    sealer = Sealer(key, what)
+    sealed = tmp_path / "sealed"
+    sealed.write_bytes(sealer.feed(path.read_bytes()) + sealer.finish())
+    told = []
+    for worth in (10**9, 10):
+        monkeypatch.setattr("pipeline.cutting._WORTH_A_JUMP", worth)
+        sizes.clear()
+        told.append([clip.packets for clip in cut(SealedFile(sealed, key, what), index, plan(index, wanted))])
+        told.append(sum(sizes))
+    assert told[0] == told[2]
+    assert told[3] < 0.7 * told[1]

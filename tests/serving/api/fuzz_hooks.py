@@ -20,6 +20,8 @@ EXPLAINED = (
     (413, r"", "more bytes than there is room for, which settings say"),
     (460, r"", "bytes that are not those of a checksum"),
     (412, r"", "another version than the one that `If-Match` names"),
+    (416, r"", "a range behind the end, which schemas do not know"),
+    (403, r"url_refused", "a signature is what was given out; it has no form"),
     (410, r"", "an upload that is over"),
     (400, r"the cursor is not one|the cursor is of a list", "a cursor is what was given out; it has no form"),
     (400, r"invalid_spec", "rules between the fields of a spec or a vocabulary"),

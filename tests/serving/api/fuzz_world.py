@@ -91,7 +91,7 @@ async def _known(things: Things) -> dict[str, list[str]]:
     found["path.webhook_id"] = []
     for kind, names in _PARAMETERS.items():
         for _ in range(_FEW if kind == "delivery" else _EACH):
-            ids = await things.make(kind, "a")
+            ids = await things.make(kind, "a", stored=kind == "video")
             made = ids[kind]
             if kind == "delivery":
                 found["path.webhook_id"].append(ids["webhook"])
@@ -182,11 +182,12 @@ async def fuzzed(url: str, folder: Path, report: Report) -> AsyncIterator[Fuzzed
         database = Database(url)
         stack.push_async_callback(database.close)
         world = await World.made(database)
-        known = await _known(Things(database, report))
+        store = store_at(folder / "objects")
+        known = await _known(Things(database, report, store))
         # As their reports have it, so that none of them gets a second one.
         await world.change("UPDATE job SET state = 'succeeded', finished_at = now() WHERE state = 'failed'")
         await world.change(_WORKER)
-        address = await stack.enter_async_context(served(url, store_at(folder / "objects"), _OPTIONS))
+        address = await stack.enter_async_context(served(url, store, _OPTIONS))
         credentials = await _credentials(world, address)
         working = [asyncio.create_task(_end_jobs(world, report)), asyncio.create_task(_answer_questions(world))]
         try:

@@ -46,6 +46,8 @@ class Row:
     foreign: int = 404
     """What it answers about another tenant's thing, and about none."""
     missing: int = 404
+    stored: bool = False
+    """Whether it wants the bytes of a video, too."""
 
     @property
     def target(self) -> str | None:
@@ -80,6 +82,11 @@ OPERATIONS: dict[str, Row] = {
     "delete_video": Row("DELETE", "/v1/videos/{video}", "videos:write", 204),
     "create_video_urls": Row("POST", "/v1/videos/{video}/urls", "videos:read", 201, json={}),
     "revoke_video_urls": Row("DELETE", "/v1/videos/{video}/urls", "videos:write", 204),
+    "stream_video": Row("GET", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
+    "describe_stream": Row("HEAD", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
+    # Its bytes are nowhere.
+    "get_playlist": Row("GET", "/v1/videos/{video}/hls/index.m3u8", "videos:read", 404),
+    "get_segment": Row("GET", "/v1/videos/{video}/hls/0.m4s", "videos:read", 404),
     "revoke_urls": Row("DELETE", "/v1/urls", "videos:write", 204),
     "get_report": Row("GET", "/v1/videos/{video}/report", "videos:read", 200),
     "list_segments": Row("GET", "/v1/videos/{video}/segments", "videos:read", 200),

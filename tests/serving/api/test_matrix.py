@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from serving.db.vocabularies import Vocabulary
 from serving.db.work import Delivery, Endpoint, Event, Job, Message
 from serving.ids import new_id
 from serving.settings import DEFAULTS
+from serving.storage.store import Store, video_at
 from tests.serving.api.conftest import SECRET
 from tests.serving.api.operations import MISSING, OPERATIONS, Row
 from tests.serving.auth import people
@@ -44,15 +46,21 @@ def test_every_operation_has_a_row():
     assert declared == set(OPERATIONS)
 
 
+async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
 class Things:
     """Makes what operations are about, anew for each cell: some of them destroy it."""
 
-    def __init__(self, database: Database, report: Report) -> None:
-        self._database = database
+    def __init__(self, database: Database, report: Report, store: Store) -> None:
+        self._database, self._store = database, store
         self._body = zlib.compress(msgspec.json.encode(report))
 
-    async def make(self, kind: str, tenant: str, owner: str | None = None) -> dict[str, str]:
-        """A new thing with all that it needs: kind -> id. `owner`: the user whose session it is to be."""
+    async def make(self, kind: str, tenant: str, owner: str | None = None, *, stored: bool = False) -> dict[str, str]:
+        """A new thing with all that it needs: kind -> id. `owner`: the user whose session it is to be; `stored`: with
+        the bytes of its video, which is one."""
         made = {name: new_id(prefix[:3]) for name, prefix in MISSING.items()}  # type: ignore[arg-type]
         video, job = made["video"], made["job"]
         async with self._database.write("video.write", tenant) as session:
@@ -60,6 +68,10 @@ class Things:
                 Video(id=video, tenant_id=tenant, title="t", size_bytes=1, sha256=video, object_key=f"videos/{video}")
             )
             await session.flush()
+            if stored:
+                what = video_at(tenant, f"videos/{video}")
+                written = await self._store.put(what, _chunks(b"x"))
+                await self._store.keyring.keep(session, tenant, what.blob, written.key, video_id=video)
             if kind in ("job", "batch", "video"):
                 session.add(
                     Job(
@@ -221,8 +233,9 @@ async def ids_for(things: Things, row: Row, caller: Caller, whose: str) -> dict[
     # What is open to all is asked for in words that name tenant `a`.
     tenant = "a" if row.scope is None else caller.tenant
     if whose == "own":
-        return await things.make(row.target, tenant, caller.user_id if tenant == caller.tenant else None)
-    return await things.make(row.target, "b" if tenant == "a" else "a")
+        owner = caller.user_id if tenant == caller.tenant else None
+        return await things.make(row.target, tenant, owner, stored=row.stored)
+    return await things.make(row.target, "b" if tenant == "a" else "a", stored=row.stored)
 
 
 def test_the_matrix(call, sample_report):
@@ -231,7 +244,7 @@ def test_the_matrix(call, sample_report):
 
     async def body(api):
         nonlocal cells
-        things = Things(api.world.database, sample_report)
+        things = Things(api.world.database, sample_report, api.store)
         callers = await _callers(api)
         for name, row in OPERATIONS.items():
             everyone = dict(callers)

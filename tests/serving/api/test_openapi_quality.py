@@ -151,7 +151,7 @@ def test_answers_are_as_they_are_said_to_be(call, schema, sample_report):
     operations = dict(_operations(schema))
 
     async def body(api):
-        things = Things(api.world.database, sample_report)
+        things = Things(api.world.database, sample_report, api.store)
         for name, row in OPERATIONS.items():
             for ids in (await things.make(row.target, "a") if row.target else dict(MISSING), dict(MISSING)):
                 answer = await api.a.request(**_filled(row, ids))

@@ -18,7 +18,7 @@ ROWS = {name: row for name, row in OPERATIONS.items() if row.target is not None 
 def test_row_level_security_holds_alone(call, url, sample_report):
     async def body(api):
         assert await unscope_functions(url) >= 2
-        things = Things(api.world.database, sample_report)
+        things = Things(api.world.database, sample_report, api.store)
         callers = {
             "an admin's key": Caller(api.a, ROLES["admin"]),
             "an admin, signed in": await person(api, "admin"),
@@ -47,7 +47,7 @@ def test_without_either_they_would_not_be_apart(url, tmp_path, sample_report, sc
     async def body(api):
         if not scoped:
             await unscope_functions(url)
-        things, found = Things(api.world.database, sample_report), []
+        things, found = Things(api.world.database, sample_report, api.store), []
         caller = Caller(api.a, ROLES["admin"])
         for name, row in ROWS.items():
             ids = await ids_for(things, row, caller, "foreign")

@@ -77,7 +77,7 @@ def test_a_write_tells_who_did_what_to_what(call):
 
 def test_every_operation_that_writes_is_noted(call, sample_report):
     async def body(api):
-        things = Things(api.world.database, sample_report)
+        things = Things(api.world.database, sample_report, api.store)
         unnoted = set()
         for name, row in OPERATIONS.items():
             if row.method in ("GET", "HEAD") or row.scope in (None, PERSON):

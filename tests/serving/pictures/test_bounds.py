@@ -60,6 +60,20 @@ def test_a_tenant_leaves_room_for_others():
     asyncio.run(main())
 
 
+def test_nobody_waits_for_ever():
+    async def main():
+        turns = Turns(1, 4, patience_s=0.01)
+        async with turns.turn("a"):
+            with pytest.raises(Busy):
+                async with turns.turn("b"):
+                    pass
+            assert (turns.running, turns.waiting) == (1, 0)
+        async with turns.turn("b"):
+            assert turns.running == 1
+
+    asyncio.run(main())
+
+
 def test_a_turn_that_nobody_takes_any_more_is_given_on():
     async def main():
         turns = Turns(1, 4)

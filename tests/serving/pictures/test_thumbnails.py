@@ -1,7 +1,10 @@
 """Thumbnails through the API: the right frame, the right way up, for those who may see it."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.formats import colours, geometries
 from tests.serving.pictures import films
 from tests.serving.pictures.films import image, is_upright, number_of, put
 
@@ -168,5 +171,26 @@ def test_a_damaged_video_is_told(call_shared, tmp_path):
             answer = await api.a.get(f"/v1/videos/{nothing}/{path}")
             assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
             assert answer.json()["code"] in ("truncated", "corrupt", "no_video_stream", "unsupported_container")
+
+    call_shared(body)
+
+
+@pytest.mark.parametrize("name", ["anamorphic-2", "anamorphic-turned", "mirrored-270", "hdr10", "hlg"])
+def test_pixels_are_right(call_shared, tmp_path, name):
+    """As players show it: what `tests/formats` knows of a file, made small."""
+    entry = next(one for one in (*geometries.ENTRIES, *colours.ENTRIES) if one.name == name)
+
+    async def body(api):
+        path = tmp_path / f"film.{entry.suffix}"
+        known = entry.make(path)
+        video = await put(api.a, path.read_bytes(), path.name)
+        picture = image(await api.a.get(f"/v1/videos/{video}/thumbnail?at_s={known.times_s[5]}&width=1920"))
+        # In large tiles: JPEG blurs colours where they meet.
+        shown, right = (one.resize((8, 6), Image.Resampling.BOX) for one in (picture, Image.fromarray(known.frames[5])))
+        wrong, other = (
+            float(np.sqrt(np.square(np.asarray(shown, float) - np.asarray(one, float)).mean()))
+            for one in (right, right.rotate(180))
+        )
+        assert (wrong < 6, other > 24) == (True, True), (wrong, other)
 
     call_shared(body)

@@ -1,0 +1,114 @@
+"""Reads what repacking needs of a video: the times of all its packets, and what they are set up with."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from pipeline.container import open_video
+from pipeline.errors import UnsupportedCodec
+from pipeline.limits import InputLimits
+from pipeline.opened import OpenFile
+from pipeline.packets import read_packets
+from pipeline.remux import boxes
+from pipeline.remux.playable import told, why_not
+from pipeline.remux.tables import Samples, pictures, sounds
+
+
+@dataclass(frozen=True, slots=True)
+class Repacked:
+    """A video as a player gets it."""
+
+    header: bytes
+    """What comes before all segments: `ftyp` and `moov`."""
+    codecs: str
+    """As browsers are told."""
+    video: Samples
+    sound: Samples | None
+    width: int
+    height: int
+
+
+def repacked(file: OpenFile, limits: InputLimits) -> Repacked:
+    """Read all packets of a video.
+
+    Raises:
+        UnsupportedCodec: browsers cannot be given it as it is.
+        VideoError: as `read_packets`.
+    """
+    with open_video(file, limits) as (container, stream):
+        sound = main_sound(container)
+        index, first = read_packets(file, container, stream, limits)
+        codec, name = stream.codec_context.codec.canonical_name, sound and sound.codec_context.codec.canonical_name
+        if reason := why_not(container.format.name, codec, first.format.name, name):
+            raise UnsupportedCodec(f"{file.name}: browsers do not play it as it is: {reason}")
+    video = pictures(index)
+    with open_video(file, limits) as (container, stream):
+        sound = main_sound(container)
+        heard = None if sound is None else _heard(container, sound, limits)
+        tracks = [stream] if sound is None or heard is None else [stream, sound]
+        names = [told(each.codec_context.codec.canonical_name, each.codec_context.extradata or b"") for each in tracks]
+        if video is None or None in names:
+            raise UnsupportedCodec(f"{file.name}: what its codec is set up with, or its times, make no sense")
+        header, rates = _header(tracks, video)
+    samples = None
+    if sound is not None and heard is not None:
+        base = Fraction(sound.time_base or Fraction(1, rates[1]))
+        samples = sounds(index, *heard, base, rates[1])
+        if samples is None:
+            # Silent from the beginning to the end of the pictures: a track without a sample is no track.
+            return _silent(file, limits, video, names[0], stream)
+    return Repacked(header, ",".join(filter(None, names)), video, samples, stream.width, stream.height)
+
+
+def _silent(file: OpenFile, limits: InputLimits, video: Samples, name: str | None, told_of: VideoStream) -> Repacked:
+    with open_video(file, limits) as (_, stream):
+        header, _ = _header([stream], video)
+    return Repacked(header, name or "", video, None, told_of.width, told_of.height)
+
+
+def main_sound(container: InputContainer) -> AudioStream | None:
+    """The sound that goes with the pictures."""
+    return container.streams.audio[0] if container.streams.audio else None
+
+
+def _heard(
+    container: InputContainer, sound: AudioStream, limits: InputLimits
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Times, sizes and lengths of the packets of the sound; None where it has none."""
+    rows = []
+    with contextlib.suppress(FFmpegError):
+        for packet in container.demux(sound):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if packet.size and stamp is not None:
+                rows.append((stamp, packet.size, packet.duration or 0))
+            if len(rows) > limits.max_packets:
+                break
+    if not rows:
+        return None
+    stamps, sizes, lengths = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    return stamps, sizes.astype(np.int32), lengths
+
+
+def _header(tracks: "list[VideoStream | AudioStream]", video: Samples) -> tuple[bytes, list[int]]:
+    """(what comes before all segments, ticks in a second of each track)."""
+    out = io.BytesIO()
+    options = {
+        "movflags": "empty_moov+default_base_moof",
+        "use_editlist": "0",
+        "video_track_timescale": str(video.timescale),
+    }
+    with cast(OutputContainer, av.open(out, "w", format="mp4", options=options)) as container:
+        for track in tracks:
+            container.add_stream_from_template(track, opaque=True)
+        container.start_encoding()
+    header = boxes.delayed(boxes.header_of(out.getvalue()), video.delay)
+    return header, boxes.clocks(header)

@@ -1,0 +1,103 @@
+"""A video in segments (HTTP Live Streaming, RFC 8216): playlist, header, segments. Nothing is encoded anew."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from litestar import Request, Response, get
+from litestar.params import Parameter
+
+from serving.api.access import needs
+from serving.api.sending import Sending, Sent
+from serving.api.signed import Signature, still_may
+from serving.api.streams import Streams
+from serving.api.versions import IfNoneMatch, has
+from serving.api.videos import VideoId
+from serving.auth.credentials import Credentials
+from serving.playback.hls import Hls, playlist
+from serving.playback.media import Media
+from serving.settings import Settings
+from serving.storage.store import video_at
+
+PLAYLIST: Final = "application/vnd.apple.mpegurl"
+
+#: How it is repacked; another one where the same request gives other bytes.
+_VERSION: Final = "1"
+
+#: Segments never change. They stay with whoever has seen them, and not for longer than that is of use.
+_CACHE: Final = "private, max-age=600"
+
+
+@get(
+    "/v1/videos/{video_id:str}/hls/index.m3u8",
+    operation_id="get_playlist",
+    **needs("videos:read"),
+    by_url="hls",
+    tags=["playback"],
+    summary="Its HLS playlist",
+    media_type=PLAYLIST,
+)
+async def get_playlist(
+    media: Media,
+    hls: Hls,
+    video_id: VideoId,
+    signature: Signature = None,
+) -> Response[str]:
+    """Its segments, of about four seconds, each from where decoding can start. Where it was asked for with a signed
+    URL, what it names are URLs with the same signature."""
+    cut = await hls.cut(video_at(media.tenant_id, media.object_key), media.key)
+    query = "" if signature is None else f"?signature={quote(signature, safe='')}"
+    return Response(playlist(cut, query), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
+
+
+@get(
+    "/v1/videos/{video_id:str}/hls/{name:str}",
+    operation_id="get_segment",
+    **needs("videos:read"),
+    by_url="hls",
+    tags=["playback"],
+    summary="What its playlist names",
+    media_type="video/mp4",
+)
+async def get_segment(
+    request: Request[Any, Any, Any],
+    media: Media,
+    hls: Hls,
+    sending: Streams,
+    credentials: Credentials,
+    settings: Settings,
+    video_id: VideoId,
+    name: Annotated[
+        str, Parameter(pattern=r"^(init\.mp4|[0-9]{1,7}\.m4s)$", description="`init.mp4`, or a segment's from 0 on.")
+    ],
+    if_none_match: IfNoneMatch = None,
+    signature: Signature = None,
+) -> Sent:
+    """The header that all segments have in common, or a segment: fragmented MP4."""
+    tag = f'"{media.sha256[:32]}-{_VERSION}-{name.partition(".")[0]}"'
+    headers = {"ETag": tag, "Cache-Control": _CACHE}
+    if has(if_none_match, tag):
+        return Sent(304, headers)
+    what = video_at(media.tenant_id, media.object_key)
+    if name == "init.mp4":
+        content = (await hls.cut(what, media.key)).seen.header
+    else:
+        content = await hls.segment(what, media.key, int(name.partition(".")[0]))
+    # By which it counts as what may take its time.
+    headers |= {"Content-Type": "video/mp4", "Content-Length": str(len(content)), "Accept-Ranges": "none"}
+    return Sent(
+        200,
+        headers,
+        Sending(
+            pieces=_whole(content),
+            size_bytes=len(content),
+            allowed=still_may(request, media, credentials),
+            slot=sending.take(media.tenant_id),
+            stalled_s=settings.server.stalled_s,
+            name=media.id,
+        ),
+    )
+
+
+async def _whole(content: bytes) -> AsyncGenerator[bytes]:
+    yield content

@@ -1,0 +1,100 @@
+"""Answers that are bytes of videos: sent as they are taken, and no longer than whoever asked may have them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from litestar import Litestar, Request, Response
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from pipeline.errors import VideoError
+from serving.api.streams import Slot
+from serving.errors import ServerError
+
+#: How often is looked whether whoever asked still may, seconds.
+CHECK_S: Final = 1.0
+
+#: Bytes that are handed to the server at once: it keeps as much again of what a client is slow to take.
+_AT_ONCE: Final = 64 << 10
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What is sent."""
+
+    pieces: AsyncGenerator[bytes]
+    size_bytes: int
+    """Of all pieces, if nothing goes wrong."""
+    allowed: Callable[[], Awaitable[bool]]
+    """Whether whoever asked still may."""
+    slot: Slot
+    stalled_s: float
+    """For how long a client may take nothing."""
+    name: str
+    """What is sent, for the log."""
+
+
+class Sent(Response[None]):
+    """An answer with a body that is made while it is sent; without one, its headers alone."""
+
+    def __init__(self, status: int, headers: dict[str, str], sending: Sending | None = None) -> None:
+        """`headers`: all of them."""
+        super().__init__(None, status_code=status, headers=headers)
+        self._status = status
+        self._sending = sending
+
+    def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **_: Any) -> ASGIApp:  # type: ignore[override]
+        """See `Response.to_asgi_response`."""
+        return self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        if self._sending is None:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        gone = asyncio.create_task(_until_gone(receive))
+        try:
+            await _send_all(self._sending, send, gone)
+        finally:
+            gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await gone
+
+
+async def _send_all(what: Sending, send: Send, gone: "asyncio.Task[None]") -> None:
+    """Send it. Where it cannot go on, it ends: the connection is closed before all was sent that was said to come, by
+    which clients know it."""
+    left, checked = what.size_bytes, time.monotonic()
+    with what.slot:
+        try:
+            async with aclosing(what.pieces):
+                async for piece in what.pieces:
+                    for at in range(0, len(piece), _AT_ONCE):
+                        if gone.done():
+                            return
+                        if time.monotonic() - checked >= CHECK_S:
+                            if not await what.allowed():
+                                return
+                            checked = time.monotonic()
+                        part = bytes(piece[at : at + _AT_ONCE])
+                        left -= len(part)
+                        # What is handed over waits until most of what was before it is on its way.
+                        async with asyncio.timeout(what.stalled_s):
+                            await send({"type": "http.response.body", "body": part, "more_body": left > 0})
+        except TimeoutError:
+            return
+        except (VideoError, ServerError, OSError) as error:
+            _LOG.warning("%s: what was being sent ended: %s: %s", what.name, type(error).__name__, error)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
