@@ -24,8 +24,9 @@ from serving.pictures.accepting import kind_for
 from serving.pictures.pictures import Pictures, Shown, Stored
 from serving.playback.media import Media
 from serving.playback.signing import Purpose, Signer
-from serving.search import latest
 from serving.settings import Settings
+from serving.storage import reports
+from serving.storage.store import Store
 
 #: How pictures are made; another one where the same request gives another picture.
 _VERSION: Final = "1"
@@ -56,13 +57,14 @@ async def get_pictures(
     signer: Signer,
     settings: Settings,
     database: Database,
+    store: Store,
     video_id: VideoId,
 ) -> PicturesView:
     """Its poster and why it was chosen, its storyboard and how that is laid out, and its text tracks, with signed URLs
     of each that are good for `auth.url_s`: all that a page needs."""
     from pipeline import board
 
-    job_id, report = await latest_report(database, media)
+    job_id, report = await latest_report(database, store, media)
     layout = await pictures.layout(stored(media))
     chosen = await pictures.choice(stored(media), report, job_id)
     expires = int(time.time()) + settings.auth.url_s
@@ -143,6 +145,7 @@ async def get_poster(
     media: Media,
     pictures: Pictures,
     database: Database,
+    store: Store,
     video_id: VideoId,
     width: Width = 640,
     if_none_match: IfNoneMatch = None,
@@ -151,7 +154,7 @@ async def get_poster(
     """A frame that is sharp, well exposed and in no transition, chosen with what the latest report measured, where
     there is one. Why it was chosen: `get_pictures`. As `get_thumbnail` besides."""
     kind = kind_for(request.headers.get("accept"))
-    job_id, report = await latest_report(database, media)
+    job_id, report = await latest_report(database, store, media)
     tag = entity_tag(media, "poster", job_id, width, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
@@ -201,11 +204,11 @@ def entity_tag(media: Media, *what: object) -> str:
     return f'W/"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
 
 
-async def latest_report(database: Database, media: Media) -> tuple[str, Report | None]:
+async def latest_report(database: Database, store: Store, media: Media) -> tuple[str, Report | None]:
     """Of which job it is, and the report that the video's resources show; an empty name and none where it has none."""
     async with database.read(media.tenant_id) as session:
-        found = await latest.latest_report(session, media.id)
-    return ("", None) if found is None else (found.job_id, latest.decoded(found.body))
+        found = await reports.latest(session, store.keyring, media.tenant_id, media.id)
+    return ("", None) if found is None else (found.job_id, found.report())
 
 
 async def still_there(request: Request[Any, Any, Any], pictures: Pictures, media: Media) -> None:
