@@ -17,6 +17,7 @@ from pipeline.report import Report
 from serving import (
     accounts_cli,
     client_cli,
+    dumps,
     keys_cli,
     models_cli,
     outputs,
@@ -76,6 +77,7 @@ app.add_typer(taxonomy_cli.learned, name="learned", no_args_is_help=True)
 
 def main() -> None:
     """Entry point. Turns every known refusal into one line and exit code 2."""
+    dumps.forbid()
     try:
         app()
     except (VideoError, ServerError) as error:

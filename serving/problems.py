@@ -84,7 +84,9 @@ KINDS: Final[dict[str, Kind]] = {
     "encrypted": Kind(_VIDEO, "The video is encrypted", "Decrypt it first; no keys are kept here."),
     "truncated": Kind(_VIDEO, "The file ends too early", "Send it again, whole."),
     "corrupt": Kind(_VIDEO, "The video is damaged", "Export or record it anew."),
-    "altered": Kind(_VIDEO, "Stored bytes were changed", "Upload it again; the operator looks into who changed them."),
+    "altered": Kind(
+        _VIDEO, "Stored bytes were changed", "Bring it in again; the operator looks into who changed them."
+    ),
     "limit_exceeded": Kind(_VIDEO, "The video goes beyond a limit", "Make it smaller, or have the limit raised."),
     "decode_timeout": Kind(_VIDEO, "Decoding took too long", "Re-encode it; try again."),
     "decoder_crashed": Kind(_VIDEO, "A decoder crashed over it", "Re-encode it; try again."),

@@ -60,7 +60,8 @@ class Working:
             WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
-        queue = Queue(self._database, lease_s=settings.jobs.lease_s)
+        self._keyring = place.keyring
+        queue = Queue(self._database, self._keyring, lease_s=settings.jobs.lease_s)
         tools = Tools(queue, place.store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
         self._worker = Worker(tools, slots=slots, listener=self._listener)
         self.presence = Presence(
@@ -82,7 +83,9 @@ class Working:
         chores = (
             *cleaning.chores(self._database, self._place.store, self._settings),
             cleaning.Chore(
-                "videos that no search found", cleaning.SELDOM_S, lambda: catch_up(self._database, self._models)
+                "videos that no search found",
+                cleaning.SELDOM_S,
+                lambda: catch_up(self._database, self._keyring, self._models),
             ),
         )
         cleaner = asyncio.create_task(cleaning.run(chores))
@@ -91,14 +94,14 @@ class Working:
                 group.create_task(self.presence.serve(stop))
                 group.create_task(self._models.serve(stop))
                 group.create_task(self._worker.serve(stop))
-                answerer = Answerer(self._database, self._models, self._settings.input, self._listener)
+                answerer = Answerer(self._database, self._keyring, self._models, self._settings.input, self._listener)
                 group.create_task(answerer.serve(stop))
                 group.create_task(Filler(self._database, self._place.store, self._models).serve(stop))
                 tagger = Tagger(
                     self._database, self._models, self._listener, worker=self._worker.name, busy=lambda: self.busy
                 )
                 group.create_task(tagger.serve(stop))
-                group.create_task(Deliverer(self._database, listener=self._listener).serve(stop))
+                group.create_task(Deliverer(self._database, self._keyring, listener=self._listener).serve(stop))
                 fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))

@@ -179,7 +179,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "media_types": given(MediaTypes()),
             "secret": given(secret),
             "graph": given(graph),
-            "asking": given(Asking(database, listener)),
+            "asking": given(Asking(database, store.keyring, listener)),
             "libraries": given(Libraries()),
             "credentials": given(credentials),
             "tokens": given(tokens),

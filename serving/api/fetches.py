@@ -13,7 +13,9 @@ from serving.errors import Forbidden
 from serving.fetching import requests
 from serving.requests import FetchRequest
 from serving.settings import Settings
+from serving.storage.store import Store
 from serving.uploads import minutes, quota
+from serving.uploads.confidential import UploadSecrets
 
 
 class UsageView(Record, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class UsageView(Record, frozen=True, kw_only=True):
 async def fetch(
     principal: Principal,
     database: Database,
+    store: Store,
     settings: Settings,
     data: FetchRequest,
     idempotency_key: Annotated[
@@ -56,8 +59,12 @@ async def fetch(
     With `job`, the video is analysed once it is there."""
     if data.job is not None and "jobs:write" not in principal.scopes:
         raise Forbidden("a job needs the scope jobs:write, too")
-    upload = await requests.submit(database, settings.upload, principal.tenant_id, data, key=idempotency_key)
-    return Response(view(upload), status_code=202, headers={"Location": f"/v1/uploads/{upload.id}"})
+    upload = await requests.submit(
+        database, store.keyring, settings.upload, principal.tenant_id, data, key=idempotency_key
+    )
+    return Response(
+        view(upload, UploadSecrets(url=data.url)), status_code=202, headers={"Location": f"/v1/uploads/{upload.id}"}
+    )
 
 
 @get(

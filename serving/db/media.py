@@ -84,7 +84,9 @@ class StoredReport(SQLModel, table=True):
     feature_key: str
     """Equal for jobs whose features are the same, so that they are computed once: see `serving.jobs.features`."""
     body: bytes = Field(sa_type=LargeBinary)
-    """The report as JSON, compressed by zlib."""
+    """The report as JSON, compressed by zlib, and then sealed; see `serving.storage.reports`."""
+    sealed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Not, where it is from before reports were; see `serving.storage.old_values`."""
     created_at: Moment = moment(now=True)
 
 

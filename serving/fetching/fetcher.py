@@ -75,8 +75,8 @@ class Fetcher:
 
     async def claim(self, most: int, busy: Sequence[str]) -> list[Claim]:
         """See `Claims.claim`."""
-        each = BOUNDS.per_owner
-        return await claims.claim(self._database, most=most, each=each, busy=busy, lease_s=self._lease_s)
+        limits = {"most": most, "each": BOUNDS.per_owner}
+        return await claims.claim(self._database, self._store.keyring, **limits, busy=busy, lease_s=self._lease_s)
 
     def owner(self, claim: Claim, /) -> str:
         """See `Claims.owner`."""
@@ -132,9 +132,12 @@ class Fetcher:
             AddressRefused: the address is not one that this server goes to, or leads to one that is not.
             FetchFailed: it cannot be read, or is too much.
             QuotaExceeded: it is more than the tenant may keep.
+            Altered: the address is not what was kept of it.
             UnsupportedContainer: it does not begin as any video does.
         """
         limits = self._options
+        if isinstance(claim.url, VideoError):
+            raise claim.url
         async with self._database.read(claim.tenant_id) as session:
             room_bytes = await quota.room_bytes(session, claim.tenant_id, limits.tenant_max_bytes)
         fetching = self._egress.fetch(claim.url, max_bytes=limits.max_bytes, timeout_s=limits.fetch_timeout_s)

@@ -38,12 +38,14 @@ _UNSEALED = text(
 
 
 class Sealed(Record, frozen=True, kw_only=True):
-    """What was done about videos that were not sealed."""
+    """What was done about what was not sealed."""
 
     sealed: int
     """Videos that are sealed now."""
     failed: dict[str, str]
     """Id of a video that cannot be sealed -> why; it is as it was."""
+    rows: int = 0
+    """Rows of the database whose values are sealed now, see `old_values`."""
 
 
 async def seal(database: Database, store: Store, failed: Callable[[str, str], object] = lambda *_: None) -> Sealed:

@@ -34,13 +34,18 @@ _STATUS: Final = text(
     """
     SELECT
         (SELECT count(DISTINCT tenant_id) FROM tenant_key) AS tenants,
-        (SELECT count(*) FROM data_key) AS data_keys,
+        (SELECT count(*) FROM data_key WHERE object_key NOT LIKE 'values/%') AS data_keys,
+        (SELECT count(*) FROM data_key WHERE object_key LIKE 'values/%') AS value_keys,
         (SELECT count(*) FROM data_key d WHERE d.tenant_version < (
             SELECT max(t.version) FROM tenant_key t WHERE t.tenant_id = d.tenant_id
         )) AS behind,
         (SELECT count(*) FROM video v WHERE NOT EXISTS (
             SELECT FROM data_key d WHERE d.object_key = v.object_key
-        )) AS unsealed_videos
+        )) AS unsealed_videos,
+        (SELECT count(*) FROM report WHERE NOT sealed)
+            + (SELECT count(*) FROM webhook_endpoint WHERE sealed IS NULL)
+            + (SELECT count(*) FROM upload WHERE sealed IS NULL AND (url IS NOT NULL OR tus_metadata IS NOT NULL))
+            AS unsealed_values
     """
 )
 
@@ -58,10 +63,14 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     """Tenants that have a key."""
     data_keys: int
     """Objects that are sealed."""
+    value_keys: int
+    """Videos, and tenants, of whom something in the database is sealed."""
     behind: int
-    """Those of them whose key is wrapped by an older key of its tenant: a rotation is under way."""
+    """Those of both whose key is wrapped by an older key of its tenant: a rotation is under way."""
     unsealed_videos: int
     """Videos from before objects were sealed; see `old_objects.seal`."""
+    unsealed_values: int
+    """Reports, webhooks and uploads from before what is in the database was sealed; see `old_values.seal`."""
 
 
 class Rotated(Record, frozen=True, kw_only=True):
@@ -72,7 +81,7 @@ class Rotated(Record, frozen=True, kw_only=True):
     under_master: int
     """Those that were wrapped by the present master key instead of another."""
     data_keys: int
-    """Keys of objects that were wrapped anew."""
+    """Keys of objects and values that were wrapped anew."""
 
 
 async def status(database: Database, keyring: Keyring) -> KeysStatus:
@@ -84,7 +93,7 @@ async def status(database: Database, keyring: Keyring) -> KeysStatus:
 
 
 async def rotate(database: Database, keyring: Keyring) -> Rotated:
-    """Give each tenant a new key, and wrap all keys of objects by it; go on instead with what an earlier one left.
+    """Give each tenant a new key, and wrap all keys of objects and values by it; or go on with what was left of one.
 
     Raises:
         MasterKeyMissing, Altered: see `Keyring.tenant_key`.

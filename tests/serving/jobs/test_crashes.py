@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import get_args
 
@@ -19,8 +18,10 @@ from serving.db.accounts import ApiKey, Tenant
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.db.work import Endpoint
+from serving.storage import reports
 from tests.formats.chart import moments
 from tests.serving.jobs import changing
+from tests.serving.sealing import keyring
 
 ROOT = Path(__file__).parents[3]
 
@@ -154,11 +155,13 @@ def _left(server: str, name: str) -> dict[str, list]:
         async with database.read(SYSTEM) as session:
             for what, query in queries.items():
                 found[what] = [tuple(row) for row in (await execute(session, text(query))).all()]
-            bodies = (await execute(session, text("SELECT body FROM report"))).all()
+            jobs = (await execute(session, text("SELECT job_id FROM report"))).scalars().all()
+            kept = [await reports.of_job(session, keyring(), "a", job) for job in jobs]
         await database.close()
         found["reports"] = []
-        for (body,) in bodies:
-            report = json.loads(zlib.decompress(body))
+        for one in kept:
+            assert one is not None
+            report = json.loads(one.json())
             # How long it took is no result.
             del report["timings"]
             found["reports"].append(report)

@@ -17,11 +17,11 @@ import httpx
 import pytest
 from msgspec.structs import replace
 from PIL import Image
-from tests.serving.pictures.test_browser import frontend
 
 from serving.db.database import Database
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.jobs.conftest import World
+from tests.serving.pictures.test_browser import frontend
 from tests.serving.playback import films
 from tests.serving.playback.conftest import uploaded
 from tests.serving.sealing import store_at

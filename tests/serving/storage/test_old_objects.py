@@ -158,7 +158,7 @@ def test_the_command_tells_what_it_did(run, url, tmp_path):
     settings = {"AUTOMATIONS_SERVER__DATABASE_URL": url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path / "data"}
     said = here("keys", "seal", **settings)
     assert said.returncode == 1
-    assert said.stdout == "1 videos sealed, 1 cannot be\n"
+    assert said.stdout == "1 videos sealed, 1 cannot be; 0 rows sealed\n"
     assert "vid_b cannot be sealed" in said.stderr
 
 
