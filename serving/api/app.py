@@ -88,7 +88,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     signer = Signer(secret)
     pictures = Pictures(store, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
-    surroundings = Surroundings(database, settings)
+    surroundings = Surroundings(database, store.keyring, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
 
     @asynccontextmanager

@@ -1,6 +1,6 @@
 """Who asks with a signed URL, and the video that is asked for.
 
-An operation that serves media says `by_url="stream"`, or another purpose, beside what it `needs`; takes the parameter
+An operation that serves media says `by_url="stream"`, or another purpose, and `media=True`, beside what it `needs`; takes the parameter
 `signature: Signature = None`, for the schema; and `media: Media`, the video, whoever asks and however.
 """
 

@@ -5,11 +5,8 @@ from sqlalchemy.exc import DBAPIError
 
 from serving.api.access import PERSON
 from serving.audit.acting import ACTING, Acting
-from serving.audit.cleaning import clean_audit
 from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM
-from serving.ids import new_id
-from serving.options import AuditOptions
 from tests.serving.api.operations import MISSING, OPERATIONS
 from tests.serving.api.test_matrix import Things, _filled
 
@@ -190,20 +187,3 @@ def test_only_the_own_log_is_seen_and_it_can_be_searched(call):
             assert (await api.a.get("/v1/audit", params=wrong)).status_code == 400, wrong
 
     call(body)
-
-
-def test_old_entries_go(run):
-    async def body(world):
-        rows = [(new_id("aud"), days) for days in (0, 29, 31, 400)]
-        for name, days in rows:
-            await world.change(
-                "INSERT INTO audit (id, tenant_id, at, kind, operation) "
-                "VALUES (:id, 'a', now() - make_interval(days => :days), 'write', 'x')",
-                id=name,
-                days=days,
-            )
-        assert await clean_audit(world.database, AuditOptions(keep_days=30)) == 2
-        left = await world.sql("SELECT id FROM audit ORDER BY at DESC")
-        assert [row.id for row in left] == [name for name, _ in rows[:2]]
-
-    run(body)
