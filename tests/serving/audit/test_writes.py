@@ -97,6 +97,22 @@ def test_every_operation_that_writes_is_noted(call, sample_report):
     call(body)
 
 
+def test_no_operation_that_reads_writes(call, sample_report):
+    async def body(api):
+        things = Things(api.world.database, sample_report)
+        for name, row in OPERATIONS.items():
+            if row.method in ("GET", "HEAD") and row.scope not in (None, PERSON):
+                ids = await things.make(row.target, "a") if row.target else dict(MISSING)
+                answer = await api.a.request(**_filled(row, ids))
+                assert answer.status_code == row.ok, f"{name}: {answer.text}"
+        written = await api.world.sql("SELECT operation FROM audit WHERE kind = 'write'")
+        reading = {name for name, row in OPERATIONS.items() if row.method in ("GET", "HEAD")}
+        assert len(reading) > 20
+        assert not reading & {row.operation for row in written}
+
+    call(body)
+
+
 def test_what_was_made_before_is_no_write(call):
     async def body(api):
         request = {"json": {"video_id": "vid_a"}, "headers": {"Idempotency-Key": "once"}}
