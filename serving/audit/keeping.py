@@ -11,7 +11,7 @@ from serving.audit.linking import Linker
 from serving.audit.recording import Entry, add
 from serving.audit.signing import AuditSigner
 from serving.db.database import SYSTEM, Database
-from serving.errors import DatabaseUnavailable, ServerError
+from serving.errors import AuditKeyMissing, DatabaseUnavailable, ServerError
 from serving.storage.keyring import Keyring
 
 _LOG = logging.getLogger(__name__)
@@ -45,11 +45,12 @@ class Keeping:
         self._failing: set[str] = set()
 
     async def begin(self) -> None:
-        """Have the key at hand, before anybody waits for it; later, where the database does not answer yet."""
+        """Have the key at hand, before anybody waits for it; later, where the database does not answer yet. Without it,
+        nothing is written that somebody does, but all else goes on. Raises MasterKeyMissing and Altered."""
         try:
             await self.signer.key()
-        except DatabaseUnavailable as error:
-            _LOG.warning("the key of the audit log is not here yet: %s", error)
+        except (DatabaseUnavailable, AuditKeyMissing) as error:
+            _LOG.warning("the key of the audit log is not here: %s", error)
 
     async def run(self) -> None:
         """Again and again, until canceled."""

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from serving.audit.acting import ACTING, MAX_TARGETS, Acting
@@ -37,9 +38,13 @@ class _Counted:
     """Reads that are alike."""
 
     entry: Entry
-    since: float
+    """The first of them."""
+    noted: asyncio.Future[None]
+    """Done when that is in the log."""
+    since: float = 0.0
+    """When it was."""
     count: int = 0
-    """Those after the first."""
+    """Those after it."""
 
 
 class Reads:
@@ -49,8 +54,9 @@ class Reads:
         """`clock`: seconds."""
         self._database, self._clock = database, clock
         self._counted: OrderedDict[Entry, _Counted] = OrderedDict()
-        self._waiting: dict[asyncio.Future[None], Entry] = {}
-        self._writing: asyncio.Task[None] | None = None
+        self._waiting: dict[Entry, _Counted] = {}
+        self._writing: dict[Entry, _Counted] = {}
+        self._lane: asyncio.Task[None] | None = None
         self._over: list[_Counted] = []
 
     async def answering(self, options: Mapping[str, object], status: int) -> None:
@@ -75,17 +81,17 @@ class Reads:
         if known is not None and self._clock() - known.since < TOGETHER_S:
             known.count += 1
             return
-        noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[noted] = replace(alike, request_id=acting.request_id)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_first())
-        await noted
-        if known is not None and self._counted.get(alike) is known:
-            self._forget(alike)
-        if alike not in self._counted:
-            self._counted[alike] = _Counted(alike, self._clock())
-            while len(self._counted) > MAX_REMEMBERED:
-                self._forget(next(iter(self._counted)))
+        first = self._waiting.get(alike) or self._writing.get(alike)
+        if first is not None:
+            # Somebody has just begun with it. Who goes away takes nobody along.
+            await asyncio.shield(first.noted)
+            first.count += 1
+            return
+        first = _Counted(replace(alike, request_id=acting.request_id), asyncio.get_running_loop().create_future())
+        self._waiting[alike] = first
+        if self._lane is None or self._lane.done():
+            self._lane = asyncio.create_task(self._write_first())
+        await asyncio.shield(first.noted)
 
     async def write(self, *, all: bool = False) -> None:
         """Write down counts whose time is over; `all`: all of them. What cannot be written stays. Raises as
@@ -97,7 +103,7 @@ class Reads:
             self._forget(alike)
         while self._over:
             part = self._over[:_AT_ONCE]
-            await self._add([replace(one.entry, count=one.count) for one in part])
+            await self._add([replace(one.entry, request_id=None, count=one.count) for one in part])
             del self._over[: len(part)]
 
     def _forget(self, alike: Entry) -> None:
@@ -108,21 +114,32 @@ class Reads:
     async def _write_first(self) -> None:
         """Those who come while others are written go together."""
         while self._waiting:
-            part = list(self._waiting.items())[:_AT_ONCE]
-            for noted, _ in part:
-                del self._waiting[noted]
+            self._writing = dict(islice(self._waiting.items(), _AT_ONCE))
+            for alike in self._writing:
+                del self._waiting[alike]
             try:
-                await self._add([entry for _, entry in part])
+                await self._add([first.entry for first in self._writing.values()])
             except BaseException as error:
-                for noted, _ in part:
-                    if not noted.done():
-                        noted.set_exception(error)
+                for first in self._writing.values():
+                    first.noted.set_exception(error)
+                    # Whoever waited may have gone.
+                    first.noted.exception()
+                self._writing = {}
                 if not isinstance(error, Exception):
                     raise
             else:
-                for noted, _ in part:
-                    if not noted.done():
-                        noted.set_result(None)
+                for alike, first in self._writing.items():
+                    self._remember(alike, first)
+                self._writing = {}
+
+    def _remember(self, alike: Entry, first: _Counted) -> None:
+        if alike in self._counted:
+            self._forget(alike)
+        first.since = self._clock()
+        self._counted[alike] = first
+        first.noted.set_result(None)
+        while len(self._counted) > MAX_REMEMBERED:
+            self._forget(next(iter(self._counted)))
 
     async def _add(self, entries: list[Entry]) -> None:
         # The transaction is nobody's write.

@@ -141,6 +141,21 @@ def test_many_first_reads_at_once_share_transactions(run):
     run(body)
 
 
+def test_of_those_who_begin_at_once_with_the_same_one_is_noted(run):
+    async def body(world):
+        noting = Reads(world.database)
+        acting = Acting("get_film", None, None, "a", "key_1", "key_1", ("vid_1",))
+        tasks = [asyncio.create_task(noting.note(acting)) for _ in range(20)]
+        await asyncio.sleep(0)
+        # Who goes away takes nobody along.
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await noting.write(all=True)
+        assert [row.count for row in await _noted(world)] == [1, 19]
+
+    run(body)
+
+
 def test_what_could_not_be_written_is_told_to_all_who_wait(run):
     async def body(world):
         noting = Reads(Database("postgresql://nobody@127.0.0.1:1/nothing"))

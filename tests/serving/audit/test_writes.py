@@ -13,6 +13,7 @@ from tests.serving.api.test_matrix import Things, _filled
 #: Operations that change nothing, though their method may.
 _NO_WRITES = {
     "create_event_ticket": "a ticket is signed, not kept",
+    "create_video_urls": "they are signed, not kept",
     "embed_texts": "nothing is kept of texts",
     "search": "what is asked of models is kept for seconds, and of nobody's things",
     "recommend": "nothing is kept of what somebody likes",
