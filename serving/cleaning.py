@@ -10,6 +10,7 @@ from sqlalchemy import TextClause
 
 from serving import limiting, old_rows
 from serving.audit.cleaning import clean_audit
+from serving.audit.signing import AuditSigner
 from serving.db.database import Database
 from serving.search.indexes import make_graphs
 from serving.search.spaces import remove_leaving
@@ -38,6 +39,7 @@ class Chore:
 def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore, ...]:
     """All that is tidied up, each apart from the others."""
     keep = settings.cleaning
+    signer = AuditSigner(database, store.keyring.master)
     pieces = Uploads(database, store, settings.upload)
 
     def old(name: str, rows: TextClause, keep_s: float) -> Chore:
@@ -58,7 +60,7 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
         ),
         Chore("spaces that are to be removed", OFTEN_S, lambda: remove_leaving(database)),
         Chore("graphs of vectors that are missing", OFTEN_S, lambda: make_graphs(database.url)),
-        Chore("audit entries", SELDOM_S, lambda: clean_audit(database, settings.audit)),
+        Chore("audit entries", SELDOM_S, lambda: clean_audit(database, signer, settings.audit)),
         Chore("rate limits", SELDOM_S, lambda: limiting.clean_buckets(database)),
     )
 

@@ -53,6 +53,12 @@ class StorageFull(ServerError, OSError):
     retryable = True
 
 
+class AuditKeyMissing(ServerError):
+    """The key of the audit log is gone from the database; no line can be written, nor verified, until it is back."""
+
+    code = "audit_key_missing"
+
+
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
 

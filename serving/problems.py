@@ -61,6 +61,7 @@ KINDS: Final[dict[str, Kind]] = {
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
+    "audit_key_missing": Kind(503, "The audit log cannot be written", "The operator puts its key back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
     "storage_unavailable": Kind(503, "The store of videos does not answer", "Try again in a moment."),

@@ -98,7 +98,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     pictures = Pictures(store, settings)
     hls = Hls(store, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
-    surroundings = Surroundings(database, settings)
+    surroundings = Surroundings(database, store.keyring, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
 
     @asynccontextmanager

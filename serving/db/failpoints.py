@@ -63,6 +63,10 @@ Write = Literal[
     "storage.seal",
     # what is written down besides
     "audit.refusals",
+    "audit.reads",
+    "audit.keys",
+    "audit.key",
+    "audit.link",
     "clean.expired",
     "clean.old",
     "search.catch_up",

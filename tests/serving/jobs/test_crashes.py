@@ -92,6 +92,10 @@ ELSEWHERE = {
     "question.write": "lives for seconds; whoever asked is told to ask again",
     "keys.rotate": "tests/serving/storage/test_rotating.py",
     "storage.seal": "tests/serving/storage/test_old_objects.py",
+    "audit.link": "tests/serving/audit/test_linking.py",
+    "audit.key": "one row; whoever needs it next makes it",
+    "audit.reads": "who is answered waits for it, and asks again",
+    "audit.keys": "uses of the last second are lost with the process that used them",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
 
