@@ -87,6 +87,12 @@ class Conflict(ServerError):
     code = "conflict"
 
 
+class Held(ServerError):
+    """A video is under a legal hold: it has to stay."""
+
+    code = "legal_hold"
+
+
 class SpaceMismatch(ServerError):
     """Vectors of two spaces were to be compared."""
 

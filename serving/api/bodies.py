@@ -112,6 +112,7 @@ TAGS: Final[dict[str, str]] = {
     "pictures": "Pictures of a moment, of the whole, of all of it at a glance; chapters and tags as text tracks.",
     "problems": "The page behind each kind of problem.",
     "recommendations": "What is like something, what somebody may like, what to begin with.",
+    "rights": "How long videos are kept, which have to stay, and which are gone.",
     "search": "Find moments by what they show and what is said of them.",
     "taxonomies": "Vocabularies that stand for a library: its tags, what is said of them, and what is learnt of that.",
     "uploads": "Videos on their way in: in one request, in pieces (tus 1.0), or fetched from an address.",

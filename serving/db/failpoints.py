@@ -27,6 +27,8 @@ Write = Literal[
     "video.write",
     "video.delete",
     "url.revoke",
+    "hold.write",
+    "retention.write",
     "vocabulary.write",
     "question.write",
     "space.write",
@@ -57,6 +59,9 @@ Write = Literal[
     "webhook.write",
     "delivery.claim",
     "delivery.done",
+    # archives and backups
+    "archive.import",
+    "backup.restore",
     # keys
     "keys.rotate",
     "storage.seal",
@@ -64,6 +69,7 @@ Write = Literal[
     "audit.refusals",
     "clean.expired",
     "clean.old",
+    "erasure.finish",
     "search.catch_up",
     "space.removed",
     "copies.claim",
