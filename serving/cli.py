@@ -16,6 +16,7 @@ from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from serving import (
     accounts_cli,
+    backup_cli,
     client_cli,
     keys_cli,
     models_cli,
@@ -59,6 +60,9 @@ app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
 app.add_typer(keys_cli.keys, name="keys", no_args_is_help=True)
+app.command()(backup_cli.backup)
+app.command()(backup_cli.restore)
+app.command()(backup_cli.erasures)
 app.command()(client_cli.submit)
 app.command()(client_cli.status)
 app.command()(client_cli.watch)

@@ -61,7 +61,6 @@ Write = Literal[
     "delivery.done",
     # archives and backups
     "archive.import",
-    "backup.restore",
     # keys
     "keys.rotate",
     "storage.seal",

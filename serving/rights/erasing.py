@@ -143,7 +143,7 @@ async def finish(database: Database, store: Store, erasure: Erasure) -> bool:
     """Write an erasure down where no backup of the database takes it back, and delete its objects; whether that could
     be done. Where it could not, or this process dies, `finish_left` does it."""
     try:
-        await journal.write(store, erasure)
+        await journal.write(store, journal.entry(erasure))
         for key in erasure.pending:
             await store.delete(key)
     except OSError as error:

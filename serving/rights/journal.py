@@ -47,9 +47,9 @@ def entry(erasure: Erasure) -> Erased:
     )
 
 
-async def write(store: Store, erasure: Erasure) -> None:
+async def write(store: Store, erased: Erased) -> None:
     """Write an erasure down; written twice, it is the same. Raises OSError."""
-    await store.put_raw(f"{PREFIX}/{erasure.id}", _once(msgspec.json.encode(entry(erasure)) + b"\n"))
+    await store.put_raw(f"{PREFIX}/{erased.id}", _once(msgspec.json.encode(erased) + b"\n"))
 
 
 async def read(store: Store) -> list[Erased]:

@@ -90,7 +90,6 @@ ELSEWHERE = {
     **dict.fromkeys(("hold.write", "retention.write"), "one row, which its owner reads and writes"),
     "erasure.finish": "tests/serving/rights/test_erasing.py: whoever comes next finishes it",
     "archive.import": "a video at a time; what was not imported is, when the archive is sent again",
-    "backup.restore": "one transaction into an empty database; done again, it begins anew",
     "question.write": "lives for seconds; whoever asked is told to ask again",
     "keys.rotate": "tests/serving/storage/test_rotating.py",
     "storage.seal": "tests/serving/storage/test_old_objects.py",
