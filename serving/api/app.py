@@ -11,6 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
+from serving.api.archives import export_tenant, export_video, import_archive
 from serving.api.audit import entries
 from serving.api.batches import Batches
 from serving.api.copies import library_copies, video_copies
@@ -156,6 +157,9 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             erasures,
             Holds,
             Retention,
+            export_video,
+            export_tenant,
+            import_archive,
         ],
     )
     app = Litestar(

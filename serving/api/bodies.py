@@ -13,6 +13,9 @@ def _body(content: dict[str, Any], description: str, *, required: bool = True) -
     return {"content": content, "description": description, "required": required}
 
 
+#: Type of archives.
+TAR: Final = "application/x-tar"
+
 _PIECE: Final = _raw("application/offset+octet-stream")
 _FORM: Final = {
     "type": "object",
@@ -32,6 +35,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     ),
     "put_video": _body(_raw("application/octet-stream", "video/*"), "The video's bytes, as they are."),
     "append_to_upload": _body(_PIECE, "The bytes from `Upload-Offset` on."),
+    "import_archive": _body(_raw(TAR), "An archive, as an export gave it."),
     "create_upload": _body(_PIECE, "The first bytes, where some come along.", required=False),
 }
 
@@ -89,6 +93,8 @@ FURTHER_ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 #: Operation -> status -> type -> what else an answer may be, or is instead of JSON.
 ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "watch_job": {"200": {"text/event-stream": {"schema": _STREAM}}},
+    "export_video": {"200": _raw(TAR)},
+    "export_tenant": {"200": _raw(TAR)},
     "get_vocabulary": {"200": {"application/toml": {"schema": {"type": "string"}}}},
     **{name: {"200": _raw("image/jpeg", "image/webp")} for name in ("get_thumbnail", "get_poster")},
     "get_storyboard": {"200": _raw("image/jpeg")},

@@ -146,8 +146,8 @@ class Store:
         return size_bytes >= len(MAGIC) and is_sealed(bytes((await self._objects.found(key, 0, len(MAGIC))).content))
 
     async def put_raw(self, key: str, chunks: AsyncIterable[bytes]) -> None:
-        """Write bytes as they are: sealed ones that were copied, or what says nothing about anybody. As with `put`, it is
-        there for good then."""
+        """Write bytes as they are: sealed ones that were copied, or what says nothing about anybody. As with `put`, it
+        is there for good then."""
         await self._objects.put(key, _pieces(chunks))
 
     async def get_raw(self, key: str) -> AsyncIterator[bytes]:

@@ -91,7 +91,7 @@ async def say(database: Database, tenant: str, saying: Saying) -> Correction:
         )
         row = await find(session, tenant, kept.scalar_one())
         acting.about(row.id)
-        await _answer_so(session, tenant, video, vocabulary)
+        await answer_so(session, tenant, video, vocabulary)
     return row
 
 
@@ -106,7 +106,7 @@ async def unsay(database: Database, tenant: str, which: str) -> None:
         video = await _locked(session, tenant, row.video_id)
         await session.delete(row)
         await session.flush()
-        await _answer_so(session, tenant, video, vocabulary)
+        await answer_so(session, tenant, video, vocabulary)
 
 
 async def find(session: AsyncSession, tenant: str, which: str) -> Correction:
@@ -169,7 +169,7 @@ async def _require_room(session: AsyncSession, tenant: str, video: str) -> None:
         raise Conflict(f"{MAX_OF_A_VIDEO} corrections of this video are there already; delete some first")
 
 
-async def _answer_so(session: AsyncSession, tenant: str, video: Video, vocabulary: Vocabulary | None) -> None:
+async def answer_so(session: AsyncSession, tenant: str, video: Video, vocabulary: Vocabulary | None) -> None:
     """Have the video, which is locked, found by what holds now."""
     if vocabulary is None:
         report = await latest_report(session, tenant, video.id)

@@ -167,6 +167,9 @@ OPERATIONS: dict[str, Row] = {
     ),
     "change_retention_rule": Row("PATCH", "/v1/retention/{retention}", "rights:manage", 200, json={"keep_days": 7}),
     "delete_retention_rule": Row("DELETE", "/v1/retention/{retention}", "rights:manage", 204),
+    "export_video": Row("GET", "/v1/videos/{video}/export", "rights:manage", 200),
+    "export_tenant": Row("GET", "/v1/export", "rights:manage", 200),
+    "import_archive": Row("POST", "/v1/import", "rights:manage", 422, content=b"no archive"),
     "preview_retention": Row("GET", "/v1/retention/preview", "rights:manage", 200),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
