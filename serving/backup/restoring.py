@@ -22,7 +22,7 @@ from serving.errors import BackupRefused, MasterKeyMissing
 from serving.places import Places
 from serving.rights import journal
 from serving.rights.journal import Erased
-from serving.storage.store import Store
+from serving.storage.store import Store, is_object
 
 #: Lists that name videos; of those of a tenant's labels there are few.
 _LISTS: Final = """
@@ -160,7 +160,8 @@ def _prepare(url: str, revision: str) -> None:
 
 async def _objects(store: Store, opened: _Opened) -> tuple[int, list[str]]:
     """Copy all objects that are wanted, each proved to be what was saved; how many, and which could not be."""
-    wanted = {row.object_key for row in opened.keys.data_keys if row.video_id not in opened.videos}
+    there = [row for row in opened.keys.data_keys if row.video_id not in opened.videos]
+    wanted = {row.object_key for row in there if is_object(row.object_key)}
     damaged, done = [], 0
     async for line in listed(opened.source, opened.manifest):
         if line.key not in wanted:

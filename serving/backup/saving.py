@@ -18,7 +18,7 @@ from serving.db import migrate
 from serving.errors import BackupRefused
 from serving.places import Places
 from serving.rights import journal
-from serving.storage.store import Store
+from serving.storage.store import Store, is_object
 
 _UNSEALED: Final = """
     SELECT count(*) FROM video v WHERE NOT EXISTS (SELECT FROM data_key d WHERE d.object_key = v.object_key)
@@ -84,9 +84,8 @@ async def save(place: Places, folder: Path, keys_folder: Path, keep: int | None 
         name = form.name_of(at)
         taken = await _database(place.database_url, target, name)
         known = await _known(target, folder, keys_folder, place)
-        lines, copied, missing = await _objects(
-            store, target, folder, known, [row.object_key for row in taken.data_keys]
-        )
+        keys = [row.object_key for row in taken.data_keys if is_object(row.object_key)]
+        lines, copied, missing = await _objects(store, target, folder, known, keys)
         await _erasures(store, target)
         objects = await target.put(form.sealed_file(name, "objects"), _encoded(lines))
         manifest = form.Manifest(

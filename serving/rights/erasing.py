@@ -23,7 +23,7 @@ from serving.errors import Held, NotFound, ServerError
 from serving.ids import new_id
 from serving.rights import journal
 from serving.storage.keyring import forget
-from serving.storage.store import Store
+from serving.storage.store import Store, is_object
 from serving.tagging.due import learn_soon
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ Reason = Literal["request", "retention"]
 _LEFT_S: Final = 60.0
 _AT_ONCE: Final = 100
 
-#: All objects of a video. One from before objects were sealed has no key, and is named by its row only.
+#: All that has a key because of a video: its objects, whatever they are, and values of its rows. An object from before
+#: objects were sealed has no key, and is named by its row only.
 _OBJECTS: Final = text(
     """
     SELECT object_key FROM video WHERE id = :video AND tenant_id = :tenant
@@ -109,7 +110,8 @@ async def erase(
     if video is None:
         raise NotFound("there is no such video")
     await require_free(session, tenant, video_id)
-    objects = sorted((await execute(session, _OBJECTS, **this)).scalars())
+    named = sorted((await execute(session, _OBJECTS, **this)).scalars())
+    objects = [key for key in named if key == video.object_key or is_object(key)]
     counts = dict((await execute(session, _COUNTS, **this)).mappings().one()) | {"objects": len(objects)}
     erasure = Erasure(
         id=new_id("era"),
@@ -121,7 +123,7 @@ async def erase(
         pending=objects,
     )
     # Its bytes are unreadable from the moment that this is committed, wherever copies of them are.
-    await forget(session, objects)
+    await forget(session, named)
     for statement in _BESIDES:
         await execute(session, statement, **this)
     await session.delete(video)

@@ -49,6 +49,11 @@ def video_at(tenant: str, object_key: str) -> What:
     return What(tenant, object_key, "video")
 
 
+def is_object(key: str) -> bool:
+    """Whether what has a key of its own under this name is an object, and not values of rows."""
+    return key.startswith(("videos/", "uploads/"))
+
+
 def part_at(tenant: str, object_key: str) -> What:
     """The object of a part of an upload."""
     return What(tenant, object_key, "part")
