@@ -12,6 +12,7 @@ from serving import limiting, old_rows
 from serving.audit.cleaning import clean_audit
 from serving.audit.signing import AuditSigner
 from serving.db.database import Database
+from serving.rights import erasing, retention
 from serving.search.indexes import make_graphs
 from serving.search.spaces import remove_leaving
 from serving.settings import Settings
@@ -24,6 +25,9 @@ _LOG = logging.getLogger(__name__)
 #: How often what somebody may wait for is looked at, and how often the rest is, seconds.
 OFTEN_S: Final = 30.0
 SELDOM_S: Final = 3600.0
+
+#: How often rules of retention are applied, seconds: within the hour, even where a worker was away for most of it.
+RETENTION_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
     return (
         Chore("expired uploads", OFTEN_S, lambda: uploads.expire(database, store)),
         Chore("uploads left undone", OFTEN_S, lambda: uploads.finish_left(database, pieces)),
+        Chore("erasures that were left unfinished", OFTEN_S, lambda: erasing.finish_left(database, store)),
+        Chore("videos whose time is over", RETENTION_S, lambda: retention.apply(database, store)),
         Chore("objects that nothing names", SELDOM_S, lambda: uploads.sweep(database, store)),
         old("checkpoints", old_rows.CHECKPOINTS, keep.checkpoints_s),
         old("idempotency keys", old_rows.IDEMPOTENCY_KEYS, keep.idempotency_keys_s),

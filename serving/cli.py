@@ -16,7 +16,9 @@ from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from serving import (
     accounts_cli,
+    archive_cli,
     audit_cli,
+    backup_cli,
     client_cli,
     dumps,
     keys_cli,
@@ -62,6 +64,11 @@ app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
 app.add_typer(keys_cli.keys, name="keys", no_args_is_help=True)
 app.add_typer(audit_cli.audit, name="audit", no_args_is_help=True)
+app.command()(backup_cli.backup)
+app.command()(backup_cli.restore)
+app.command()(backup_cli.erasures)
+app.command()(archive_cli.export)
+app.command("import")(archive_cli.import_)
 app.command()(client_cli.submit)
 app.command()(client_cli.status)
 app.command()(client_cli.watch)

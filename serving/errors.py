@@ -103,6 +103,24 @@ class Conflict(ServerError):
     code = "conflict"
 
 
+class Held(ServerError):
+    """A video is under a legal hold: it has to stay."""
+
+    code = "legal_hold"
+
+
+class BackupRefused(ServerError):
+    """A backup cannot be made, or is not one that can be restored here."""
+
+    code = "backup_refused"
+
+
+class ArchiveRefused(ServerError):
+    """What was to be imported is no archive that this server wrote or can read."""
+
+    code = "archive_refused"
+
+
 class SpaceMismatch(ServerError):
     """Vectors of two spaces were to be compared."""
 

@@ -37,6 +37,9 @@ KINDS: Final[dict[str, Kind]] = {
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
     "request_timeout": Kind(408, "The request did not come in time", "Send it again, without pauses."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
+    "legal_hold": Kind(409, "A legal hold keeps the video", "Have an administrator release it, if it may go."),
+    "backup_refused": Kind(409, "The backup cannot be made or restored", "Do what `detail` says."),
+    "archive_refused": Kind(422, "This is no archive that can be imported", "Export it anew, and send it whole."),
     "space_mismatch": Kind(
         409, "Vectors of two spaces are not compared", "Search in one space, with the model that the videos have."
     ),

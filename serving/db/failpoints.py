@@ -27,6 +27,8 @@ Write = Literal[
     "video.write",
     "video.delete",
     "url.revoke",
+    "hold.write",
+    "retention.write",
     "vocabulary.write",
     "question.write",
     "space.write",
@@ -58,6 +60,8 @@ Write = Literal[
     "webhook.write",
     "delivery.claim",
     "delivery.done",
+    # archives and backups
+    "archive.import",
     # keys
     "keys.rotate",
     "storage.seal",
@@ -69,6 +73,7 @@ Write = Literal[
     "audit.link",
     "clean.expired",
     "clean.old",
+    "erasure.finish",
     "search.catch_up",
     "space.removed",
     "copies.claim",

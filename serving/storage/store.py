@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,9 @@ CHUNK_BYTES: Final = 1 << 20
 #: Where every object ends, at the latest.
 _END: Final = 1 << 62
 
+#: Nothing was written after that.
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -44,6 +47,11 @@ class Written:
 def video_at(tenant: str, object_key: str) -> What:
     """The object of a video."""
     return What(tenant, object_key, "video")
+
+
+def is_object(key: str) -> bool:
+    """Whether what has a key of its own under this name is an object, and not values of rows."""
+    return key.startswith(("videos/", "uploads/"))
 
 
 def part_at(tenant: str, object_key: str) -> What:
@@ -141,6 +149,21 @@ class Store:
         """Whether it says so. Raises FileNotFoundError."""
         size_bytes = (await self._objects.version(key)).size_bytes
         return size_bytes >= len(MAGIC) and is_sealed(bytes((await self._objects.found(key, 0, len(MAGIC))).content))
+
+    async def put_raw(self, key: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write bytes as they are: sealed ones that were copied, or what says nothing about anybody. As with `put`, it
+        is there for good then."""
+        await self._objects.put(key, _pieces(chunks))
+
+    async def get_raw(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes of an object as they are kept: of a video, sealed. Raises FileNotFoundError where there is none."""
+        stop = (await self._objects.version(key)).size_bytes
+        for at in range(0, stop, CHUNK_BYTES):
+            yield bytes((await self._objects.found(key, at, min(CHUNK_BYTES, stop - at))).content)
+
+    def keys(self, prefix: str) -> AsyncIterator[list[str]]:
+        """Keys of all objects under a prefix, some hundreds at a time."""
+        return self._objects.older(prefix, _NEVER)
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
