@@ -9,15 +9,16 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from pipeline.errors import Altered
 from serving.errors import StorageFull
-from serving.storage.ranges import Found, Version
+from serving.storage.ranges import Found, T, Version
 
 #: How long a file is kept that nobody uses, seconds.
 KEPT_S: Final = 300.0
@@ -34,7 +35,7 @@ class Source(Protocol):
         """See `Objects.version`."""
         ...
 
-    async def found(self, key: str, offset: int, length: int) -> Found:
+    async def found(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
         """See `Objects.found`."""
         ...
 
@@ -180,13 +181,15 @@ class Spool:
 async def _fill(blocks: _Blocks, key: str, source: Source, version: Version) -> None:
     offsets = iter(range(0, version.size_bytes, _PART_BYTES))
 
+    def write(offset: int, length: int, found: Found) -> None:
+        if found.version != version or len(found.content) != length:
+            raise Altered(f"{key} was changed while it was fetched")
+        blocks.write(found.content, offset)
+
     async def some() -> None:
         for offset in offsets:
             length = min(_PART_BYTES, version.size_bytes - offset)
-            found = await source.found(key, offset, length)
-            if found.version != version or len(found.content) != length:
-                raise Altered(f"{key} was changed while it was fetched")
-            await asyncio.to_thread(blocks.write, found.content, offset)
+            await source.found(key, offset, length, partial(write, offset, length))
 
     parts = [asyncio.create_task(some()) for _ in range(_AT_ONCE)]
     try:

@@ -21,7 +21,7 @@ from serving.db import failpoints
 from serving.storage.folder import Folder
 from serving.storage.keyring import Keyring, fresh_key
 from serving.storage.objects import Objects
-from serving.storage.ranges import Ranges
+from serving.storage.ranges import Found, Ranges
 
 #: Bytes that are handed on at once, in either direction.
 CHUNK_BYTES: Final = 1 << 20
@@ -143,12 +143,12 @@ class Store:
         if await self._is_sealed(key):
             raise FileNotFoundError(f"{key}: its key was destroyed")
         for at in range(start, stop, CHUNK_BYTES):
-            yield bytes((await self._objects.found(key, at, min(CHUNK_BYTES, stop - at))).content)
+            yield await self._objects.found(key, at, min(CHUNK_BYTES, stop - at), _content)
 
     async def _is_sealed(self, key: str) -> bool:
         """Whether it says so. Raises FileNotFoundError."""
         size_bytes = (await self._objects.version(key)).size_bytes
-        return size_bytes >= len(MAGIC) and is_sealed(bytes((await self._objects.found(key, 0, len(MAGIC))).content))
+        return size_bytes >= len(MAGIC) and is_sealed(await self._objects.found(key, 0, len(MAGIC), _content))
 
     async def put_raw(self, key: str, chunks: AsyncIterable[bytes]) -> None:
         """Write bytes as they are: sealed ones that were copied, or what says nothing about anybody. As with `put`, it
@@ -159,7 +159,7 @@ class Store:
         """The bytes of an object as they are kept: of a video, sealed. Raises FileNotFoundError where there is none."""
         stop = (await self._objects.version(key)).size_bytes
         for at in range(0, stop, CHUNK_BYTES):
-            yield bytes((await self._objects.found(key, at, min(CHUNK_BYTES, stop - at))).content)
+            yield await self._objects.found(key, at, min(CHUNK_BYTES, stop - at), _content)
 
     def keys(self, prefix: str) -> AsyncIterator[list[str]]:
         """Keys of all objects under a prefix, some hundreds at a time."""
@@ -210,6 +210,10 @@ class Store:
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
         await self._objects.ready()
+
+
+def _content(found: Found) -> bytes:
+    return bytes(found.content)
 
 
 async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

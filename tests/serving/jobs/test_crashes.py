@@ -83,7 +83,7 @@ ELSEWHERE = {
         ("space.claim", "space.renew", "space.fill", "space.later"), "tests/serving/search/test_change_of_models.py"
     ),
     **dict.fromkeys(("space.lack", "space.removed"), "looks again the next time"),
-    "space.write": "one row, which its owner reads and writes",
+    **dict.fromkeys(("space.write", "url.revoke"), "one row, which its owner reads and writes"),
     **dict.fromkeys(
         ("tagging.claim", "tagging.page", "tagging.new", "tagging.phrases", "learning.claim", "learning.done"),
         "tests/serving/tagging/test_dying.py",

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pipeline.errors import Altered
 from serving.errors import StorageFull, StorageUnavailable
 from serving.storage import spool as module
-from serving.storage.ranges import Found, Version
+from serving.storage.ranges import Found, T, Version
 from serving.storage.spool import Spool
 
 BLOBS = {"one": os.urandom(9_000_000), "two": os.urandom(4_000_000), "three": os.urandom(3_000_000), "none": b""}
@@ -27,7 +28,7 @@ class Elsewhere:
     async def version(self, key: str) -> Version:
         return Version(len(self.blobs[key]), str(hash(self.blobs[key])))
 
-    async def found(self, key: str, offset: int, length: int) -> Found:
+    async def found(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
         self.fetched.append(key)
         if self.holds is not None:
             await self.holds.wait()
@@ -36,7 +37,7 @@ class Elsewhere:
         found = Found(self.blobs[key][offset : offset + length], await self.version(key))
         if self.changing:
             self.blobs[key] = self.blobs[key][::-1]
-        return found
+        return await asyncio.to_thread(use, found)
 
 
 async def _read(spool: Spool, source: Elsewhere, key: str) -> bytes:
