@@ -5,7 +5,7 @@ An object is written whole or not at all: one that can be read is complete. What
 
 import asyncio
 import contextlib
-import logging
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -19,8 +19,6 @@ from obstore.store import ObjectStore
 
 from serving.errors import StorageUnavailable
 from serving.storage.ranges import Found, T, Version
-
-_LOG = logging.getLogger(__name__)
 
 #: Objects that are listed at once.
 _LISTED: Final = 500
@@ -89,15 +87,32 @@ class Objects(ABC):
         except TimeoutError:
             raise StorageUnavailable(f"{self.name} does not answer within {READY_S:g} s") from None
 
+    async def check(self) -> None:
+        """Write an object, read it, list it and delete it: all that this server has to be allowed. Raises OSError."""
+        key = f"ready/{secrets.token_hex(8)}"
+
+        async def content() -> AsyncIterator[bytes]:
+            yield key.encode()
+
+        await self.put(key, content())
+        try:
+            if bytes((await self.found(key, 0, len(key))).content) != key.encode():
+                raise OSError(f"{self.name}: what was written is not what is read")
+            await self.ready()
+        finally:
+            await self.delete(key)
+
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """What the store cannot do is an OSError, as for any file."""
         try:
             yield
+        except FileNotFoundError as error:
+            raise FileNotFoundError(short(error)) from error
         except BaseError as error:
             raise self._told(error) from error
 
-    def _told(self, error: BaseError) -> OSError:
+    def _told(self, error: BaseError | FileNotFoundError) -> OSError:
         return OSError(short(error))
 
     async def _written(self, key: str, chunks: AsyncIterable[bytes], *, part_bytes: int, at_once: int) -> None:
@@ -109,6 +124,9 @@ class Objects(ABC):
         try:
             with self._errors():
                 await asyncio.shield(writing)
+        except FileNotFoundError as error:
+            # The stream's own, or else there is nothing to write into.
+            raise source.error or self._told(error) from error
         except asyncio.CancelledError:
             source.give_up()
             # Left to itself, the store would keep the parts.
@@ -128,6 +146,8 @@ class _Source:
         self._chunks = aiter(chunks)
         self._next: asyncio.Future[bytes] | None = None
         self._given_up = False
+        self.error: Exception | None = None
+        """What the stream raised."""
 
     def __aiter__(self) -> "_Source":
         return self
@@ -142,6 +162,9 @@ class _Source:
             if self._given_up:
                 raise _GivenUp from None
             raise
+        except OSError as error:
+            self.error = error
+            raise
 
     def give_up(self) -> None:
         """End the stream with an error, even where it waits for its next chunk."""
@@ -150,6 +173,6 @@ class _Source:
             self._next.cancel()
 
 
-def short(error: BaseError) -> str:
+def short(error: BaseError | FileNotFoundError) -> str:
     """Without the many lines of how the library came by it."""
     return str(error).partition("\n\nDebug source")[0].strip()
