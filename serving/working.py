@@ -15,6 +15,8 @@ from serving.jobs.outbox import DELIVERY_CHANNEL
 from serving.jobs.queue import Queue
 from serving.jobs.running import Toolkits, Tools
 from serving.places import Places
+from serving.playback.renderer import Renderer
+from serving.playback.renditions import RENDITION_CHANNEL
 from serving.search.answering import Answerer
 from serving.search.asking import QUESTION_CHANNEL
 from serving.search.catching_up import catch_up
@@ -50,14 +52,15 @@ def connections(slots: int) -> int:
 
 class Working:
     """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, tags libraries and
-    learns, fills spaces, tidies up, and says how it is."""
+    learns, fills spaces, encodes videos for browsers, tidies up, and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
         self._place, self._settings, self._models = place, settings, models
         self._database = Database(place.database_url, pool_size=connections(slots))
         channels = (
-            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL
+            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL,
+            RENDITION_CHANNEL,
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
         queue = Queue(self._database, lease_s=settings.jobs.lease_s)
@@ -102,6 +105,8 @@ class Working:
                 fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))
+                renderer = Renderer(self._database, self._place.store, self._settings, listener=self._listener)
+                group.create_task(renderer.serve(stop))
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)

@@ -27,9 +27,11 @@ from serving.api.vocabulary_records import Which
 from serving.db.database import Database
 from serving.db.documents import Document
 from serving.db.media import StoredReport, Video
+from serving.db.playback import Rendition
 from serving.db.work import Job
 from serving.errors import NotFound
 from serving.pictures.pictures import Pictures
+from serving.playback.hls import Hls
 from serving.storage.keyring import forget
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
@@ -168,7 +170,7 @@ class Videos(Controller):
 
     @delete("/{video_id:str}", operation_id="delete_video", **needs("videos:write"), summary="Delete a video")
     async def remove(
-        self, principal: Principal, database: Database, store: Store, pictures: Pictures, video_id: VideoId
+        self, principal: Principal, database: Database, store: Store, pictures: Pictures, hls: Hls, video_id: VideoId
     ) -> None:
         """Delete a video with its jobs and reports."""
         jobs = select(Job.id).where(Job.tenant_id == principal.tenant_id, Job.video_id == video_id)
@@ -176,11 +178,15 @@ class Videos(Controller):
             # Jobs first, as those do who end them: else each would wait for what the other has locked.
             await session.exec(jobs.order_by(Job.id).with_for_update())
             video = await find(session, principal.tenant_id, video_id)
+            made = await session.get(Rendition, video_id)
+            keys = [video.object_key, *([made.object_key] if made is not None and made.object_key else [])]
             # Its bytes are unreadable from the moment that this is committed, wherever copies of them are.
-            await forget(session, [video.object_key])
+            await forget(session, keys)
             await session.delete(video)
         pictures.forget(video.object_key)
-        await store.delete(video.object_key)
+        for key in keys:
+            hls.forget(key)
+            await store.delete(key)
 
     @get("/{video_id:str}/report", operation_id="get_report", **needs("videos:read"), summary="Its latest report")
     async def report(self, principal: Principal, database: Database, video_id: VideoId) -> Response[Report]:
