@@ -172,14 +172,14 @@ async def ask_all(url: str, toolkit: Toolkit, libraries: list[scenes.Library], f
         database = Database(url)
         stack.push_async_callback(database.close)
         listener = await stack.enter_async_context(Listener(url, (QUESTION_CHANNEL,)))
-        stop = asyncio.Event()
-        answerer = Answerer(database, OneToolkit(toolkit), INPUT_LIMITS, listener)
+        stop, keyring = asyncio.Event(), Keyring(LocalMaster([bytes(32)]))
+        answerer = Answerer(database, keyring, OneToolkit(toolkit), INPUT_LIMITS, listener)
         presence = Presence(
             database, new_id("wrk"), slots=1, busy=lambda: 0, models=lambda: (), changed=asyncio.Event()
         )
         await presence.beat()
         working = [asyncio.create_task(one.serve(stop)) for one in (answerer, presence)]
-        app = create_app(Database(url), Store(folder / "objects", Keyring(LocalMaster([bytes(32)]))), settings, _SECRET)
+        app = create_app(Database(url), Store(folder / "objects", keyring), settings, _SECRET)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         serving = asyncio.create_task(server.serve())
         while not server.started:

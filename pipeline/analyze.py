@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,9 @@ MAX_LOST_SHARE = 0.9
 
 Progress = Callable[[str, int, int], None]
 """(stage, done, total), called from the event loop: `indexing`, `frames`, `analysing`, each from 0 on."""
+
+Measured = Callable[[VideoInfo], Awaitable[object]]
+"""Told what the video is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,13 @@ async def analyze_with_looks(
     toolkit: Toolkit,
     progress: Progress = lambda stage, done, total: None,
     told: Told | None = None,
+    measured: Measured | None = None,
 ) -> Analysed:
     """Everything that `spec` asks for. Memory does not grow with the length of the video, but for the report's own.
 
     Args:
         told: of key segments of what has been seen so far, see `pipeline.candidates`.
+        measured: awaited once it is known what the video is, before a frame is decoded; what it raises is raised.
 
     Raises:
         VideoError: the video or the request cannot be processed; see `pipeline.errors`.
@@ -95,6 +100,8 @@ async def analyze_with_looks(
     media = toolkit.open(path)
     progress("indexing", 0, 1)
     opened = await asyncio.to_thread(_open, media, spec)
+    if measured is not None:
+        await measured(opened.info)
     progress("indexing", 1, 1)
     text_vectors = functools.cache(lambda: wording.relevance_vectors(spec, toolkit))
     sound = asyncio.create_task(

@@ -93,23 +93,41 @@ def list_tenants(as_json: AsJson = False) -> None:
 def set_quota(
     tenant: Annotated[str, typer.Argument(help="Id of the tenant.")],
     quota_bytes: Annotated[
-        str, typer.Argument(metavar="BYTES", help="Bytes it may keep; 0: no bound; default: upload.tenant_max_bytes.")
-    ],
+        str | None,
+        typer.Argument(metavar="BYTES", help="Bytes it may keep; 0: no bound; default: upload.tenant_max_bytes."),
+    ] = None,
+    quota_minutes: Annotated[
+        str | None,
+        typer.Option(
+            "--minutes",
+            metavar="MINUTES",
+            help="Minutes of video it may keep; 0: no bound; default: upload.tenant_max_minutes.",
+        ),
+    ] = None,
 ) -> None:
     """Say how much a tenant may keep. What it keeps beyond that stays, but nothing comes to it."""
     from serving.db.database import SYSTEM, Database
     from serving.errors import InvalidRequest
-    from serving.uploads import quota
+    from serving.uploads import minutes, quota
 
-    if quota_bytes != "default" and not (quota_bytes.isascii() and quota_bytes.isdigit() and len(quota_bytes) < 19):
-        raise InvalidRequest(f"{quota_bytes}: a number of bytes, or `default`")
+    if quota_bytes is None and quota_minutes is None:
+        raise InvalidRequest("say how many bytes, or `--minutes`, or both")
+    for given, what in ((quota_bytes, "bytes"), (quota_minutes, "minutes")):
+        if given not in (None, "default") and not (given.isascii() and given.isdigit() and len(given) < 19):
+            raise InvalidRequest(f"{given}: a number of {what}, or `default`")
+
+    def number(given: str) -> int | None:
+        return None if given == "default" else int(given)
 
     async def write(database: Database, _: bytes) -> None:
         async with database.write("tenant.quota", SYSTEM) as session:
-            await quota.set_quota(session, tenant, None if quota_bytes == "default" else int(quota_bytes))
+            if quota_bytes is not None:
+                await quota.set_quota(session, tenant, number(quota_bytes))
+            if quota_minutes is not None:
+                await minutes.set_quota(session, tenant, number(quota_minutes))
 
     _with_database(write)
-    print(f"{tenant} {quota_bytes}")
+    print(tenant, *([quota_bytes] if quota_bytes else []), *([f"{quota_minutes} minutes"] if quota_minutes else []))
 
 
 @users.command("create")
@@ -166,12 +184,16 @@ def _with_database(what: "Callable[[Database, bytes], Awaitable[T]]") -> T:
 
 
 def with_place(what: "Callable[[Database, Places], Awaitable[T]]") -> T:
-    """Do it with the server's database, where everything is.
+    """Do it with the server's database, where everything is. What it writes is in the audit log, as the command that is
+    run just now.
 
     Raises:
         DatabaseMisconfigured: its schema is not up to date.
+        MasterKeyMissing, AuditKeyMissing, Altered: something is written, and cannot be noted; see `AuditSigner.key`.
     """
     from serving import places
+    from serving.audit.acting import ACTING, commanding
+    from serving.audit.keeping import Keeping
     from serving.db import migrate
     from serving.db.database import Database
     from serving.errors import DatabaseMisconfigured
@@ -182,12 +204,32 @@ def with_place(what: "Callable[[Database, Places], Awaitable[T]]") -> T:
             behind = await migrate.behind(database)
             if behind is not None:
                 raise DatabaseMisconfigured(behind)
-            return await what(database, place)
+            keeping = Keeping(database, place.keyring)
+            ACTING.set(commanding(name))
+            done = await what(database, place)
+            ACTING.set(None)
+            await keeping.keep()
+            return done
         finally:
             await database.close()
 
+    name = _command()
     with places.places(load().settings, migrated=False) as place:
         return asyncio.run(run(place))
+
+
+def _command() -> str:
+    """The command that is run, by its words alone: `keys rotate`. What follows them may be anybody's name."""
+    from serving.cli import app
+
+    words: list[str] = []
+    found: object = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        found = getattr(found, "commands", {}).get(word)
+        if found is None:
+            break
+        words.append(word)
+    return " ".join(words)
 
 
 def print_json(value: object) -> None:

@@ -16,7 +16,11 @@ from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from serving import (
     accounts_cli,
+    archive_cli,
+    audit_cli,
+    backup_cli,
     client_cli,
+    dumps,
     keys_cli,
     models_cli,
     outputs,
@@ -59,6 +63,12 @@ app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
 app.add_typer(keys_cli.keys, name="keys", no_args_is_help=True)
+app.add_typer(audit_cli.audit, name="audit", no_args_is_help=True)
+app.command()(backup_cli.backup)
+app.command()(backup_cli.restore)
+app.command()(backup_cli.erasures)
+app.command()(archive_cli.export)
+app.command("import")(archive_cli.import_)
 app.command()(client_cli.submit)
 app.command()(client_cli.status)
 app.command()(client_cli.watch)
@@ -76,6 +86,7 @@ app.add_typer(taxonomy_cli.learned, name="learned", no_args_is_help=True)
 
 def main() -> None:
     """Entry point. Turns every known refusal into one line and exit code 2."""
+    dumps.forbid()
     try:
         app()
     except (VideoError, ServerError) as error:

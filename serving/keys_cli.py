@@ -3,6 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 
 from serving.accounts_cli import AsJson, print_json, with_place
@@ -33,12 +34,12 @@ def status(as_json: AsJson = False) -> None:
         note = "" if name == found.master else ", an older one: rotate"
         if name in found.lost:
             note = ", which is LOST: put that master key back, no video of theirs can be read without it"
-        print(f"tenants' keys    {count} by {name}{note}")
+        print(f"keys             {count} by {name}{note}")
     behind = f" ({found.behind} by an older key: rotate)" if found.behind else ""
     print(f"sealed objects   {found.data_keys}{behind}")
-    print(
-        f"unsealed videos  {found.unsealed_videos}{' (stop all workers, then seal)' if found.unsealed_videos else ''}"
-    )
+    print(f"sealed rows      of {found.value_keys} videos and tenants")
+    for what, count in (("videos", found.unsealed_videos), ("rows", found.unsealed_values)):
+        print(f"{f'unsealed {what}':<16} {count}{' (stop the server and all workers, then seal)' if count else ''}")
 
 
 @keys.command()
@@ -55,25 +56,27 @@ def rotate(as_json: AsJson = False) -> None:
         print_json(done)
         return
     print(f"{done.tenant_keys} new keys of tenants, {done.under_master} wrapped by the present master key")
-    print(f"{done.data_keys} keys of objects wrapped anew")
+    print(f"{done.data_keys} keys of objects and rows wrapped anew")
 
 
 @keys.command()
 def seal(as_json: AsJson = False) -> None:
-    """Seal videos from before objects were sealed. No worker may run meanwhile. What cannot be sealed is told, stays as
-    it is, and makes the exit code 1; what was interrupted goes on."""
-    from serving.storage import old_objects
+    """Seal what is from before all was sealed: videos, reports, secrets of webhooks and uploads. No worker may run
+    meanwhile. A video that cannot be sealed is told, stays as it is, and makes the exit code 1; what was interrupted
+    goes on."""
+    from serving.storage import old_objects, old_values
 
     def tell(video_id: str, why: str) -> None:
         print(f"{video_id} cannot be sealed: {why}", file=sys.stderr, flush=True)
 
     async def replace(database: "Database", place: "Places") -> "Sealed":
-        return await old_objects.seal(database, place.store, tell)
+        done = await old_objects.seal(database, place.store, tell)
+        return msgspec.structs.replace(done, rows=await old_values.seal(database, place.keyring))
 
     done = with_place(replace)
     if as_json:
         print_json(done)
     else:
-        print(f"{done.sealed} videos sealed, {len(done.failed)} cannot be")
+        print(f"{done.sealed} videos sealed, {len(done.failed)} cannot be; {done.rows} rows sealed")
     if done.failed:
         raise typer.Exit(1)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Protocol
 
 from serving import cleaning
+from serving.audit.keeping import Keeping
 from serving.copies.finder import Finder
 from serving.copies.keeping import COPIES_CHANNEL
 from serving.db.database import Database
@@ -56,15 +57,18 @@ class Working:
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
-        self._place, self._settings, self._models = place, settings, models
+        self._settings, self._models = settings, models
         self._database = Database(place.database_url, pool_size=connections(slots))
+        self._store = place.store
+        self._audit = Keeping(self._database, self._store.keyring)
         channels = (
             WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL,
             RENDITION_CHANNEL,
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
-        queue = Queue(self._database, lease_s=settings.jobs.lease_s)
-        tools = Tools(queue, place.store, models, settings.jobs.timeout_s)
+        self._keyring = place.keyring
+        queue = Queue(self._database, self._keyring, lease_s=settings.jobs.lease_s)
+        tools = Tools(queue, self._store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
         self._worker = Worker(tools, slots=slots, listener=self._listener)
         self.presence = Presence(
             self._database,
@@ -83,26 +87,29 @@ class Working:
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish what is under way, or give it back, within ten seconds."""
         chores = (
-            *cleaning.chores(self._database, self._place.store, self._settings),
+            *cleaning.chores(self._database, self._store, self._settings),
             cleaning.Chore(
-                "videos that no search found", cleaning.SELDOM_S, lambda: catch_up(self._database, self._models)
+                "videos that no search found",
+                cleaning.SELDOM_S,
+                lambda: catch_up(self._database, self._keyring, self._models),
             ),
         )
-        cleaner = asyncio.create_task(cleaning.run(chores))
+        await self._audit.begin()
+        cleaner = asyncio.gather(cleaning.run(chores), self._audit.run())
         try:
             async with self._listener, asyncio.TaskGroup() as group:
                 group.create_task(self.presence.serve(stop))
                 group.create_task(self._models.serve(stop))
                 group.create_task(self._worker.serve(stop))
-                answerer = Answerer(self._database, self._models, self._settings.input, self._listener)
+                answerer = Answerer(self._database, self._keyring, self._models, self._settings.input, self._listener)
                 group.create_task(answerer.serve(stop))
-                group.create_task(Filler(self._database, self._place.store, self._models).serve(stop))
+                group.create_task(Filler(self._database, self._store, self._models).serve(stop))
                 tagger = Tagger(
                     self._database, self._models, self._listener, worker=self._worker.name, busy=lambda: self.busy
                 )
                 group.create_task(tagger.serve(stop))
-                group.create_task(Deliverer(self._database, listener=self._listener).serve(stop))
-                fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
+                group.create_task(Deliverer(self._database, self._keyring, listener=self._listener).serve(stop))
+                fetcher = Fetcher(self._database, self._store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))
                 renderer = Renderer(self._database, self._place.store, self._settings, listener=self._listener)
@@ -110,4 +117,5 @@ class Working:
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)
+            await self._audit.end()
             await self._database.close()

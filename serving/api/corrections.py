@@ -20,6 +20,7 @@ from serving.api.vocabulary_records import Which
 from serving.db.database import Database
 from serving.db.tagging import Correction
 from serving.errors import InvalidRequest
+from serving.storage.store import Store
 from serving.tagging import corrections
 from serving.vocabularies import rows
 
@@ -36,13 +37,15 @@ class Corrections(Controller):
         summary="Accept or reject a tag",
         status_code=200,
     )
-    async def correct(self, principal: Principal, database: Database, data: CorrectionRequest) -> CorrectionView:
+    async def correct(
+        self, principal: Principal, database: Database, store: Store, data: CorrectionRequest
+    ) -> CorrectionView:
         """Say that a label holds in a stretch of a video, or that it does not. From then on the stretch is answered so,
         by whatever it is tagged anew; said again of the same stretch, it replaces what was said. Once nobody has said
         more for a few seconds, a worker learns from it for all videos."""
         if data.segment is not None and (data.start_s is not None or data.end_s is not None):
             raise InvalidRequest("a segment and a stretch", (("/segment", "goes without start_s and end_s"),))
-        return view(await corrections.say(database, principal.tenant_id, saying(data)))
+        return view(await corrections.say(database, store.keyring, principal.tenant_id, saying(data)))
 
     @get(operation_id="list_corrections", **needs("videos:read"), summary="What was said of tags, latest first")
     async def many(
@@ -75,6 +78,6 @@ class Corrections(Controller):
         return page_of(found, limit, view, lambda row: row.id)
 
     @delete("/{correction_id:str}", operation_id="delete_correction", **needs("vocabularies:write"), summary="Unsay it")
-    async def remove(self, principal: Principal, database: Database, correction_id: CorrectionId) -> None:
+    async def remove(self, principal: Principal, database: Database, store: Store, correction_id: CorrectionId) -> None:
         """Forget what was said of a stretch: there, what models find holds again."""
-        await corrections.unsay(database, principal.tenant_id, correction_id)
+        await corrections.unsay(database, store.keyring, principal.tenant_id, correction_id)

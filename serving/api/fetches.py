@@ -13,7 +13,9 @@ from serving.errors import Forbidden
 from serving.fetching import requests
 from serving.requests import FetchRequest
 from serving.settings import Settings
-from serving.uploads import quota
+from serving.storage.store import Store
+from serving.uploads import minutes, quota
+from serving.uploads.confidential import UploadSecrets
 
 
 class UsageView(Record, frozen=True, kw_only=True):
@@ -28,6 +30,10 @@ class UsageView(Record, frozen=True, kw_only=True):
     uploads: int
     """Under way."""
     upload_bytes: int
+    used_minutes: float
+    """Of videos whose length is known, which is once a job has looked at them."""
+    allowed_minutes: int | None
+    """None: as much as there is room for."""
 
 
 @post(
@@ -41,6 +47,7 @@ class UsageView(Record, frozen=True, kw_only=True):
 async def fetch(
     principal: Principal,
     database: Database,
+    store: Store,
     settings: Settings,
     data: FetchRequest,
     idempotency_key: Annotated[
@@ -52,8 +59,12 @@ async def fetch(
     With `job`, the video is analysed once it is there."""
     if data.job is not None and "jobs:write" not in principal.scopes:
         raise Forbidden("a job needs the scope jobs:write, too")
-    upload = await requests.submit(database, settings.upload, principal.tenant_id, data, key=idempotency_key)
-    return Response(view(upload), status_code=202, headers={"Location": f"/v1/uploads/{upload.id}"})
+    upload = await requests.submit(
+        database, store.keyring, settings.upload, principal.tenant_id, data, key=idempotency_key
+    )
+    return Response(
+        view(upload, UploadSecrets(url=data.url)), status_code=202, headers={"Location": f"/v1/uploads/{upload.id}"}
+    )
 
 
 @get(
@@ -64,9 +75,12 @@ async def fetch(
     summary="What is kept, and may be",
 )
 async def usage(principal: Principal, database: Database, settings: Settings) -> UsageView:
-    """How many bytes are kept, and how many may be; how many videos and uploads there are."""
-    async with database.read(principal.tenant_id) as session:
-        found = await quota.usage(session, principal.tenant_id, settings.upload.tenant_max_bytes)
+    """How many bytes and minutes are kept, and how many may be; how many videos and uploads there are."""
+    tenant, options = principal.tenant_id, settings.upload
+    async with database.read(tenant) as session:
+        found = await quota.usage(session, tenant, options.tenant_max_bytes)
+        used_s = await minutes.used_seconds(session, tenant)
+        allowed_minutes = await minutes.allowed_minutes(session, tenant, options.tenant_max_minutes)
     return UsageView(
         used_bytes=found.video_bytes + found.upload_bytes,
         allowed_bytes=found.allowed_bytes,
@@ -74,4 +88,6 @@ async def usage(principal: Principal, database: Database, settings: Settings) ->
         video_bytes=found.video_bytes,
         uploads=found.uploads,
         upload_bytes=found.upload_bytes,
+        used_minutes=round(used_s / 60, 3),
+        allowed_minutes=allowed_minutes,
     )

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import zlib
 from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get, post, put
 from litestar.params import Parameter
 from sqlalchemy import select as columns
-from sqlmodel import col, select
+from sqlmodel import col
 
 from pipeline.report import Report
 from serving.api.access import needs
@@ -21,13 +20,14 @@ from serving.api.reading import read_quickly
 from serving.api.streams import Streams
 from serving.auth.principals import Principal
 from serving.db.database import Database
-from serving.db.media import StoredReport
 from serving.db.statements import execute
 from serving.db.work import Job
 from serving.errors import NotFound, RateLimited
 from serving.jobs import submission
 from serving.jobs.following import Following
 from serving.jobs.submission import JobRequest
+from serving.storage import reports
+from serving.storage.store import Store
 
 Prefer = Annotated[str | None, Parameter(header="Prefer", max_length=255, required=False)]
 
@@ -86,17 +86,14 @@ class Jobs(Controller):
         return view(job)
 
     @get("/{job_id:str}/report", operation_id="get_job_report", **needs("jobs:read"), summary="A job's report")
-    async def report(self, principal: Principal, database: Database, job_id: JobId) -> Response[Report]:
+    async def report(self, principal: Principal, database: Database, store: Store, job_id: JobId) -> Response[Report]:
         """All that this job found, whatever later jobs found in the same video."""
-        query = select(StoredReport.body).where(
-            StoredReport.tenant_id == principal.tenant_id, StoredReport.job_id == job_id
-        )
         async with database.read(principal.tenant_id) as session:
             job = await submission.find(session, principal.tenant_id, job_id)
-            body = (await session.exec(query)).one_or_none()
-        if body is None:
+            kept = await reports.of_job(session, store.keyring, principal.tenant_id, job_id)
+        if kept is None:
             raise NotFound(f"the job has no report; it is {job.state}")
-        return Response(zlib.decompress(body), media_type="application/json")  # type: ignore[return-value]
+        return Response(kept.json(), media_type="application/json")  # type: ignore[return-value]
 
     @get(operation_id="list_jobs", **needs("jobs:read"), summary="Jobs, latest first")
     async def many(

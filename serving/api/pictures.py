@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
@@ -26,8 +26,9 @@ from serving.pictures.accepting import kind_for
 from serving.pictures.pictures import Pictures, Shown, Stored
 from serving.playback.media import Media
 from serving.playback.signing import Purpose, Signer
-from serving.search import latest
 from serving.settings import Settings
+from serving.storage import reports
+from serving.storage.store import Store
 
 #: How pictures are made; another one where the same request gives another picture.
 _VERSION: Final = "1"
@@ -58,13 +59,14 @@ async def get_pictures(
     signer: Signer,
     settings: Settings,
     database: Database,
+    store: Store,
     video_id: VideoId,
 ) -> PicturesView:
     """Its poster and why it was chosen, its storyboard and how that is laid out, and its text tracks, with signed URLs
     of each that are good for `auth.url_s`: all that a page needs."""
     from pipeline import board
 
-    found = await latest_of(database, media)
+    found = await latest_of(database, store, media)
     layout = await pictures.layout(stored(media))
     chosen = await pictures.choice(stored(media), found.report, found.job_id)
     expires = int(time.time()) + settings.auth.url_s
@@ -93,8 +95,8 @@ async def get_pictures(
             width=layout.width,
             height=layout.height,
         ),
-        chapters_url=None if found.body is None else url("chapters.vtt", "text"),
-        tags_url=None if found.body is None else url("tags.vtt", "text"),
+        chapters_url=None if found.kept is None else url("chapters.vtt", "text"),
+        tags_url=None if found.kept is None else url("tags.vtt", "text"),
     )
 
 
@@ -103,6 +105,7 @@ async def get_pictures(
     operation_id="get_thumbnail",
     **needs("videos:read"),
     by_url="thumbnail",
+    media=True,
     tags=["pictures"],
     summary="A picture of a moment",
     media_type="image/jpeg",
@@ -136,6 +139,7 @@ async def get_thumbnail(
     operation_id="get_poster",
     **needs("videos:read"),
     by_url="thumbnail",
+    media=True,
     tags=["pictures"],
     summary="The picture that stands for it",
     media_type="image/jpeg",
@@ -145,6 +149,7 @@ async def get_poster(
     media: Media,
     pictures: Pictures,
     database: Database,
+    store: Store,
     video_id: VideoId,
     width: Width = 640,
     if_none_match: IfNoneMatch = None,
@@ -153,7 +158,7 @@ async def get_poster(
     """A frame that is sharp, well exposed and in no transition, chosen with what the latest report measured, where
     there is one. Why it was chosen: `get_pictures`. As `get_thumbnail` besides."""
     kind = kind_for(request.headers.get("accept"))
-    latest_one = await latest_of(database, media)
+    latest_one = await latest_of(database, store, media)
     tag = entity_tag(media, "poster", latest_one.job_id, width, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
@@ -168,6 +173,7 @@ async def get_poster(
     operation_id="get_storyboard",
     **needs("videos:read"),
     by_url="storyboard",
+    media=True,
     tags=["pictures"],
     summary="A sheet of its storyboard",
     media_type="image/jpeg",
@@ -207,20 +213,22 @@ def entity_tag(media: Media, *what: object) -> str:
 class Latest:
     """What the video's resources show, which may be nothing yet."""
 
-    job_id: str
-    """Of which job it is; empty where there is none."""
-    body: bytes | None = field(repr=False)
+    kept: reports.Kept | None
+
+    @property
+    def job_id(self) -> str:
+        """Of which job it is; empty where there is none."""
+        return "" if self.kept is None else self.kept.job_id
 
     async def report(self) -> Report | None:
-        """The report, read beside the event loop, for some are large."""
-        return None if self.body is None else await asyncio.to_thread(latest.decoded, self.body)
+        """The report, read beside the event loop, for some are large. Raises as `Kept.report`."""
+        return None if self.kept is None else await asyncio.to_thread(self.kept.report)
 
 
-async def latest_of(database: Database, media: Media) -> Latest:
-    """The latest report of a video, which is not read yet."""
+async def latest_of(database: Database, store: Store, media: Media) -> Latest:
+    """The latest report of a video, which is not read yet. Raises as `reports.latest`."""
     async with database.read(media.tenant_id) as session:
-        found = await latest.latest_report(session, media.id)
-    return Latest("", None) if found is None else Latest(found.job_id, found.body)
+        return Latest(await reports.latest(session, store.keyring, media.tenant_id, media.id))
 
 
 async def still_there(request: Request[Any, Any, Any], pictures: Pictures, media: Media) -> None:

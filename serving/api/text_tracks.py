@@ -25,6 +25,7 @@ from serving.pictures.pictures import Pictures
 from serving.playback.media import Media
 from serving.playback.signing import Signer
 from serving.settings import Settings
+from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
 
 #: Asked about each time: what is in them follows from the latest report, and from what people say.
@@ -81,6 +82,7 @@ async def get_storyboard_track(
 async def get_chapters_track(
     media: Media,
     database: Database,
+    store: Store,
     video_id: VideoId,
     by: Annotated[
         naming.By,
@@ -91,7 +93,7 @@ async def get_chapters_track(
 ) -> Response[str]:
     """For `<track kind="chapters">`: from its latest report, named after the tags that tell a part from the rest, with
     what was said of these."""
-    report, tags = await _found(database, media)
+    report, tags = await _found(database, store, media)
     found = await asyncio.to_thread(naming.chapters, report, tags, by)
     cues = [webvtt.Cue(one.start_s, one.end_s, webvtt.shown(one.title)) for one in found]
     return _answer(webvtt.text_of(cues), if_none_match)
@@ -109,6 +111,7 @@ async def get_chapters_track(
 async def get_tags_track(
     media: Media,
     database: Database,
+    store: Store,
     video_id: VideoId,
     kind: Annotated[
         Literal["tag", "category"] | None, Parameter(required=False, description="Labels, or categories, only.")
@@ -118,7 +121,7 @@ async def get_tags_track(
 ) -> Response[str]:
     """For `<track kind="metadata">`: a cue for each stretch in which a tag holds, whose text is JSON with `label`,
     `kind`, `parent`, `score` and `vocabulary`."""
-    _, tags = await _found(database, media)
+    _, tags = await _found(database, store, media)
     cues = [
         webvtt.Cue(
             stretch.start_s,
@@ -140,14 +143,14 @@ async def get_tags_track(
     return _answer(await asyncio.to_thread(webvtt.text_of, cues), if_none_match)
 
 
-async def _found(database: Database, media: Media) -> tuple[Report, list[VideoTag]]:
+async def _found(database: Database, store: Store, media: Media) -> tuple[Report, list[VideoTag]]:
     """Its latest report, and the tags that it has now, by whomever. Raises NotFound."""
-    report = await (await latest_of(database, media)).report()
+    report = await (await latest_of(database, store, media)).report()
     if report is None:
         raise NotFound(NO_REPORT)
     async with database.read(media.tenant_id) as session:
         video = await find(session, media.tenant_id, media.id)
-        tagged = await tags_of(session, media.tenant_id, video)
+        tagged = await tags_of(session, store.keyring, media.tenant_id, video)
     return report, [tag for one in tagged for tag in tag_views(one)]
 
 

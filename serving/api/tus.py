@@ -233,8 +233,8 @@ async def _offset(tenant: str, uploads: Uploads, upload_id: str) -> Response[Non
         headers["Upload-Defer-Length"] = "1"
     else:
         headers["Upload-Length"] = str(upload.size_bytes)
-    if upload.tus_metadata is not None:
-        headers["Upload-Metadata"] = upload.tus_metadata
+    if (metadata := (await uploads.secrets(upload)).tus_metadata) is not None:
+        headers["Upload-Metadata"] = metadata
     return _answer(upload, 200, headers)
 
 

@@ -15,6 +15,9 @@ from serving.api.problem import Problem, problem_of
 from serving.db.database import Database
 from serving.db.uploads import Upload
 from serving.errors import UploadErrored
+from serving.storage.store import Store
+from serving.uploads import confidential
+from serving.uploads.confidential import UploadSecrets
 from serving.uploads.tus import Uploads
 
 UploadId = Annotated[str, Parameter(pattern=r"^upl_[0-9A-Z]{26}$", description="Id of an upload")]
@@ -54,8 +57,8 @@ class UploadView(Record, frozen=True, kw_only=True):
     links: dict[str, str]
 
 
-def view(upload: Upload) -> UploadView:
-    """A row as callers see it."""
+def view(upload: Upload, secrets: UploadSecrets) -> UploadView:
+    """A row as callers see it, with what it keeps sealed."""
     error = None
     if upload.error is not None:
         error = problem_of(UploadErrored(str(upload.error["code"]), str(upload.error["detail"])))
@@ -68,7 +71,7 @@ def view(upload: Upload) -> UploadView:
         id=upload.id,
         status=cast(Status, upload.status),
         method=cast(Literal["tus", "url"], upload.method),
-        url=re.split(r"[?#]", upload.url)[0] if upload.url is not None else None,
+        url=re.split(r"[?#]", secrets.url)[0] if secrets.url is not None else None,
         attempts=upload.attempts,
         filename=upload.filename,
         title=upload.title,
@@ -95,6 +98,7 @@ class UploadRecords(Controller):
         self,
         principal: Principal,
         database: Database,
+        store: Store,
         status: Status | None = None,
         limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
         cursor: Annotated[str | None, Parameter(max_length=512, required=False)] = None,
@@ -108,10 +112,13 @@ class UploadRecords(Controller):
             query = query.where(after((Upload.id,), decode_cursor(cursor, tuple[str])))
         query = query.order_by(col(Upload.id).desc()).limit(limit + 1)
         async with database.read(principal.tenant_id) as session:
-            found = (await session.exec(query)).all()
-        return page_of(found, limit, view, lambda upload: (upload.id,))
+            rows = (await session.exec(query)).all()
+            opening = store.keyring.of_tenants(session)
+            found = [(row, await confidential.opened(opening, row)) for row in rows]
+        return page_of(found, limit, lambda one: view(*one), lambda one: (one[0].id,))
 
     @get("/{upload_id:str}", operation_id="get_upload", **needs("videos:write"), summary="An upload")
     async def one(self, principal: Principal, uploads: Uploads, upload_id: UploadId) -> UploadView:
         """How far an upload is, what it became, or why it came to nothing."""
-        return view(await uploads.find(principal.tenant_id, upload_id))
+        upload = await uploads.find(principal.tenant_id, upload_id)
+        return view(upload, await uploads.secrets(upload))

@@ -13,7 +13,7 @@ from serving.db.database import Database
 from serving.errors import InvalidRequest, TooLarge
 from serving.settings import Settings
 from serving.storage.store import Store
-from serving.uploads import form, quota, receive
+from serving.uploads import form, minutes, quota, receive
 from serving.uploads.names import PLAIN_PATTERN
 
 Title = Annotated[str | None, Parameter(min_length=1, max_length=500, pattern=PLAIN_PATTERN, required=False)]
@@ -91,7 +91,7 @@ class _Keeping:
         Raises:
             InvalidRequest: there are none.
             TooLarge: there are more than one video may have.
-            QuotaExceeded: there are more than the tenant may keep.
+            QuotaExceeded: there are more than the tenant may keep, or it may keep no more video.
         """
         if content_length == 0:
             raise InvalidRequest("the body is empty; send the video's bytes", (("", "empty"),))
@@ -99,6 +99,7 @@ class _Keeping:
         if size > self._options.max_bytes:
             raise TooLarge(f"{size} bytes; at most {self._options.max_bytes} are taken (upload.max_bytes)")
         async with self._database.read(self._tenant) as session:
+            await minutes.require_room(session, self._tenant, self._options.tenant_max_minutes)
             await quota.require_room(session, self._tenant, size, self._options.tenant_max_bytes)
             return await quota.room_bytes(session, self._tenant, self._options.tenant_max_bytes)
 

@@ -1,7 +1,6 @@
 """Videos: what is known of them, and what their latest report found."""
 
 import asyncio
-import zlib
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Annotated, Any, Final, Literal, cast
@@ -11,7 +10,7 @@ from litestar import Controller, Request, Response, delete, get, patch
 from litestar.di import Provide
 from litestar.params import Parameter
 from sqlalchemy import text
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.record import Record
@@ -26,13 +25,13 @@ from serving.api.video_list import Sort, Status, VideoFilters, filters, narrowed
 from serving.api.vocabulary_records import Which
 from serving.db.database import Database
 from serving.db.documents import Document
-from serving.db.media import StoredReport, Video
-from serving.db.playback import Rendition
-from serving.db.work import Job
+from serving.db.media import Video
 from serving.errors import NotFound
 from serving.pictures.pictures import Pictures
 from serving.playback.hls import Hls
-from serving.storage.keyring import forget
+from serving.rights import erasing
+from serving.storage import reports
+from serving.storage.reports import Kept
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
 from serving.uploads.names import PLAIN_PATTERN
@@ -172,33 +171,28 @@ class Videos(Controller):
     async def remove(
         self, principal: Principal, database: Database, store: Store, pictures: Pictures, hls: Hls, video_id: VideoId
     ) -> None:
-        """Delete a video with its jobs and reports."""
-        jobs = select(Job.id).where(Job.tenant_id == principal.tenant_id, Job.video_id == video_id)
-        async with database.write("video.delete", principal.tenant_id) as session:
-            # Jobs first, as those do who end them: else each would wait for what the other has locked.
-            await session.exec(jobs.order_by(Job.id).with_for_update())
-            video = await find(session, principal.tenant_id, video_id)
-            made = await session.get(Rendition, video_id)
-            keys = [video.object_key, *([made.object_key] if made is not None and made.object_key else [])]
-            # Its bytes are unreadable from the moment that this is committed, wherever copies of them are.
-            await forget(session, keys)
-            await session.delete(video)
-        pictures.forget(video.object_key)
-        for key in keys:
-            hls.forget(key)
-            await store.delete(key)
+        """Erase a video: its keys first, which makes its bytes unreadable wherever copies of them are, with all that is
+        known of it, and its jobs, those that run included. What stays is a record without what was in it
+        (`/v1/erasures`). One that is under a legal hold is refused (409 `legal_hold`)."""
+        erasure = await erasing.erase_now(database, store, principal.tenant_id, video_id)
+        for object_key in erasure.pending:
+            pictures.forget(object_key)
+            hls.forget(object_key)
 
     @get("/{video_id:str}/report", operation_id="get_report", **needs("videos:read"), summary="Its latest report")
-    async def report(self, principal: Principal, database: Database, video_id: VideoId) -> Response[Report]:
+    async def report(
+        self, principal: Principal, database: Database, store: Store, video_id: VideoId
+    ) -> Response[Report]:
         """All that its latest analysis found."""
-        body = await _stored(database, principal.tenant_id, video_id)
-        return Response(zlib.decompress(body), media_type="application/json")  # type: ignore[return-value]
+        kept = await _stored(database, store, principal.tenant_id, video_id)
+        return Response(kept.json(), media_type="application/json")  # type: ignore[return-value]
 
     @get("/{video_id:str}/segments", operation_id="list_segments", **needs("videos:read"), summary="Its key segments")
     async def segments(
         self,
         principal: Principal,
         database: Database,
+        store: Store,
         video_id: VideoId,
         weights: Annotated[
             str | None, Parameter(max_length=500, required=False, description="`motion=2,audio=0`: others keep theirs")
@@ -209,21 +203,24 @@ class Videos(Controller):
         target_s: Annotated[float | None, Parameter(gt=0, schema_extra=ABOVE_ZERO, required=False)] = None,
     ) -> tuple[Segment, ...]:
         """Its key segments; with weights, a number or a length, chosen anew from stored signals. Decodes nothing."""
-        report = await _report(database, principal.tenant_id, video_id)
+        report = await _report(database, store, principal.tenant_id, video_id)
         if weights is None and most is None and target_s is None:
             return report.segments
         return await asyncio.to_thread(_again, report, weights, most, target_s)
 
     @get("/{video_id:str}/shots", operation_id="list_shots", **needs("videos:read"), summary="Its shots")
-    async def shots(self, principal: Principal, database: Database, video_id: VideoId) -> tuple[Shot, ...]:
+    async def shots(
+        self, principal: Principal, database: Database, store: Store, video_id: VideoId
+    ) -> tuple[Shot, ...]:
         """Its shots, in order."""
-        return (await _report(database, principal.tenant_id, video_id)).shots
+        return (await _report(database, store, principal.tenant_id, video_id)).shots
 
     @get("/{video_id:str}/tags", operation_id="list_tags", **needs("videos:read"), summary="Its tags")
     async def tagged(
         self,
         principal: Principal,
         database: Database,
+        store: Store,
         video_id: VideoId,
         kind: Annotated[
             Literal["tag", "category"] | None, Parameter(required=False, description="Labels, or categories, only.")
@@ -236,7 +233,7 @@ class Videos(Controller):
         coverage for how much of it."""
         async with database.read(principal.tenant_id) as session:
             video = await find(session, principal.tenant_id, video_id)
-            found = await tags_of(session, principal.tenant_id, video)
+            found = await tags_of(session, store.keyring, principal.tenant_id, video)
         if not found:
             raise NotFound(NO_REPORT)
         if vocabulary is not None:
@@ -247,9 +244,9 @@ class Videos(Controller):
         return tuple(tags)
 
     @get("/{video_id:str}/signals", operation_id="get_signals", **needs("videos:read"), summary="Its signal curves")
-    async def signals(self, principal: Principal, database: Database, video_id: VideoId) -> Signals:
+    async def signals(self, principal: Principal, database: Database, store: Store, video_id: VideoId) -> Signals:
         """The curves that its segments were chosen by."""
-        features = (await _report(database, principal.tenant_id, video_id)).features
+        features = (await _report(database, store, principal.tenant_id, video_id)).features
         return Signals(times_s=features.pts_s, signals=features.signals)
 
 
@@ -262,24 +259,18 @@ async def find(session: AsyncSession, tenant: str, video_id: str, *, lock: bool 
     return video
 
 
-async def _stored(database: Database, tenant: str, video_id: str) -> bytes:
+async def _stored(database: Database, store: Store, tenant: str, video_id: str) -> Kept:
     async with database.read(tenant) as session:
         await find(session, tenant, video_id)
-        latest = (
-            select(StoredReport.body)
-            .where(StoredReport.tenant_id == tenant, StoredReport.video_id == video_id)
-            .order_by(col(StoredReport.created_at).desc())
-            .limit(1)
-        )
-        body = (await session.exec(latest)).one_or_none()
-    if body is None:
+        kept = await reports.latest(session, store.keyring, tenant, video_id)
+    if kept is None:
         raise NotFound(NO_REPORT)
-    return body
+    return kept
 
 
-async def _report(database: Database, tenant: str, video_id: str) -> Report:
-    body = await _stored(database, tenant, video_id)
-    return await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
+async def _report(database: Database, store: Store, tenant: str, video_id: str) -> Report:
+    kept = await _stored(database, store, tenant, video_id)
+    return await asyncio.to_thread(kept.report)
 
 
 def _again(report: Report, weights: str | None, most: int | None, target_s: float | None) -> tuple[Segment, ...]:

@@ -7,7 +7,8 @@ import msgspec
 
 from pipeline.record import Record
 from serving.addresses import MAX_URL_CHARS
-from serving.db.work import Delivery, Endpoint
+from serving.db.work import Delivery
+from serving.webhooks.endpoints import Known
 
 EventType = Literal["job.succeeded", "job.failed", "job.canceled", "webhook.test"]
 Events = Annotated[tuple[EventType, ...], msgspec.Meta(max_length=16)]
@@ -92,12 +93,13 @@ class DeliveryView(Record, frozen=True, kw_only=True):
     """The last 50, latest last."""
 
 
-def view(endpoint: Endpoint) -> WebhookView:
-    """A row as callers see it."""
+def view(known: Known) -> WebhookView:
+    """An endpoint as callers see it."""
+    endpoint = known.row
     until = endpoint.previous_until
     return WebhookView(
         id=endpoint.id,
-        url=endpoint.url,
+        url=known.secrets.url,
         events=tuple(endpoint.events),
         description=endpoint.description,
         enabled=endpoint.disabled_at is None,

@@ -24,6 +24,7 @@ from serving.api.webhook_records import (
 )
 from serving.db.database import Database
 from serving.db.work import Attempt, Delivery, Endpoint, Message
+from serving.storage.store import Store
 from serving.webhooks import endpoints
 
 WebhookId = Annotated[str, Parameter(pattern=r"^whk_[0-9A-Z]{26}$", description="Id of a webhook")]
@@ -40,51 +41,52 @@ class Webhooks(Controller):
     tags = ("webhooks",)
 
     @post(operation_id="create_webhook", **needs("webhooks:manage"), summary="Be told at a URL")
-    async def create(self, principal: Principal, database: Database, data: WebhookRequest) -> NewWebhook:
+    async def create(self, principal: Principal, database: Database, store: Store, data: WebhookRequest) -> NewWebhook:
         """Be told at a URL what happens. The secret is shown in this answer and never again."""
         checked(data.url)
         async with database.write("webhook.write", principal.tenant_id) as session:
-            endpoint = await endpoints.create(
-                session, principal.tenant_id, data.url, sorted(set(data.events)), data.description
+            made = await endpoints.create(
+                session, store.keyring, principal.tenant_id, data.url, sorted(set(data.events)), data.description
             )
-            return NewWebhook(secret=endpoint.secret, about=view(endpoint))
+            return NewWebhook(secret=made.secrets.secret, about=view(made))
 
     @get(operation_id="list_webhooks", **needs("webhooks:manage"), summary="All webhooks")
-    async def many(self, principal: Principal, database: Database) -> tuple[WebhookView, ...]:
+    async def many(self, principal: Principal, database: Database, store: Store) -> tuple[WebhookView, ...]:
         """All webhooks, latest first; there are at most 50."""
         query = select(Endpoint).where(Endpoint.tenant_id == principal.tenant_id).order_by(col(Endpoint.id).desc())
         async with database.read(principal.tenant_id) as session:
-            return tuple(view(endpoint) for endpoint in (await session.exec(query)).all())
+            rows = (await session.exec(query)).all()
+            opening = store.keyring.of_tenants(session)
+            return tuple([view(await endpoints.known(opening, row)) for row in rows])
 
     @get("/{webhook_id:str}", operation_id="get_webhook", **needs("webhooks:manage"), summary="One webhook")
-    async def one(self, principal: Principal, database: Database, webhook_id: WebhookId) -> WebhookView:
+    async def one(self, principal: Principal, database: Database, store: Store, webhook_id: WebhookId) -> WebhookView:
         """One webhook."""
         async with database.read(principal.tenant_id) as session:
-            return view(await endpoints.found(session, principal.tenant_id, webhook_id))
+            row = await endpoints.found(session, principal.tenant_id, webhook_id)
+            return view(await endpoints.known(store.keyring.of_tenants(session), row))
 
     @patch("/{webhook_id:str}", operation_id="patch_webhook", **needs("webhooks:manage"), summary="Change a webhook")
     async def change(
-        self, principal: Principal, database: Database, webhook_id: WebhookId, data: WebhookPatch
+        self, principal: Principal, database: Database, store: Store, webhook_id: WebhookId, data: WebhookPatch
     ) -> WebhookView:
         """Change a webhook. One that was disabled, also by answering 410, is enabled again with `enabled: true`."""
         if data.url is not msgspec.UNSET:
             checked(data.url)
         async with database.write("webhook.write", principal.tenant_id) as session:
             endpoint = await endpoints.found(session, principal.tenant_id, webhook_id, locked=True)
+            kept = (await endpoints.known(store.keyring.of_tenants(session), endpoint)).secrets
             if data.url is not msgspec.UNSET:
-                endpoint.url = data.url
+                kept = msgspec.structs.replace(kept, url=data.url)
             if data.events is not msgspec.UNSET:
                 endpoint.events = sorted(set(data.events))
             if data.description is not msgspec.UNSET:
                 endpoint.description = data.description
             if data.enabled is True:
                 endpoint.disabled_at = endpoint.disabled_reason = None
-            session.add(endpoint)
             if data.enabled is False:
                 await endpoints.disable(session, endpoint, "by request")
-            await session.flush()
-            await session.refresh(endpoint)
-            return view(endpoint)
+            return view(await endpoints.change(session, store.keyring, endpoint, kept))
 
     @delete("/{webhook_id:str}", operation_id="delete_webhook", **needs("webhooks:manage"), summary="Delete a webhook")
     async def remove(self, principal: Principal, database: Database, webhook_id: WebhookId) -> None:
@@ -103,6 +105,7 @@ class Webhooks(Controller):
         self,
         principal: Principal,
         database: Database,
+        store: Store,
         webhook_id: WebhookId,
         overlap_s: Annotated[
             int,
@@ -117,8 +120,8 @@ class Webhooks(Controller):
         """A new secret, shown in this answer and never again. Meanwhile messages carry a signature with each, so that
         the receiver can change over; with `overlap_s=0`, for a secret that leaked, only the new one counts."""
         async with database.write("webhook.write", principal.tenant_id) as session:
-            endpoint = await endpoints.rotate(session, principal.tenant_id, webhook_id, overlap_s)
-            return NewWebhook(secret=endpoint.secret, about=view(endpoint))
+            made = await endpoints.rotate(session, store.keyring, principal.tenant_id, webhook_id, overlap_s)
+            return NewWebhook(secret=made.secrets.secret, about=view(made))
 
     @post(
         "/{webhook_id:str}/test",

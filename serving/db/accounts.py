@@ -15,6 +15,8 @@ class Tenant(SQLModel, table=True):
     """What it may keep: see `serving.uploads.quota`. None: what the setting says; 0: as much as there is room for."""
     url_generation: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How often the signed URLs of all its videos were revoked."""
+    quota_minutes: int | None = Field(default=None, sa_type=BigInteger)
+    """How much video it may keep: see `serving.uploads.minutes`. None and 0 as above."""
     created_at: Moment = moment(now=True)
 
 

@@ -27,6 +27,8 @@ Write = Literal[
     "video.write",
     "video.delete",
     "url.revoke",
+    "hold.write",
+    "retention.write",
     "vocabulary.write",
     "question.write",
     "space.write",
@@ -36,6 +38,7 @@ Write = Literal[
     # what a worker does
     "job.claim",
     "job.renew",
+    "job.measure",
     "job.progress",
     "job.checkpoint",
     "job.succeed",
@@ -57,13 +60,20 @@ Write = Literal[
     "webhook.write",
     "delivery.claim",
     "delivery.done",
+    # archives and backups
+    "archive.import",
     # keys
     "keys.rotate",
     "storage.seal",
     # what is written down besides
     "audit.refusals",
+    "audit.reads",
+    "audit.keys",
+    "audit.key",
+    "audit.link",
     "clean.expired",
     "clean.old",
+    "erasure.finish",
     "search.catch_up",
     "space.removed",
     "copies.claim",

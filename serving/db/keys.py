@@ -1,4 +1,4 @@
-"""Tables: the keys that objects are sealed with, each wrapped by another. See docs/security.md."""
+"""Tables: the keys that objects and values are sealed with, each wrapped by another. See docs/security.md."""
 
 from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary
 from sqlmodel import Field, SQLModel
@@ -22,8 +22,8 @@ class TenantKey(SQLModel, table=True):
 
 
 class DataKey(SQLModel, table=True):
-    """The key of one object, wrapped by its tenant's. An object that has none was kept before objects were sealed; one
-    whose key is gone is unreadable for good."""
+    """The key of one object, or of what is sealed in the rows of a video or tenant; wrapped by its tenant's. An object
+    that has none was kept before objects were sealed; one whose key is gone is unreadable for good."""
 
     __tablename__ = "data_key"  # type: ignore[assignment]
     __table_args__ = (
@@ -34,13 +34,13 @@ class DataKey(SQLModel, table=True):
     )
 
     object_key: str = Field(primary_key=True)
-    """Where the store has the object."""
+    """Where the store has the object; of values, see `serving.storage.keyring.values_at`."""
     tenant_id: str = Field(foreign_key="tenant.id")
     tenant_version: int
     """Which of the tenant's keys wraps it."""
     wrapped: bytes = Field(sa_type=LargeBinary)
     video_id: str | None = Field(default=None, foreign_key="video.id", ondelete="CASCADE")
-    """Whose bytes it seals, or"""
+    """Whose bytes or values it seals, or"""
     upload_id: str | None = Field(default=None, foreign_key="upload.id", ondelete="CASCADE")
     """a part of which."""
     created_at: Moment = moment(now=True)

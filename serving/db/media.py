@@ -15,7 +15,7 @@ class Video(SQLModel, table=True):
         Index("ix_video_tenant_created", "tenant_id", "created_at", "id"),
         Index("ix_video_tenant_sha256", "tenant_id", "sha256"),
         # For adding up what a tenant keeps.
-        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes"]),
+        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes", "duration_s"]),
         # For the sweep, which asks whether anything names an object.
         Index("ix_video_object_key", "object_key"),
         # What lists are sorted by.
@@ -84,7 +84,9 @@ class StoredReport(SQLModel, table=True):
     feature_key: str
     """Equal for jobs whose features are the same, so that they are computed once: see `serving.jobs.features`."""
     body: bytes = Field(sa_type=LargeBinary)
-    """The report as JSON, compressed by zlib."""
+    """The report as JSON, compressed by zlib, and then sealed; see `serving.storage.reports`."""
+    sealed: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Not, where it is from before reports were; see `serving.storage.old_values`."""
     created_at: Moment = moment(now=True)
 
 

@@ -191,12 +191,11 @@ class Question(SQLModel, table=True):
     tenant_id: str = Field(foreign_key="tenant.id")
     model: str
     """As jobs ask for it."""
-    texts: list[Any] = document()
-    picture: bytes | None = Field(default=None, sa_type=LargeBinary)
-    """A file with a picture: instead of texts."""
+    asked: bytes = Field(sa_type=LargeBinary)
+    """`serving.search.asking.Asked`, as msgpack, sealed."""
     state: str = "open"
     """`open`, `answered` or `refused`."""
     answer: bytes | None = Field(default=None, sa_type=LargeBinary)
-    """`serving.search.asking.Answer`, as msgpack."""
+    """`serving.search.asking.Answer`, likewise."""
     error: dict[str, Any] | None = document(nullable=True)
     created_at: Moment = moment(now=True)

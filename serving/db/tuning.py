@@ -1,5 +1,5 @@
 """Settings of the embedded server for the machine that it is on. PostgreSQL's own are made for machines of 1 GB, where
-a graph of vectors would be read from disk again and again."""
+a graph of vectors would be read from disk again and again. And what its log may not say."""
 
 import os
 from pathlib import Path
@@ -26,6 +26,16 @@ def memory_bytes() -> int:
     return min(found)
 
 
+#: What its log says of values: nothing. By default a row that cannot be kept is told whole, in the detail of the error.
+_QUIET: Final = {
+    "log_error_verbosity": "terse",
+    "log_statement": "none",
+    "log_min_duration_statement": "-1",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+}
+
+
 def settings(memory: int) -> dict[str, str]:
     """Settings of a server on a machine with so much memory, bytes."""
     mib = memory // 2**20
@@ -36,6 +46,7 @@ def settings(memory: int) -> dict[str, str]:
         "effective_cache_size": f"{max(mib // 2, 2 * cache)}MB",
         # Disks without arms: a page elsewhere costs hardly more than the next one.
         "random_page_cost": "1.1",
+        **_QUIET,
     }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, LargeBinary
 from sqlmodel import Field, SQLModel
 
 from serving.db.columns import Moment, document, moment
@@ -28,8 +28,10 @@ class Upload(SQLModel, table=True):
     """How it comes: `tus`, in pieces, or `url`, fetched by a worker."""
     filename: str | None = None
     title: str | None = None
+    sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """`serving.uploads.confidential.UploadSecrets`: where it is fetched from, or what tus wants back as it came. None
+    where it has neither, or is from before they were sealed; then it has these two as they are:"""
     tus_metadata: str | None = None
-    """`Upload-Metadata` as it came, for tus wants it back as it was."""
     size_bytes: int | None = Field(default=None, sa_type=BigInteger)
     """Of the whole; None while the client has not said it."""
     received_bytes: int = Field(default=0, sa_type=BigInteger)
@@ -42,7 +44,6 @@ class Upload(SQLModel, table=True):
     error: dict[str, Any] | None = document(nullable=True)
     """Why it is `errored`: `code` and `detail` of a problem. While it waits: why its latest attempt failed."""
     url: str | None = None
-    """Where it is fetched from."""
     job: dict[str, Any] | None = document(nullable=True)
     """The analysis that is asked for with it: `spec` and `priority`, as in `serving.requests.JobAfter`."""
     job_id: str | None = None

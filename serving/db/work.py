@@ -83,12 +83,16 @@ class IdempotencyKey(SQLModel, table=True):
 class Checkpoint(SQLModel, table=True):
     """What an engine made of one Clip, kept until the job that it belongs to is done."""
 
+    __table_args__ = (Index("ix_checkpoint_video", "video_id"),)
+
     tenant_id: str = Field(primary_key=True)
     feature_key: str = Field(primary_key=True)
     clip: str = Field(primary_key=True)
     """Names the Clip by what is asked of it."""
+    video_id: str = Field(foreign_key="video.id", ondelete="CASCADE")
+    """Of which video the Clip was: its key opens the output. Another one of the same bytes may use it meanwhile."""
     output: bytes = Field(sa_type=LargeBinary)
-    """`pipeline.frames.ClipOutput`, as msgpack."""
+    """`pipeline.frames.ClipOutput`, as msgpack, sealed."""
     created_at: Moment = moment(now=True)
 
 
@@ -113,15 +117,17 @@ class Endpoint(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     tenant_id: str = Field(foreign_key="tenant.id", index=True)
-    url: str
+    sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """`serving.webhooks.confidential.EndpointSecrets`: its URL, and what is signed with. None where it is from before
+    they were sealed; then it has these three as they are:"""
+    url: str | None = None
+    secret: str | None = None
+    previous_secret: str | None = None
     description: str = ""
     events: list[str] = words()
     """Types of events it gets; empty: all."""
-    secret: str
-    """`whsec_...`, Standard Webhooks."""
-    previous_secret: str | None = None
-    """Signs as well until `previous_until`, so that receivers can change over."""
     previous_until: Moment | None = moment(nullable=True)
+    """Until when the secret before signs as well, so that receivers can change over."""
     disabled_at: Moment | None = moment(nullable=True)
     disabled_reason: str | None = None
     created_at: Moment = moment(now=True)
@@ -134,6 +140,7 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         Index("ix_webhook_message_source", "tenant_id", "source", unique=True),
         Index("ix_webhook_message_created", "created_at"),
+        Index("ix_webhook_message_video", "video_id"),
     )
 
     id: str = Field(primary_key=True)
@@ -141,6 +148,8 @@ class Message(SQLModel, table=True):
     type: str
     source: str
     """What it is about: `job_...:succeeded`. The same thing is told once."""
+    video_id: str | None = Field(default=None, foreign_key="video.id", ondelete="CASCADE")
+    """The video that it is about, with which it goes."""
     payload: dict[str, Any] = document()
     created_at: Moment = moment(now=True)
 

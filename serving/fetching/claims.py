@@ -8,7 +8,7 @@ as long as that is the latest.
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import text
 
@@ -17,7 +17,9 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.db.uploads import Upload
 from serving.errors import LeaseLost, NotFound, ServerError
+from serving.storage.keyring import Keyring, TenantValues
 from serving.storage.store import Store
+from serving.uploads import confidential
 from serving.uploads.becoming import become, told
 from serving.uploads.receive import Stored, deleted_unless_kept
 from serving.uploads.rows import looked_up
@@ -53,7 +55,7 @@ _CLAIM = text(
     UPDATE upload u SET attempts = attempts + 1, fence = fence + 1, next_at = now() + make_interval(secs => :lease_s),
         received_bytes = 0, size_bytes = NULL
     FROM due WHERE u.id = due.id
-    RETURNING u.id, u.tenant_id, u.attempts AS attempt, u.fence, u.url, u.filename
+    RETURNING u.id, u.tenant_id, u.attempts AS attempt, u.fence, u.sealed, u.url, u.tus_metadata, u.filename
     """
 )
 
@@ -86,12 +88,15 @@ class Claim:
     """Counts from 1."""
     fence: int
     """Nobody else has the same."""
-    url: str
+    url: str | VideoError
+    """Where it is; or why that is not known any more."""
     filename: str | None
     """None where the address is to say it."""
 
 
-async def claim(database: Database, *, most: int, each: int, busy: Collection[str], lease_s: float) -> list[Claim]:
+async def claim(
+    database: Database, keyring: Keyring, *, most: int, each: int, busy: Collection[str], lease_s: float
+) -> list[Claim]:
     """Take on what is due.
 
     Args:
@@ -102,7 +107,19 @@ async def claim(database: Database, *, most: int, each: int, busy: Collection[st
     """
     values = {"most": most, "each": each, "busy": list(busy), "lease_s": lease_s}
     async with database.write("fetch.claim", SYSTEM) as session:
-        return [Claim(**row) for row in (await execute(session, _CLAIM, **values)).mappings()]
+        rows = (await execute(session, _CLAIM, **values)).all()
+        opening = keyring.of_tenants(session)
+        return [
+            Claim(row.id, row.tenant_id, row.attempt, row.fence, await _url(opening, row), row.filename) for row in rows
+        ]
+
+
+async def _url(values: TenantValues, row: Any) -> str | VideoError:
+    try:
+        return (await confidential.opened(values, row)).url or ""
+    except VideoError as error:
+        # One that was tampered with keeps no other from being fetched.
+        return error
 
 
 async def renew(database: Database, claim: Claim, received_bytes: int, size_bytes: int | None, lease_s: float) -> None:

@@ -11,7 +11,14 @@ from pipeline.errors import VideoError
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
 from serving.egress import Egress
-from serving.errors import AddressRefused, DatabaseUnavailable, FetchFailed, LeaseLost, QuotaExceeded
+from serving.errors import (
+    AddressRefused,
+    DatabaseUnavailable,
+    FetchFailed,
+    LeaseLost,
+    QuotaExceeded,
+    StorageUnavailable,
+)
 from serving.fetching import claims
 from serving.fetching.claims import Claim
 from serving.fetching.names import name_of
@@ -68,8 +75,8 @@ class Fetcher:
 
     async def claim(self, most: int, busy: Sequence[str]) -> list[Claim]:
         """See `Claims.claim`."""
-        each = BOUNDS.per_owner
-        return await claims.claim(self._database, most=most, each=each, busy=busy, lease_s=self._lease_s)
+        limits = {"most": most, "each": BOUNDS.per_owner}
+        return await claims.claim(self._database, self._store.keyring, **limits, busy=busy, lease_s=self._lease_s)
 
     def owner(self, claim: Claim, /) -> str:
         """See `Claims.owner`."""
@@ -100,6 +107,8 @@ class Fetcher:
             await claims.keep(self._database, self._store, claim, stored, name, self._options.tenant_max_bytes)
         except FetchFailed as error:
             await claims.record(self._database, claim, error, again=error.retryable, after_s=error.after_s)
+        except StorageUnavailable as error:
+            await claims.record(self._database, claim, error, again=True)
         except (AddressRefused, QuotaExceeded, VideoError) as error:
             await claims.record(self._database, claim, error, again=False)
 
@@ -123,9 +132,12 @@ class Fetcher:
             AddressRefused: the address is not one that this server goes to, or leads to one that is not.
             FetchFailed: it cannot be read, or is too much.
             QuotaExceeded: it is more than the tenant may keep.
+            Altered: the address is not what was kept of it.
             UnsupportedContainer: it does not begin as any video does.
         """
         limits = self._options
+        if isinstance(claim.url, VideoError):
+            raise claim.url
         async with self._database.read(claim.tenant_id) as session:
             room_bytes = await quota.room_bytes(session, claim.tenant_id, limits.tenant_max_bytes)
         fetching = self._egress.fetch(claim.url, max_bytes=limits.max_bytes, timeout_s=limits.fetch_timeout_s)

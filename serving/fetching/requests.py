@@ -15,7 +15,9 @@ from serving.ids import new_id
 from serving.jobs.events import notify
 from serving.options import UploadOptions
 from serving.requests import FetchRequest
-from serving.uploads import quota
+from serving.storage.keyring import Keyring
+from serving.uploads import confidential, minutes, quota
+from serving.uploads.confidential import UploadSecrets
 from serving.uploads.rows import looked_up, written
 from serving.vocabularies.resolving import resolved
 
@@ -24,7 +26,13 @@ FETCH_CHANNEL: Final = "automations_fetches"
 
 
 async def submit(
-    database: Database, options: UploadOptions, tenant: str, request: FetchRequest, *, key: str | None = None
+    database: Database,
+    keyring: Keyring,
+    options: UploadOptions,
+    tenant: str,
+    request: FetchRequest,
+    *,
+    key: str | None = None,
 ) -> Upload:
     """An upload that a worker fetches. `key`: the caller's `Idempotency-Key`; however often and at once it comes, there
     is one upload.
@@ -49,18 +57,19 @@ async def submit(
             # With the labels that its vocabulary has now, whatever becomes of that until the video is there.
             spec = await resolved(session, tenant, request.job)
             job = msgspec.to_builtins(msgspec.structs.replace(request.job, spec=spec, vocabulary=None))
+        await minutes.require_room(session, tenant, options.tenant_max_minutes)
         await quota.require_room(session, tenant, 1, options.tenant_max_bytes)
         upload = Upload(
             id=new_id("upl"),
             tenant_id=tenant,
             method="url",
-            url=request.url,
             title=request.title,
             filename=cleaned(request.filename) if request.filename else None,
             job=job,
             next_at=func.now(),  # type: ignore[arg-type]
             expires_at=func.now() + timedelta(seconds=options.expires_s),  # type: ignore[arg-type]
         )
+        await confidential.seal(session, keyring, upload, UploadSecrets(url=request.url))
         upload = await written(session, upload)
         if key is not None:
             await idempotency.aim(session, tenant, "fetch_video", f"key:{key}", upload.id)

@@ -17,6 +17,7 @@ from pipeline.decode.base import Decoding
 from pipeline.errors import CheckFailed, EngineFault, ModelReplaced, VideoError
 from pipeline.record import Record
 from pipeline.report import Notice
+from serving import dumps
 from serving.beside import require_encoder
 from serving.graph import messages
 from serving.graph.args import EngineConfig, TextConfig, read
@@ -65,6 +66,7 @@ class Replica(ABC, Generic[C, M]):
 
     def __init__(self, deployment: str, replica: str | None = None) -> None:
         """`replica`: its id; None: the one that Serve gave to the replica that this is."""
+        dumps.forbid()
         self._deployment = deployment
         self.replica = _own_id() if replica is None else replica
         self._meters = EngineMeters()

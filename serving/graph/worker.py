@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.errors import CheckFailed
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import SandboxedMedia
+from serving import dumps
 from serving.errors import DatabaseUnavailable
 from serving.graph.args import WORKER, WorkerConfig, worker_config
 from serving.local import isolation_notices
@@ -38,6 +39,7 @@ class WorkerReplica:
 
     def __init__(self, engines: "Mapping[str, DeploymentHandle]", text: "DeploymentHandle") -> None:
         """`engines`: name of each engine -> its deployment."""
+        dumps.forbid()
         self._engines, self._text = engines, text
         self._settings = load().settings
         self._config: WorkerConfig | None = None

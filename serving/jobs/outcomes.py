@@ -1,7 +1,6 @@
 """How a job ends: each in one transaction with its results, its last event and what is told about it."""
 
 import asyncio
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from pipeline.report import Report
 from pipeline.tracks import Track
 from serving.copies import keeping
 from serving.db.database import SYSTEM, Database
-from serving.db.media import StoredReport, Video
+from serving.db.media import Video
 from serving.db.statements import execute
 from serving.db.work import Checkpoint
 from serving.jobs import outbox
@@ -25,6 +24,8 @@ from serving.jobs.metrics import Metrics
 from serving.jobs.queue import hold
 from serving.jobs.standing import settle
 from serving.search import writing
+from serving.storage import reports
+from serving.storage.keyring import Keyring
 from serving.tagging.deriving import write_report_tags
 
 _END = text(
@@ -47,6 +48,7 @@ _AGAIN = text(
 
 async def succeed(
     database: Database,
+    keyring: Keyring,
     lease: Lease,
     report: Report,
     metrics: Metrics,
@@ -61,19 +63,13 @@ async def succeed(
 
     Raises:
         LeaseLost: the job is no longer this worker's; nothing was written.
+        MasterKeyMissing, Altered: see `Keyring.values_to_seal`; likewise.
     """
-    body = await asyncio.to_thread(lambda: zlib.compress(msgspec.json.encode(report), 3))
+    body = await asyncio.to_thread(reports.compressed, report)
     async with database.write("job.succeed", SYSTEM) as session:
         await hold(session, lease)
-        session.add(
-            StoredReport(
-                job_id=lease.job_id,
-                tenant_id=lease.tenant_id,
-                video_id=lease.video_id,
-                feature_key=lease.feature_key,
-                body=body,
-            )
-        )
+        whose = (lease.tenant_id, lease.job_id, lease.video_id, lease.feature_key)
+        await reports.keep(session, keyring, *whose, body)
         await _describe(session, lease, report)
         await write_report_tags(session, lease.tenant_id, lease.video_id, report)
         if index is not None:

@@ -9,18 +9,17 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.db.work import Checkpoint, Job
+from serving.db.work import Job
 from serving.errors import LeaseLost
-from serving.jobs import outbox
+from serving.jobs import checkpoints, outbox
 from serving.jobs.events import WORK_CHANNEL, append, notify
 from serving.jobs.lease import MAX_DEATHS, Lease, Problem
 from serving.jobs.standing import settle
+from serving.storage.keyring import Keyring
 
 #: Tenants that have something to do, those that are least served first.
 _TENANTS = text(
@@ -106,8 +105,10 @@ _QUARANTINED = Problem(
 class Queue:
     """What a worker does with jobs before it has a result; `serving.jobs.outcomes` is what it does with one."""
 
-    def __init__(self, database: Database, *, lease_s: float = 30.0) -> None:
+    def __init__(self, database: Database, keyring: Keyring, *, lease_s: float = 30.0) -> None:
         self.database = database
+        self.keyring = keyring
+        """For what is kept of jobs."""
         self.lease_s = lease_s
         """How long a worker may be silent before it counts as dead."""
 
@@ -172,30 +173,17 @@ class Queue:
             await append(session, lease.tenant_id, lease.job_id, told)
 
     async def checkpoints(self, lease: Lease) -> dict[str, bytes]:
-        """What was done of it before, by whoever: Clip -> its output."""
+        """What was done of it before, by whoever: Clip -> its output. What is not what was kept is computed again."""
         async with self.database.read(SYSTEM) as session:
-            rows = await session.exec(
-                select(Checkpoint.clip, Checkpoint.output).where(
-                    Checkpoint.tenant_id == lease.tenant_id, Checkpoint.feature_key == lease.feature_key
-                )
-            )
-            return {clip: output for clip, output in rows.all()}  # noqa: C416 - rows are no tuples
+            return await checkpoints.read(session, self.keyring, lease.tenant_id, lease.feature_key)
 
     async def checkpoint(self, lease: Lease, outputs: Sequence[tuple[str, bytes]]) -> None:
-        """Keep what was made of Clips, so that it need not be done again. Raises as `renew`."""
+        """Keep what was made of Clips, so that it need not be done again. Raises as `renew`, and as
+        `Keyring.values_to_seal`."""
         async with self.database.write("job.checkpoint", SYSTEM) as session:
             await hold(session, lease)
-            await execute(
-                session,
-                insert(Checkpoint)
-                .values(
-                    [
-                        {"tenant_id": lease.tenant_id, "feature_key": lease.feature_key, "clip": clip, "output": output}
-                        for clip, output in outputs
-                    ]
-                )
-                .on_conflict_do_nothing(),
-            )
+            whose = (lease.tenant_id, lease.video_id, lease.feature_key)
+            await checkpoints.keep(session, self.keyring, *whose, outputs)
 
     async def release(self, lease: Lease, *, reason: str = "released", wait_s: float = 0.0) -> None:
         """Give it back unfinished, for another worker to go on with, at once or after a while; it costs the job no

@@ -2,27 +2,35 @@
 
 import asyncio
 import contextlib
+import logging
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
-from sqlmodel import col, select
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.analyze import analyze_with_looks
-from pipeline.errors import EngineUnavailable, ModelReplaced, VideoError
+from pipeline.errors import Altered, EngineUnavailable, InputNotFound, ModelReplaced, VideoError
 from pipeline.indexing import Index, index_of
-from pipeline.report import Report
+from pipeline.report import Report, VideoInfo
 from pipeline.rescore import rescore
 from pipeline.spec import AnalysisSpec
 from pipeline.toolkit import Toolkit
 from pipeline.tracks import Track
 from serving.db.copies import VideoLooks
-from serving.db.database import SYSTEM, Database
-from serving.db.media import StoredReport, Video
-from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing
+from serving.db.database import SYSTEM
+from serving.db.media import Video
+from serving.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    MasterKeyMissing,
+    QuotaExceeded,
+    StorageFull,
+    StorageUnavailable,
+)
 from serving.faults import Faults
 from serving.jobs import metrics, outcomes
 from serving.jobs.checkpointing import CheckpointedEngine
@@ -31,8 +39,14 @@ from serving.jobs.metrics import Metrics
 from serving.jobs.progress import LAST_S, Progress
 from serving.jobs.queue import Queue
 from serving.options import JOB_OPTIONS
+from serving.storage import reports
+from serving.storage.keyring import Keyring
 from serving.storage.opening import opened
+from serving.storage.reports import Kept
 from serving.storage.store import Store
+from serving.uploads import minutes
+
+_LOG = logging.getLogger(__name__)
 
 #: How long a job waits that was given back because its engine was away, seconds.
 AWAY_S: Final = 5.0
@@ -76,6 +90,8 @@ class Tools:
     toolkits: Toolkits
     timeout_s: float = JOB_OPTIONS.timeout_s
     """How long one attempt may take, seconds, where the job does not say."""
+    tenant_max_minutes: int = 0
+    """What the setting `upload.tenant_max_minutes` says."""
 
 
 async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
@@ -134,10 +150,10 @@ async def _late(begun: asyncio.Event, timeout_s: float) -> None:
 async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> None:
     try:
         report, cost, index, looks = work.result()
-    except (EngineUnavailable, MasterKeyMissing) as error:
+    except (EngineUnavailable, MasterKeyMissing, StorageUnavailable) as error:
         # Nothing is wrong with it: it goes on where it was once that is there.
         await queue.release(lease, reason=error.code, wait_s=AWAY_S)
-    except VideoError as error:
+    except (VideoError, QuotaExceeded, StorageFull) as error:
         await outcomes.fail(
             queue.database, lease, Problem(code=error.code, detail=str(error), retryable=error.retryable)
         )
@@ -147,7 +163,12 @@ async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> N
         detail = f"a fault of the server: {type(error).__name__}"
         await outcomes.fail(queue.database, lease, Problem(code="internal_error", detail=detail, retryable=True))
     else:
-        await outcomes.succeed(queue.database, lease, report, cost, index, looks)
+        try:
+            await outcomes.succeed(queue.database, queue.keyring, lease, report, cost, index, looks)
+        except MasterKeyMissing as error:
+            await queue.release(lease, reason=error.code, wait_s=AWAY_S)
+        except Altered as error:
+            await outcomes.fail(queue.database, lease, Problem(code=error.code, detail=str(error)))
 
 
 async def _watch(lease: Lease, queue: Queue) -> bool:
@@ -193,16 +214,24 @@ async def _begun(lease: Lease, tools: Tools, began: float, begun: asyncio.Event)
     spec = msgspec.convert(lease.spec, AnalysisSpec)
     toolkit = await tools.toolkits.get(spec.model, spec.models)
     begun.set()
-    video, known = await _known(lease, tools.queue.database, toolkit)
+    video, known = await _known(lease, tools.queue, toolkit)
     if known is not None:
         report = await asyncio.to_thread(rescore, known, spec.segments, toolkit.encoder)
         return await _done(report, _metrics(lease, report, began, clips_reused=0, shared=True), toolkit, None)
+
+    async def measure(info: VideoInfo) -> None:
+        async with tools.queue.database.write("job.measure", SYSTEM) as session:
+            most = tools.tenant_max_minutes
+            refused = await minutes.measured(session, lease.tenant_id, video.id, info.duration_s, most)
+        if refused is not None:
+            raise refused
+
     known_clips = await tools.queue.checkpoints(lease)
     engine = CheckpointedEngine(toolkit.engine, known_clips, toolkit.identity)
     of_video = opened(tools.queue.database, tools.store, video.tenant_id, video.object_key)
     async with Progress(lease, tools.queue, engine) as progress, of_video as file:
         watched = replace(toolkit, engine=engine)
-        found = await analyze_with_looks(file, spec, watched, progress.tell, progress.found)
+        found = await analyze_with_looks(file, spec, watched, progress.tell, progress.found, measure)
     info = msgspec.structs.replace(found.report.video, path=video.filename or video.title)
     report = msgspec.structs.replace(found.report, video=info)
     cost = _metrics(lease, report, began, clips_reused=engine.reused, shared=False)
@@ -218,26 +247,29 @@ def _metrics(lease: Lease, report: Report, began: float, *, clips_reused: int, s
     return metrics.of(report, run_s=run_s, queued_s=lease.queued_s, clips_reused=clips_reused, shared=shared)
 
 
-async def _known(lease: Lease, database: Database, toolkit: Toolkit) -> tuple[Video, Report | None]:
+async def _alike(session: AsyncSession, keyring: Keyring, lease: Lease) -> Kept | None:
+    """A report with the same features. One that is not what was kept is no reason not to compute them again."""
+    try:
+        return await reports.alike(session, keyring, lease.tenant_id, lease.feature_key)
+    except (Altered, InputNotFound) as error:
+        _LOG.warning("%s is computed anew: %s", lease.job_id, error)
+        return None
+
+
+async def _known(lease: Lease, queue: Queue, toolkit: Toolkit) -> tuple[Video, Report | None]:
     """The video, and a report of it with the same features by the same model, where there is one: and where its looks
     are known, which no report keeps. One that was analysed before there were looks gets them by being decoded again."""
-    async with database.read(SYSTEM) as session:
+    async with queue.database.read(SYSTEM) as session:
         video = await session.get_one(Video, lease.video_id)
         seen = select(VideoLooks.video_id).where(
             VideoLooks.tenant_id == lease.tenant_id, VideoLooks.video_id == lease.video_id
         )
-        body = (
-            await session.exec(
-                select(StoredReport.body)
-                .where(StoredReport.tenant_id == lease.tenant_id, StoredReport.feature_key == lease.feature_key)
-                .where(seen.exists())
-                .order_by(col(StoredReport.created_at).desc())
-                .limit(1)
-            )
-        ).one_or_none()
-    if body is None:
+        kept = None
+        if (await session.exec(seen)).one_or_none() is not None:
+            kept = await _alike(session, queue.keyring, lease)
+    if kept is None:
         return video, None
-    report = msgspec.json.decode(zlib.decompress(body), type=Report)
+    report = await asyncio.to_thread(kept.report)
     now = [info.space for info in (toolkit.encoder.info, *toolkit.added.values())]
     same = [model.space for model in report.models] == now
     return video, report if same else None

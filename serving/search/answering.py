@@ -17,7 +17,8 @@ from serving.faults import Faults
 from serving.jobs.events import notify
 from serving.jobs.listening import Listener
 from serving.jobs.running import Toolkits
-from serving.search.asking import ANSWER_CHANNEL, QUESTION_CHANNEL, Answer
+from serving.search.asking import ANSWER_CHANNEL, QUESTION_CHANNEL, Answer, Asked
+from serving.storage.keyring import Keyring
 
 #: How often is looked without a notice, seconds.
 _POLL_S: Final = 1.0
@@ -29,21 +30,24 @@ _TAKE = text(
     """
     UPDATE question SET state = 'taken' WHERE id = ANY(ARRAY(
         SELECT id FROM question WHERE state = 'open' ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED))
-    RETURNING id, model, texts, picture
+    RETURNING id, tenant_id, model, asked
     """
 )
 
+#: What was asked is not needed any more.
 _TELL = text(
-    "UPDATE question SET state = :state, answer = :answer, error = cast(:error AS jsonb), picture = NULL WHERE id = :id"
+    "UPDATE question SET state = :state, answer = :answer, error = cast(:error AS jsonb), asked = '' WHERE id = :id"
 )
 
 
 class Answerer:
     """Answers with the models that jobs run. One that dies over a question leaves it: whoever asked asks again."""
 
-    def __init__(self, database: Database, toolkits: Toolkits, limits: InputLimits, listener: Listener) -> None:
+    def __init__(
+        self, database: Database, keyring: Keyring, toolkits: Toolkits, limits: InputLimits, listener: Listener
+    ) -> None:
         """`limits`: of pictures; `listener`: hears `QUESTION_CHANNEL`."""
-        self._database, self._toolkits = database, toolkits
+        self._database, self._keyring, self._toolkits = database, keyring, toolkits
         self._limits, self._listener = limits, listener
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -83,7 +87,11 @@ class Answerer:
     async def _settle(self, question: Any) -> None:
         told: dict[str, Any] = {"state": "answered", "answer": None, "error": None}
         try:
-            told["answer"] = msgspec.msgpack.encode(await self._answer(question))
+            async with self._database.read(question.tenant_id) as session:
+                values = await self._keyring.values(session, question.tenant_id)
+            asked = msgspec.msgpack.decode(values.open("question.asked", question.id, question.asked), type=Asked)
+            answer = msgspec.msgpack.encode(await self._answer(question.model, asked))
+            told["answer"] = values.seal("question.answer", question.id, answer)
         except VideoError as error:
             told |= _refused(error)
         except Exception as error:  # noqa: BLE001 - whatever a model does, whoever asked is told
@@ -93,13 +101,13 @@ class Answerer:
                 await execute(session, _TELL, id=question.id, **told)
                 await notify(session, ANSWER_CHANNEL, question.id)
 
-    async def _answer(self, question: Any) -> Answer:
-        toolkit = await self._toolkits.get(question.model)
+    async def _answer(self, model: str, asked: Asked) -> Answer:
+        toolkit = await self._toolkits.get(model)
         encoder = toolkit.encoder
-        if question.picture is not None:
-            rows = await self._seen(toolkit, bytes(question.picture))
-        elif question.texts:
-            rows = await asyncio.to_thread(encoder.embed_text, list(question.texts))
+        if asked.picture is not None:
+            rows = await self._seen(toolkit, asked.picture)
+        elif asked.texts:
+            rows = await asyncio.to_thread(encoder.embed_text, list(asked.texts))
         else:
             rows = np.zeros((0, encoder.info.dim), np.float32)
         return Answer(

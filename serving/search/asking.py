@@ -23,6 +23,8 @@ from serving.errors import SpaceMismatch
 from serving.ids import new_id
 from serving.jobs.events import notify
 from serving.jobs.listening import Listener
+from serving.storage.keyring import Keyring
+from serving.storage.values import Values
 from serving.workers import alive
 
 #: PostgreSQL's channels: on the first workers hear that something was asked, on the second those who asked, with the
@@ -41,6 +43,14 @@ _REMEMBERED: Final = 4096
 
 _ANSWER = text("SELECT state, answer, error FROM question WHERE tenant_id = :tenant AND id = :id")
 _FORGET = text("DELETE FROM question WHERE tenant_id = :tenant AND id = :id")
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is asked: for texts, for a picture, or, with neither, what it is."""
+
+    texts: tuple[str, ...] = ()
+    picture: bytes | None = None
+    """A file with a picture."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +73,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Asking:
     """Of one API process. What was asked before is remembered, by space."""
 
-    def __init__(self, database: Database, listener: Listener) -> None:
+    def __init__(self, database: Database, keyring: Keyring, listener: Listener) -> None:
         """`listener`: hears `ANSWER_CHANNEL`."""
-        self._database, self._listener = database, listener
+        self._database, self._keyring, self._listener = database, keyring, listener
         self._known: OrderedDict[tuple[str, bytes], np.ndarray] = OrderedDict()
 
     async def texts(self, tenant: str, model: str, space: str, texts: Sequence[str]) -> np.ndarray:
@@ -84,8 +94,8 @@ class Asking:
         found = {key: self._recalled(key) for key in keys if key in self._known}
         missing = {key: one for key, one in zip(keys, texts, strict=True) if key not in found}
         if missing:
-            question = Question(id="", tenant_id=tenant, model=model, texts=list(missing.values()))
-            found |= zip(missing, await self._ask(tenant, model, space, question), strict=True)
+            asked = Asked(texts=tuple(missing.values()))
+            found |= zip(missing, await self._ask(tenant, model, space, asked), strict=True)
             for key in missing:
                 self._remember(key, found[key])
         return np.stack([found[key] for key in keys])
@@ -94,16 +104,15 @@ class Asking:
         """float32 [D], of a picture in a space. Raises as `texts`; VideoError also for what is no picture."""
         key = space, hashlib.sha256(b"p" + content).digest()
         if key not in self._known:
-            question = Question(id="", tenant_id=tenant, model=model, texts=[], picture=content)
-            self._remember(key, (await self._ask(tenant, model, space, question))[0])
+            self._remember(key, (await self._ask(tenant, model, space, Asked(picture=content)))[0])
         return self._recalled(key)
 
     async def described(self, tenant: str, model: str) -> Answer:
         """What a model says of itself: an answer without vectors. Raises as `texts`, but no SpaceMismatch."""
-        return await self._apart(Question(id="", tenant_id=tenant, model=model, texts=[]))
+        return await self._apart(tenant, model, Asked())
 
-    async def _ask(self, tenant: str, model: str, space: str, question: Question) -> np.ndarray:
-        answer = await self._apart(question)
+    async def _ask(self, tenant: str, model: str, space: str, asked: Asked) -> np.ndarray:
+        answer = await self._apart(tenant, model, asked)
         if answer.space != space:
             raise SpaceMismatch(
                 f"{model} gives vectors of the space {answer.space} by now, what is searched is in {space}: vectors of "
@@ -112,29 +121,30 @@ class Asking:
             )
         return answer.vectors
 
-    async def _apart(self, question: Question) -> Answer:
+    async def _apart(self, tenant: str, model: str, asked: Asked) -> Answer:
         # In a context of its own: that somebody asks is no write of theirs, for the audit log.
-        return await asyncio.create_task(self._asked(question), context=contextvars.Context())
+        return await asyncio.create_task(self._asked(tenant, model, asked), context=contextvars.Context())
 
-    async def _asked(self, question: Question) -> Answer:
-        tenant = question.tenant_id
+    async def _asked(self, tenant: str, model: str, asked: Asked) -> Answer:
         if not await alive(self._database):
             raise EngineUnavailable("no worker is there to ask a model")
-        question.id = new_id("qst")
-        said = asyncio.create_task(self._listener.wait(ANSWER_CHANNEL, question.id))
+        name = new_id("qst")
+        said = asyncio.create_task(self._listener.wait(ANSWER_CHANNEL, name))
         try:
             async with self._database.write("question.write", tenant) as session:
-                session.add(question)
+                values = await self._keyring.values_to_seal(session, tenant)
+                sealed = values.seal("question.asked", name, msgspec.msgpack.encode(asked))
+                session.add(Question(id=name, tenant_id=tenant, model=model, asked=sealed))
                 await session.flush()
                 await notify(session, QUESTION_CHANNEL)
-            answer = await self._answered(tenant, question.id, said)
+            answer = await self._answered(tenant, name, values, said)
         finally:
             said.cancel()
             async with self._database.write("question.write", tenant) as session:
-                await execute(session, _FORGET, tenant=tenant, id=question.id)
+                await execute(session, _FORGET, tenant=tenant, id=name)
         return answer
 
-    async def _answered(self, tenant: str, name: str, said: "asyncio.Task[None]") -> Answer:
+    async def _answered(self, tenant: str, name: str, values: Values, said: "asyncio.Task[None]") -> Answer:
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE_S
         while loop.time() < until:
@@ -143,7 +153,7 @@ class Asking:
             async with self._database.read(tenant) as session:
                 found = (await execute(session, _ANSWER, tenant=tenant, id=name)).one_or_none()
             if found is not None and found.state == "answered":
-                return msgspec.msgpack.decode(found.answer, type=Answer)
+                return msgspec.msgpack.decode(values.open("question.answer", name, found.answer), type=Answer)
             if found is not None and found.state == "refused":
                 raise refusal(found.error)
         raise EngineUnavailable(f"no model answered within {PATIENCE_S:g} s; it may be about to be loaded")

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import zlib
 from typing import Final
 
 import msgspec
@@ -14,8 +13,11 @@ from pipeline.report import Report
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.jobs.running import Toolkits
-from serving.search.latest import decoded, is_still_latest, latest_report
+from serving.search.latest import is_still_latest
 from serving.search.writing import write_vectors
+from serving.storage import reports
+from serving.storage.keyring import Keyring
+from serving.storage.reports import Kept
 from serving.tagging.deriving import write_report_tags
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ _BEHIND = text(
 _REMOVED = text("SELECT 1 FROM space WHERE tenant_id = :tenant AND space = :space AND state IN ('leaving', 'removed')")
 
 
-async def catch_up(database: Database, toolkits: Toolkits) -> int:
+async def catch_up(database: Database, keyring: Keyring, toolkits: Toolkits) -> int:
     """Write what is missing; of how many videos. One whose model is not there, or gives another space by now, is passed
     over, and looked at again the next time."""
     caught, after = 0, ""
@@ -42,20 +44,20 @@ async def catch_up(database: Database, toolkits: Toolkits) -> int:
         async with database.read(SYSTEM) as session:
             behind = (await execute(session, _BEHIND, after=after, most=_AT_ONCE)).all()
         for video in behind:
-            caught += await _caught(database, toolkits, video.tenant_id, video.id)
+            caught += await _caught(database, keyring, toolkits, video.tenant_id, video.id)
             after = video.id
         if len(behind) < _AT_ONCE:
             return caught
 
 
-async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: str) -> bool:
-    async with database.read(SYSTEM) as session:
-        latest = await latest_report(session, video)
-    if latest is None:
-        return False
+async def _caught(database: Database, keyring: Keyring, toolkits: Toolkits, tenant: str, video: str) -> bool:
     try:
-        report, index = await _indexed(latest.body, toolkits)
-    except (VideoError, msgspec.DecodeError, zlib.error) as error:
+        async with database.read(SYSTEM) as session:
+            latest = await reports.latest(session, keyring, tenant, video)
+        if latest is None:
+            return False
+        report, index = await _indexed(latest, toolkits)
+    except (VideoError, msgspec.DecodeError) as error:
         _LOG.info("%s is not found by searches yet: %s", video, error)
         return False
     if index is None:
@@ -71,8 +73,8 @@ async def _caught(database: Database, toolkits: Toolkits, tenant: str, video: st
     return True
 
 
-async def _indexed(body: bytes, toolkits: Toolkits) -> tuple[Report, Index | None]:
-    report = await asyncio.to_thread(decoded, body)
+async def _indexed(kept: Kept, toolkits: Toolkits) -> tuple[Report, Index | None]:
+    report = await asyncio.to_thread(kept.report)
     stored = report.features.embeddings
     if stored is None:
         return report, None

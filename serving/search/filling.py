@@ -22,13 +22,21 @@ from pipeline.spec import SegmentSpec
 from serving.claiming import Bounds, Claimer, told
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing, ServerError, SpaceMismatch
+from serving.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    MasterKeyMissing,
+    ServerError,
+    SpaceMismatch,
+    StorageUnavailable,
+)
 from serving.jobs.lease import Problem
 from serving.jobs.running import Toolkits
 from serving.options import JOB_OPTIONS
 from serving.search import spaces
-from serving.search.latest import decoded, is_still_latest, latest_report
+from serving.search.latest import is_still_latest
 from serving.search.writing import write_vectors
+from serving.storage import reports
 from serving.storage.opening import opened
 from serving.storage.store import Store
 
@@ -176,7 +184,7 @@ class Filler:
             await self._give_back(claim)
         except EngineUnavailable as error:
             await self._away(claim, error, ENGINE_AWAY_S)
-        except (ModelUnavailable, SpaceMismatch, MasterKeyMissing) as error:
+        except (ModelUnavailable, SpaceMismatch, MasterKeyMissing, StorageUnavailable) as error:
             await self._away(claim, error, AWAY_S)
         except VideoError as error:
             wait_s = _waits(claim) if error.retryable else None
@@ -197,11 +205,11 @@ class Filler:
     async def _fill(self, claim: Claim) -> None:
         """Raises LeaseLost, SpaceMismatch, and VideoError as the analysis does."""
         async with self._database.read(claim.tenant_id) as session:
-            latest = await latest_report(session, claim.video_id)
+            latest = await reports.latest(session, self._store.keyring, claim.tenant_id, claim.video_id)
         if latest is None:
             raise LeaseLost(f"{claim.video_id} has no report any more")
         async with asyncio.timeout(JOB_OPTIONS.timeout_s):
-            index = await self._seen(claim, await asyncio.to_thread(decoded, latest.body))
+            index = await self._seen(claim, await asyncio.to_thread(latest.report))
         if index is None:
             raise CorruptVideo("its frames gave no vectors")
         async with self._database.write("space.fill", claim.tenant_id) as session:

@@ -1,33 +1,17 @@
-"""The latest report of a video, read, and held while something is written that follows from it."""
+"""The latest report of a video, held while something is written that follows from it."""
 
-import zlib
-from typing import Any
-
-import msgspec
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.report import Report
 from serving.db.statements import execute
 
-_LATEST = text("SELECT job_id, body FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
 _STILL = text("SELECT job_id FROM report WHERE video_id = :video ORDER BY created_at DESC LIMIT 1")
 
 #: Who ends a job of the video writes its row, and waits for this, or this for them.
 _LOCKED = text("SELECT FROM video WHERE id = :video FOR NO KEY UPDATE")
 
 
-async def latest_report(session: AsyncSession, video: str) -> Any:
-    """Its `job_id` and `body` (see `decoded`); None where the video has none."""
-    return (await execute(session, _LATEST, video=video)).one_or_none()
-
-
 async def is_still_latest(session: AsyncSession, video: str, job: str) -> bool:
     """Whether that of a job still is; it stays so until the end of the transaction."""
     await execute(session, _LOCKED, video=video)
     return (await execute(session, _STILL, video=video)).scalar_one_or_none() == job
-
-
-def decoded(body: bytes) -> Report:
-    """A report as it is kept. Raises zlib.error and msgspec.DecodeError."""
-    return msgspec.json.decode(zlib.decompress(body), type=Report)

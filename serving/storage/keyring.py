@@ -1,23 +1,26 @@
-"""Keys of objects: kept wrapped in the database, given out as they are, destroyed.
+"""Keys of objects and of values: kept wrapped in the database, given out as they are, destroyed.
 
-A data key seals one object; its tenant's key wraps it; a master key wraps that. The database has wrapped ones only.
+A data key seals one object, or all values of one video, or those of a tenant that are of no video; its tenant's key
+wraps it; a master key wraps that. The database has wrapped ones only.
 """
 
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.errors import Altered
+from pipeline.errors import Altered, InputNotFound
 from pipeline.sealed.form import KEY_BYTES, What
+from serving.audit.recording import key_used
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
 from serving.storage.master import Master, unwrapped, wrapped
+from serving.storage.values import Values
 
 #: Keys of tenants that are kept unwrapped: a service that has the master key is not asked for each object.
 _KEPT: Final = 1000
@@ -38,6 +41,11 @@ def data_key_of(tenant: str, object_key: str, version: int) -> What:
     return What(tenant, object_key, "data key", version)
 
 
+def values_at(tenant: str, video_id: str | None) -> str:
+    """Under what name, in the place of an object's, the key of a video's values is kept; None: of the tenant's."""
+    return f"values/{tenant}" if video_id is None else f"values/{tenant}/{video_id}"
+
+
 class Keyring:
     """All keys, for who has the master key. One for a process; used in the transactions of others."""
 
@@ -46,6 +54,7 @@ class Keyring:
         self.master = master
         """Who wraps keys of tenants."""
         self._tenant_keys: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._unwrapped: list[tuple[str, int]] = []
 
     async def keep(
         self,
@@ -62,17 +71,8 @@ class Keyring:
         Raises:
             MasterKeyMissing, Altered: see `tenant_key`.
         """
-        latest = await self.latest(session, tenant)
-        by = await self.tenant_key(latest)
-        row = DataKey(
-            object_key=object_key,
-            tenant_id=tenant,
-            tenant_version=latest.version,
-            wrapped=wrapped(by, key, data_key_of(tenant, object_key, latest.version)),
-            video_id=video_id,
-            upload_id=upload_id,
-        )
-        session.add(row)
+        row = await self._wrapped(session, tenant, object_key, key)
+        session.add(DataKey(**row, video_id=video_id, upload_id=upload_id))
         await session.flush()
 
     async def key_of(self, session: AsyncSession, tenant: str, object_key: str) -> bytes | None:
@@ -97,6 +97,33 @@ class Keyring:
         what = data_key_of(row.tenant_id, row.object_key, row.tenant_version)
         return unwrapped(await self.tenant_key(by), row.wrapped, what)
 
+    async def values(self, session: AsyncSession, tenant: str, video_id: str | None = None) -> Values:
+        """What opens the values of a video, or, without one, of the tenant.
+
+        Raises:
+            InputNotFound: their key was destroyed.
+            MasterKeyMissing, Altered: see `tenant_key`.
+        """
+        key = await self.key_of(session, tenant, values_at(tenant, video_id))
+        if key is None:
+            raise InputNotFound(f"the key of what is kept of {video_id or tenant} was destroyed")
+        return Values(tenant, key)
+
+    async def values_to_seal(self, session: AsyncSession, tenant: str, video_id: str | None = None) -> Values:
+        """The same, to seal some; their key is made where there is none. Raises MasterKeyMissing and Altered."""
+        name = values_at(tenant, video_id)
+        key = await self.key_of(session, tenant, name)
+        if key is None:
+            # Of two who make the first one, one waits for the other, and finds it.
+            row = await self._wrapped(session, tenant, name, fresh_key())
+            await execute(session, insert(DataKey).values(row | {"video_id": video_id}).on_conflict_do_nothing())
+            key = (await self.keys_of(session, tenant, [name]))[name]
+        return Values(tenant, key)
+
+    def of_tenants(self, session: AsyncSession) -> "TenantValues":
+        """What opens values of tenants, for as long as the transaction lasts."""
+        return TenantValues(self, session)
+
     async def latest(self, session: AsyncSession, tenant: str) -> TenantKey:
         """The key of a tenant that wraps, made where there is none. It is there as long as the transaction lasts."""
         query = select(TenantKey).where(TenantKey.tenant_id == tenant).order_by(col(TenantKey.version).desc()).limit(1)
@@ -114,6 +141,11 @@ class Keyring:
         kept = await self.master.wrap(fresh_key(), tenant_key_of(tenant, version))
         return {"tenant_id": tenant, "version": version, "wrapped": kept, "master": self.master.name}
 
+    async def _wrapped(self, session: AsyncSession, tenant: str, name: str, key: bytes) -> dict[str, Any]:
+        latest = await self.latest(session, tenant)
+        kept = wrapped(await self.tenant_key(latest), key, data_key_of(tenant, name, latest.version))
+        return {"object_key": name, "tenant_id": tenant, "tenant_version": latest.version, "wrapped": kept}
+
     async def tenant_key(self, row: TenantKey) -> bytes:
         """[32] A tenant's key.
 
@@ -128,11 +160,40 @@ class Keyring:
             if len(key) != KEY_BYTES:
                 raise Altered(f"the tenant key of {row.tenant_id} has {len(key)} bytes")
             self._tenant_keys[name] = key
+            if len(self._unwrapped) < _KEPT:
+                self._unwrapped.append(name)
             while len(self._tenant_keys) > _KEPT:
                 self._tenant_keys.popitem(last=False)
         return key
 
+    def used(self) -> list[tuple[str, int]]:
+        """For the audit log: tenants whose keys were unwrapped since this was asked last, and versions of those."""
+        unwrapped, self._unwrapped = self._unwrapped, []
+        return unwrapped
+
+
+class TenantValues:
+    """What opens values of tenants; each key is asked for once, and not before it is needed."""
+
+    def __init__(self, keyring: Keyring, session: AsyncSession) -> None:
+        self._keyring, self._session = keyring, session
+        self._known: dict[str, Values] = {}
+
+    async def of(self, tenant: str) -> Values:
+        """Those of one. Raises as `Keyring.values`."""
+        if tenant not in self._known:
+            self._known[tenant] = await self._keyring.values(self._session, tenant)
+        return self._known[tenant]
+
 
 async def forget(session: AsyncSession, object_keys: Sequence[str]) -> None:
     """Destroy the keys of objects: once this is committed nobody reads these any more, wherever copies of them are."""
-    await execute(session, delete(DataKey).where(col(DataKey.object_key).in_(object_keys)))
+    which = col(DataKey.object_key).in_(object_keys)
+    gone = delete(DataKey).where(which).returning(col(DataKey.tenant_id), col(DataKey.video_id))
+    videos: dict[str, list[str]] = {}
+    for row in (await execute(session, gone)).all():
+        # Those of parts go with every upload; it has lines of its own.
+        if row.video_id is not None:
+            videos.setdefault(row.tenant_id, []).append(row.video_id)
+    for tenant, ids in videos.items():
+        await key_used(session, "key.destroy", tenant, list(dict.fromkeys(ids)), len(ids))

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from serving.errors import StorageUnavailable
-from serving.storage.ranges import Found, Version
+from serving.storage.ranges import Found, T, Version
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,12 +58,13 @@ class Objects(ABC):
             found = await obstore.head_async(self._store, key)
         return Version(found["size"], found["e_tag"])
 
-    async def found(self, key: str, offset: int, length: int) -> Found:
-        """The bytes there; fewer where the object ends before. Raises FileNotFoundError."""
+    async def found(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
+        """See `serving.storage.ranges.Fetch`. Raises FileNotFoundError."""
         with self._errors():
             got = await obstore.get_async(self._store, key, options={"range": (offset, offset + length)})
             content = await got.bytes_async()
-        return Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
+        found = Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
+        return await asyncio.to_thread(use, found)
 
     async def delete(self, key: str) -> bool:
         """Remove an object; False where there is none, if the store says so."""

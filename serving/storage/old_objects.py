@@ -16,6 +16,7 @@ from sqlmodel import select
 
 from pipeline.errors import VideoError
 from pipeline.record import Record
+from serving.audit.acting import about
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.statements import execute
@@ -38,12 +39,14 @@ _UNSEALED = text(
 
 
 class Sealed(Record, frozen=True, kw_only=True):
-    """What was done about videos that were not sealed."""
+    """What was done about what was not sealed."""
 
     sealed: int
     """Videos that are sealed now."""
     failed: dict[str, str]
     """Id of a video that cannot be sealed -> why; it is as it was."""
+    rows: int = 0
+    """Rows of the database whose values are sealed now, see `old_values`."""
 
 
 async def seal(database: Database, store: Store, failed: Callable[[str, str], object] = lambda *_: None) -> Sealed:
@@ -139,6 +142,7 @@ async def _named(
         video = (await session.exec(query.with_for_update())).one_or_none()
         if video is None:
             return False  # it was deleted meanwhile
+        about(video_id)
         video.object_key = new
         session.add(video)
         await store.keyring.keep(session, tenant, new, written.key, video_id=video_id)

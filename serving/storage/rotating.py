@@ -13,6 +13,9 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.record import Record
+from serving.audit.recording import key_used
+from serving.audit.signing import WHAT as AUDIT_KEY
+from serving.db.audit import AuditKey
 from serving.db.database import SYSTEM, Database
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
@@ -34,13 +37,18 @@ _STATUS: Final = text(
     """
     SELECT
         (SELECT count(DISTINCT tenant_id) FROM tenant_key) AS tenants,
-        (SELECT count(*) FROM data_key) AS data_keys,
+        (SELECT count(*) FROM data_key WHERE object_key NOT LIKE 'values/%') AS data_keys,
+        (SELECT count(*) FROM data_key WHERE object_key LIKE 'values/%') AS value_keys,
         (SELECT count(*) FROM data_key d WHERE d.tenant_version < (
             SELECT max(t.version) FROM tenant_key t WHERE t.tenant_id = d.tenant_id
         )) AS behind,
         (SELECT count(*) FROM video v WHERE NOT EXISTS (
             SELECT FROM data_key d WHERE d.object_key = v.object_key
-        )) AS unsealed_videos
+        )) AS unsealed_videos,
+        (SELECT count(*) FROM report WHERE NOT sealed)
+            + (SELECT count(*) FROM webhook_endpoint WHERE sealed IS NULL)
+            + (SELECT count(*) FROM upload WHERE sealed IS NULL AND (url IS NOT NULL OR tus_metadata IS NOT NULL))
+            AS unsealed_values
     """
 )
 
@@ -51,17 +59,21 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     master: str
     """Name of the master key that wraps now."""
     masters: dict[str, int]
-    """Name of a master key -> keys of tenants that are wrapped by it."""
+    """Name of a master key -> keys that are wrapped by it: those of tenants, and that of the audit log."""
     lost: tuple[str, ...]
     """Those of them that are not here: nothing is readable that they wrap."""
     tenants: int
     """Tenants that have a key."""
     data_keys: int
     """Objects that are sealed."""
+    value_keys: int
+    """Videos, and tenants, of whom something in the database is sealed."""
     behind: int
-    """Those of them whose key is wrapped by an older key of its tenant: a rotation is under way."""
+    """Those of both whose key is wrapped by an older key of its tenant: a rotation is under way."""
     unsealed_videos: int
     """Videos from before objects were sealed; see `old_objects.seal`."""
+    unsealed_values: int
+    """Reports, webhooks and uploads from before what is in the database was sealed; see `old_values.seal`."""
 
 
 class Rotated(Record, frozen=True, kw_only=True):
@@ -72,7 +84,7 @@ class Rotated(Record, frozen=True, kw_only=True):
     under_master: int
     """Those that were wrapped by the present master key instead of another."""
     data_keys: int
-    """Keys of objects that were wrapped anew."""
+    """Keys of objects and values that were wrapped anew."""
 
 
 async def status(database: Database, keyring: Keyring) -> KeysStatus:
@@ -84,12 +96,13 @@ async def status(database: Database, keyring: Keyring) -> KeysStatus:
 
 
 async def rotate(database: Database, keyring: Keyring) -> Rotated:
-    """Give each tenant a new key, and wrap all keys of objects by it; go on instead with what an earlier one left.
+    """Give each tenant a new key, and wrap all keys of objects and values by it; or go on with what was left of one.
 
     Raises:
         MasterKeyMissing, Altered: see `Keyring.tenant_key`.
     """
     under_master = await _under_master(database, keyring)
+    await _log_under_master(database, keyring)
     async with database.write("keys.rotate", SYSTEM) as session:
         under_way = (await execute(session, _UNDER_WAY)).scalars().all()
         latest = [] if under_way else (await execute(session, _LATEST)).all()
@@ -115,9 +128,22 @@ async def _under_master(database: Database, keyring: Keyring) -> int:
                 row.wrapped = await keyring.master.wrap(key, tenant_key_of(row.tenant_id, row.version))
                 row.master = keyring.master.name
                 session.add(row)
+            if rows:
+                await key_used(session, "key.master", None, [keyring.master.name], len(rows))
         done += len(rows)
         if len(rows) < _AT_ONCE:
             return done
+
+
+async def _log_under_master(database: Database, keyring: Keyring) -> None:
+    """The same for the key of the audit log."""
+    async with database.write("keys.rotate", SYSTEM) as session:
+        other = select(AuditKey).where(AuditKey.master != keyring.master.name).with_for_update()
+        for row in (await session.exec(other)).all():
+            key = await keyring.master.unwrap(row.wrapped, AUDIT_KEY, row.master)
+            row.wrapped, row.master = await keyring.master.wrap(key, AUDIT_KEY), keyring.master.name
+            session.add(row)
+            await key_used(session, "key.master", None, [keyring.master.name])
 
 
 async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
@@ -140,6 +166,8 @@ async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
             if not left:
                 gone = delete(TenantKey).where(col(TenantKey.tenant_id) == tenant, col(TenantKey.version).in_(older))
                 await execute(session, gone)
+                if older:
+                    await key_used(session, "key.rotate", tenant, [f"{tenant}/{latest}"])
         if not left:
             return done
         # Somebody is about to delete these. They are not waited for with the tenant's key in hand: they may want it.

@@ -45,6 +45,8 @@ class Unfinished:
     """What the keys of all our objects begin with in it; empty, or with a slash at its end."""
     region: str
     credentials: Credentials
+    page: int = 1000
+    """Entries of an answer; servers give no more."""
 
     async def sweep(self, prefix: str, before: datetime) -> int:
         """Take back what was begun, and last added to, before a moment; how many there were.
@@ -67,7 +69,9 @@ class Unfinished:
     async def _all(self, client: httpx.AsyncClient, prefix: str) -> AsyncIterator[_Upload]:
         marker: dict[str, str] = {}
         while True:
-            page = await self._ask(client, "GET", "", {"uploads": "", "prefix": prefix, **marker})
+            page = await self._ask(
+                client, "GET", "", {"uploads": "", "prefix": prefix, "max-uploads": str(self.page), **marker}
+            )
             for one in _children(page, "Upload"):
                 if _text(one, "Key").startswith(prefix):
                     yield _Upload(_text(one, "Key"), _text(one, "UploadId"), _moment(_text(one, "Initiated")))
@@ -79,7 +83,9 @@ class Unfinished:
         """When its latest part came; when it was begun, where there is none."""
         last, marker = upload.initiated, {}
         while True:
-            page = await self._ask(client, "GET", upload.path, {"uploadId": upload.upload_id, **marker})
+            page = await self._ask(
+                client, "GET", upload.path, {"uploadId": upload.upload_id, "max-parts": str(self.page), **marker}
+            )
             last = max([last, *(_moment(_text(part, "LastModified")) for part in _children(page, "Part"))])
             if _text(page, "IsTruncated") != "true":
                 return last

@@ -17,6 +17,7 @@ from serving.db.vocabularies import Vocabulary
 from serving.errors import Conflict, InvalidRequest, NotFound
 from serving.ids import new_id
 from serving.search.spaces import active_space
+from serving.storage.keyring import Keyring
 from serving.tagging.deriving import (
     TO_THE_END,
     judgements,
@@ -62,7 +63,7 @@ class Saying:
     """Place of a key segment of the latest report: the stretch."""
 
 
-async def say(database: Database, tenant: str, saying: Saying) -> Correction:
+async def say(database: Database, keyring: Keyring, tenant: str, saying: Saying) -> Correction:
     """Keep it, in place of what was said of the same label in the same stretch, and answer accordingly from now on.
 
     Raises:
@@ -75,7 +76,7 @@ async def say(database: Database, tenant: str, saying: Saying) -> Correction:
         if vocabulary is not None:
             await learn_soon(session, vocabulary, label)
         video = await _locked(session, tenant, saying.video_id)
-        from_s, to_s = await _stretch(session, tenant, video, saying)
+        from_s, to_s = await _stretch(session, keyring, tenant, video, saying)
         await _require_room(session, tenant, video.id)
         kept = await execute(
             session,
@@ -91,11 +92,11 @@ async def say(database: Database, tenant: str, saying: Saying) -> Correction:
         )
         row = await find(session, tenant, kept.scalar_one())
         acting.about(row.id)
-        await _answer_so(session, tenant, video, vocabulary)
+        await answer_so(session, keyring, tenant, video, vocabulary)
     return row
 
 
-async def unsay(database: Database, tenant: str, which: str) -> None:
+async def unsay(database: Database, keyring: Keyring, tenant: str, which: str) -> None:
     """Forget a correction: what models find holds again. Raises NotFound."""
     async with database.write("correction.write", tenant) as session:
         row = await find(session, tenant, which)
@@ -106,7 +107,7 @@ async def unsay(database: Database, tenant: str, which: str) -> None:
         video = await _locked(session, tenant, row.video_id)
         await session.delete(row)
         await session.flush()
-        await _answer_so(session, tenant, video, vocabulary)
+        await answer_so(session, keyring, tenant, video, vocabulary)
 
 
 async def find(session: AsyncSession, tenant: str, which: str) -> Correction:
@@ -144,9 +145,11 @@ async def _locked(session: AsyncSession, tenant: str, video: str) -> Video:
     return row
 
 
-async def _stretch(session: AsyncSession, tenant: str, video: Video, saying: Saying) -> tuple[float, float]:
+async def _stretch(
+    session: AsyncSession, keyring: Keyring, tenant: str, video: Video, saying: Saying
+) -> tuple[float, float]:
     if saying.segment is not None:
-        report = await latest_report(session, tenant, video.id)
+        report = await latest_report(session, keyring, tenant, video.id)
         if report is None or saying.segment >= len(report.segments):
             raise NotFound("the video's latest report has no such segment")
         segment = report.segments[saying.segment]
@@ -169,10 +172,12 @@ async def _require_room(session: AsyncSession, tenant: str, video: str) -> None:
         raise Conflict(f"{MAX_OF_A_VIDEO} corrections of this video are there already; delete some first")
 
 
-async def _answer_so(session: AsyncSession, tenant: str, video: Video, vocabulary: Vocabulary | None) -> None:
+async def answer_so(
+    session: AsyncSession, keyring: Keyring, tenant: str, video: Video, vocabulary: Vocabulary | None
+) -> None:
     """Have the video, which is locked, found by what holds now."""
     if vocabulary is None:
-        report = await latest_report(session, tenant, video.id)
+        report = await latest_report(session, keyring, tenant, video.id)
         if report is not None:
             await write_report_tags(session, tenant, video.id, report)
         return

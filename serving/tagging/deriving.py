@@ -5,7 +5,6 @@ the same functions. Thousands of things may be said of a video: tags are derived
 """
 
 import asyncio
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,9 +17,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from pipeline.judging import CORRECTED, Judgement, judged
 from pipeline.report import Report, Source, Tag
 from pipeline.spec import Label
-from serving.db.media import StoredReport, Video
+from serving.db.media import Video
 from serving.db.tagging import Correction, FoundTags
 from serving.db.vocabularies import Vocabulary
+from serving.storage import reports
+from serving.storage.keyring import Keyring
 from serving.tagging.naming import true_names
 from serving.tagging.writing import REPORT, write_tags
 
@@ -39,11 +40,11 @@ class Tagged:
     tags: tuple[Tag, ...]
 
 
-async def tags_of(session: AsyncSession, tenant: str, video: Video) -> tuple[Tagged, ...]:
+async def tags_of(session: AsyncSession, keyring: Keyring, tenant: str, video: Video) -> tuple[Tagged, ...]:
     """All tags that a video has, its report's first, then those of vocabularies in the order of their names."""
     said = await judgements(session, tenant, [video.id])
     found: list[Tagged] = []
-    report = await latest_report(session, tenant, video.id)
+    report = await latest_report(session, keyring, tenant, video.id)
     if report is not None:
         tags = await asyncio.to_thread(of_report, report, said.get((video.id, REPORT), ()))
         found.append(Tagged(None, tags))
@@ -60,13 +61,10 @@ async def tags_of(session: AsyncSession, tenant: str, video: Video) -> tuple[Tag
     return tuple(found)
 
 
-async def latest_report(session: AsyncSession, tenant: str, video: str) -> Report | None:
-    """The one that a video's resources show; None where it has none."""
-    latest = select(StoredReport.body).where(StoredReport.tenant_id == tenant, StoredReport.video_id == video)
-    body = (await session.exec(latest.order_by(col(StoredReport.created_at).desc()).limit(1))).one_or_none()
-    if body is None:
-        return None
-    return await asyncio.to_thread(lambda: msgspec.json.decode(zlib.decompress(body), type=Report))
+async def latest_report(session: AsyncSession, keyring: Keyring, tenant: str, video: str) -> Report | None:
+    """The one that a video's resources show; None where it has none. Raises as `reports.latest`."""
+    latest = await reports.latest(session, keyring, tenant, video)
+    return None if latest is None else await asyncio.to_thread(latest.report)
 
 
 async def judgements(

@@ -28,8 +28,9 @@ from serving.errors import (
 from serving.ids import new_id
 from serving.options import UploadOptions
 from serving.storage.store import Store, part_at
-from serving.uploads import quota
+from serving.uploads import confidential, minutes, quota
 from serving.uploads.completing import Completion
+from serving.uploads.confidential import UploadSecrets
 from serving.uploads.incoming import Checksum, Incoming
 from serving.uploads.rows import is_full, looked_up, parts_forgotten, require_going, written
 
@@ -67,23 +68,30 @@ class Uploads:
         """
         self._require_size(size_bytes)
         async with self._database.write("upload.create", tenant) as session:
+            await minutes.require_room(session, tenant, self.options.tenant_max_minutes)
             await quota.require_room(session, tenant, size_bytes or 1, self.options.tenant_max_bytes)
             upload = Upload(
                 id=new_id("upl"),
                 tenant_id=tenant,
                 filename=filename,
                 title=title,
-                tus_metadata=metadata,
                 size_bytes=size_bytes,
                 expires_at=self._expiry(),  # type: ignore[arg-type]
             )
-            session.add(upload)
+            await confidential.seal(session, self._store.keyring, upload, UploadSecrets(tus_metadata=metadata))
             return await written(session, upload)
 
     async def find(self, tenant: str, upload_id: str) -> Upload:
         """An upload, in whatever state. Raises NotFound."""
         async with self._database.read(tenant) as session:
             return (await looked_up(session, tenant, upload_id))[0]
+
+    async def secrets(self, upload: Upload) -> UploadSecrets:
+        """What came with it and may be a secret. Raises as `confidential.opened`."""
+        if upload.sealed is None and upload.url is None and upload.tus_metadata is None:
+            return confidential.NONE
+        async with self._database.read(upload.tenant_id) as session:
+            return await confidential.opened(self._store.keyring.of_tenants(session), upload)
 
     async def going(self, tenant: str, upload_id: str) -> Upload:
         """An upload that can be gone on with, or is completed.

@@ -13,10 +13,12 @@ from typing import Any, Final
 from sqlalchemy import delete, func, text
 from sqlmodel import col, select
 
+from pipeline.errors import VideoError
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.db.work import Attempt, Delivery, Endpoint
-from serving.webhooks import endpoints
+from serving.storage.keyring import Keyring, TenantValues
+from serving.webhooks import confidential, endpoints
 
 #: Waits before the second attempt, the third and so on, in seconds; after the last one fails, it is given up. All
 #: together: a day.
@@ -52,9 +54,8 @@ _CLAIM = text(
     UPDATE webhook_delivery d SET next_at = now() + make_interval(secs => :lease_s)
     FROM due, webhook_endpoint e, webhook_message m
     WHERE d.id = due.id AND e.id = d.endpoint_id AND m.id = d.message_id
-    RETURNING d.id, d.endpoint_id, d.tenant_id, d.next_at AS until, e.url, e.secret,
-        CASE WHEN e.previous_until > now() THEN e.previous_secret END AS previous_secret,
-        m.id AS message_id, m.type, m.payload, m.created_at
+    RETURNING d.id AS delivery_id, d.tenant_id, d.next_at AS until, coalesce(e.previous_until > now(), false) AS both,
+        e.id, e.sealed, e.url, e.secret, e.previous_secret, m.id AS message_id, m.type, m.payload, m.created_at
     """
 )
 
@@ -72,6 +73,8 @@ class Claim:
     """When it is due again if nothing is heard of them; nobody else has the same."""
     url: str
     secrets: tuple[str, ...]
+    unreadable: str | None
+    """Why neither of these is known; None where they are."""
     message_id: str
     type: str
     payload: dict[str, Any]
@@ -89,7 +92,9 @@ class Outcome:
     duration_ms: int
 
 
-async def claim(database: Database, *, most: int, each: int, busy: Collection[str], lease_s: float) -> list[Claim]:
+async def claim(
+    database: Database, keyring: Keyring, *, most: int, each: int, busy: Collection[str], lease_s: float
+) -> list[Claim]:
     """Take on what is due.
 
     Args:
@@ -100,16 +105,35 @@ async def claim(database: Database, *, most: int, each: int, busy: Collection[st
     """
     values = {"most": most, "each": each, "busy": list(busy), "lease_s": lease_s}
     async with database.write("delivery.claim", SYSTEM) as session:
-        rows = (await execute(session, _CLAIM, **values)).mappings().all()
-    claims = []
-    for row in rows:
-        fields = dict(row)
-        secrets = (fields.pop("secret"), fields.pop("previous_secret"))
-        claims.append(Claim(**fields, secrets=tuple(secret for secret in secrets if secret)))
-    return claims
+        rows = (await execute(session, _CLAIM, **values)).all()
+        opening = keyring.of_tenants(session)
+        return [await _claimed(opening, row) for row in rows]
 
 
-async def record(database: Database, claim: Claim, outcome: Outcome) -> None:
+async def _claimed(values: TenantValues, row: Any) -> Claim:
+    url, keys, unreadable = "", (), None
+    try:
+        known = await confidential.opened(values, row)
+        url, keys = known.url, (known.secret, *([known.previous_secret] if row.both and known.previous_secret else ()))
+    except VideoError as error:
+        # One that was tampered with keeps no other from being told.
+        unreadable = str(error)
+    return Claim(
+        id=row.delivery_id,
+        endpoint_id=row.id,
+        tenant_id=row.tenant_id,
+        until=row.until,
+        url=url,
+        secrets=keys,
+        unreadable=unreadable,
+        message_id=row.message_id,
+        type=row.type,
+        payload=row.payload,
+        created_at=row.created_at,
+    )
+
+
+async def record(database: Database, keyring: Keyring, claim: Claim, outcome: Outcome) -> None:
     """Write down what came of it, and when it is tried again. An attempt took place, whoever has the delivery by now;
     but that it failed decides nothing any more where somebody else has it, or it was asked for anew."""
     async with database.write("delivery.done", SYSTEM) as session:
@@ -117,7 +141,8 @@ async def record(database: Database, claim: Claim, outcome: Outcome) -> None:
             # Locked before its deliveries, as everywhere.
             endpoint = await session.get(Endpoint, claim.endpoint_id, with_for_update={"key_share": True})
             # What was answered at another URL says nothing about the one it has now.
-            if endpoint is not None and endpoint.url == claim.url:
+            opening = keyring.of_tenants(session)
+            if endpoint is not None and (await confidential.opened(opening, endpoint)).url == claim.url:
                 await endpoints.disable(session, endpoint, "it answered 410 Gone")
         delivery = await session.get(Delivery, claim.id, with_for_update=True)
         if delivery is None:

@@ -16,6 +16,7 @@ from serving.egress import Egress
 from serving.errors import AddressRefused, DatabaseUnavailable, FetchFailed
 from serving.jobs.listening import Listener
 from serving.jobs.outbox import DELIVERY_CHANNEL
+from serving.storage.keyring import Keyring
 from serving.webhooks import claims
 from serving.webhooks.claims import Claim, Outcome
 from serving.webhooks.signing import signed
@@ -41,13 +42,14 @@ class Deliverer:
     def __init__(
         self,
         database: Database,
+        keyring: Keyring,
         egress: Egress | None = None,
         *,
         listener: Listener | None = None,
         lease_s: float = LEASE_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self._database = database
+        self._database, self._keyring = database, keyring
         self._egress = egress or Egress()
         self._listener = listener
         self._lease_s = lease_s
@@ -59,8 +61,8 @@ class Deliverer:
 
     async def claim(self, most: int, busy: Sequence[str]) -> list[Claim]:
         """See `Claims.claim`; owners are endpoints."""
-        each = BOUNDS.per_owner
-        return await claims.claim(self._database, most=most, each=each, busy=busy, lease_s=self._lease_s)
+        limits = {"most": most, "each": BOUNDS.per_owner}
+        return await claims.claim(self._database, self._keyring, **limits, busy=busy, lease_s=self._lease_s)
 
     def owner(self, claim: Claim, /) -> str:
         """See `Claims.owner`."""
@@ -71,9 +73,11 @@ class Deliverer:
         outcome = await self._attempt(claim)
         # Not written down, it is sent again once the lease is over: twice, under the same id.
         with contextlib.suppress(DatabaseUnavailable):
-            await claims.record(self._database, claim, outcome)
+            await claims.record(self._database, self._keyring, claim, outcome)
 
     async def _attempt(self, claim: Claim) -> Outcome:
+        if claim.unreadable is not None:
+            return Outcome(None, claim.unreadable, 0)
         started = time.monotonic()
         status, error = None, None
         try:

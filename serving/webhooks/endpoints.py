@@ -1,18 +1,22 @@
 """Endpoints: who is told, and what is asked of them besides: a test, a delivery once more, a new secret."""
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import text, update
+from sqlalchemy import func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from serving.db.accounts import Tenant
-from serving.db.statements import execute
 from serving.db.work import Delivery, Endpoint, Message
 from serving.errors import Conflict, NotFound
 from serving.ids import new_id
 from serving.jobs.events import notify
 from serving.jobs.outbox import DELIVERY_CHANNEL
+from serving.storage.keyring import Keyring, TenantValues
+from serving.webhooks import confidential
+from serving.webhooks.confidential import EndpointSecrets
 from serving.webhooks.signing import new_secret
 
 #: Of one tenant.
@@ -21,32 +25,30 @@ MAX_ENDPOINTS: Final = 50
 #: For how long a secret goes on to sign besides its successor, seconds, where nobody says.
 OVERLAP_S: Final = 24 * 3600
 
-_ROTATE = text(
-    """
-    UPDATE webhook_endpoint SET previous_secret = secret, secret = :secret,
-        previous_until = now() + make_interval(secs => :overlap_s)
-    WHERE tenant_id = :tenant AND id = :endpoint
-    """
-)
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An endpoint, with what its row keeps sealed."""
+
+    row: Endpoint
+    secrets: EndpointSecrets
 
 
-async def create(session: AsyncSession, tenant: str, url: str, events: list[str], description: str) -> Endpoint:
+async def create(
+    session: AsyncSession, keyring: Keyring, tenant: str, url: str, events: list[str], description: str
+) -> Known:
     """A new endpoint.
 
     Raises:
         Conflict: the tenant has as many as one may have.
+        MasterKeyMissing, Altered: see `Keyring.tenant_key`.
     """
     # Taken in turns, so that two at once do not both find room for one more.
     await session.get_one(Tenant, tenant, with_for_update={"key_share": True})
     if len((await session.exec(select(Endpoint.id).where(Endpoint.tenant_id == tenant))).all()) >= MAX_ENDPOINTS:
         raise Conflict(f"there are {MAX_ENDPOINTS} endpoints already; delete one first")
-    endpoint = Endpoint(
-        id=new_id("whk"), tenant_id=tenant, url=url, events=events, description=description, secret=new_secret()
-    )
-    session.add(endpoint)
-    await session.flush()
-    await session.refresh(endpoint)
-    return endpoint
+    endpoint = Endpoint(id=new_id("whk"), tenant_id=tenant, events=events, description=description)
+    return await change(session, keyring, endpoint, EndpointSecrets(url=url, secret=new_secret()))
 
 
 async def found(session: AsyncSession, tenant: str, endpoint_id: str, *, locked: bool = False) -> Endpoint:
@@ -65,6 +67,20 @@ async def found(session: AsyncSession, tenant: str, endpoint_id: str, *, locked:
     return endpoint
 
 
+async def known(values: TenantValues, endpoint: Endpoint) -> Known:
+    """The same with what its row keeps sealed. Raises as `confidential.opened`."""
+    return Known(endpoint, await confidential.opened(values, endpoint))
+
+
+async def change(session: AsyncSession, keyring: Keyring, endpoint: Endpoint, kept: EndpointSecrets) -> Known:
+    """Write a row, and what it keeps sealed. Raises as `Keyring.values_to_seal`."""
+    await confidential.seal(session, keyring, endpoint, kept)
+    session.add(endpoint)
+    await session.flush()
+    await session.refresh(endpoint)
+    return Known(endpoint, kept)
+
+
 async def disable(session: AsyncSession, endpoint: Endpoint, reason: str) -> None:
     """Tell it nothing more; what was on its way is given up. The endpoint has to be locked: who locks deliveries
     before their endpoint waits for who does it the other way round."""
@@ -79,12 +95,13 @@ async def disable(session: AsyncSession, endpoint: Endpoint, reason: str) -> Non
     )
 
 
-async def rotate(session: AsyncSession, tenant: str, endpoint_id: str, overlap_s: int) -> Endpoint:
-    """A new secret; the one before signs as well for `overlap_s` seconds more. Raises as `found`."""
+async def rotate(session: AsyncSession, keyring: Keyring, tenant: str, endpoint_id: str, overlap_s: int) -> Known:
+    """A new secret; the one before signs as well for `overlap_s` seconds more. Raises as `found` and `known`."""
     endpoint = await found(session, tenant, endpoint_id, locked=True)
-    await execute(session, _ROTATE, secret=new_secret(), overlap_s=overlap_s, tenant=tenant, endpoint=endpoint_id)
-    await session.refresh(endpoint)
-    return endpoint
+    before = await confidential.opened(keyring.of_tenants(session), endpoint)
+    endpoint.previous_until = func.now() + timedelta(seconds=overlap_s)  # type: ignore[assignment]
+    after = EndpointSecrets(url=before.url, secret=new_secret(), previous_secret=before.secret)
+    return await change(session, keyring, endpoint, after)
 
 
 async def send_test(session: AsyncSession, tenant: str, endpoint_id: str) -> Delivery:

@@ -17,10 +17,21 @@ from tests.serving.buckets import ENDPOINT, bucket_at
 MASTER_KEY = bytes(range(32))
 
 
+def keyring() -> Keyring:
+    """Keys, for who has the master key."""
+    return Keyring(LocalMaster([MASTER_KEY]))
+
+
+def folder_at(root: Path) -> Store:
+    """A store in a folder."""
+    return Store(root, keyring())
+
+
 def store_at(root: Path) -> Store:
     """A store in a folder; or in a bucket, where all of them are to be."""
-    objects = bucket_at(root, os.environ[ENDPOINT]) if os.environ.get(ENDPOINT) else root
-    return Store(objects, Keyring(LocalMaster([MASTER_KEY])))
+    if not (endpoint := os.environ.get(ENDPOINT)):
+        return folder_at(root)
+    return Store(bucket_at(root, endpoint), keyring())
 
 
 async def kept(database: Database, store: Store, object_key: str) -> bytes:

@@ -27,8 +27,8 @@ ROWS = """
         ) job (name, state, age);
     -- another that wants the same features
     UPDATE job SET feature_key = 'canceled' WHERE id = 'queued';
-    INSERT INTO checkpoint (tenant_id, feature_key, clip, output, created_at)
-        SELECT 'a', key, n::text, '', now() - age
+    INSERT INTO checkpoint (tenant_id, video_id, feature_key, clip, output, created_at)
+        SELECT 'a', 'vid_a', key, n::text, '', now() - age
         FROM (VALUES ('failed', interval '2 h'), ('failed', '5 min'), ('canceled', '2 h'), ('lately', '2 h'),
             ('running', '2 h'), ('nobody', '2 h')) one (key, age), generate_series(1, 2) n
         ON CONFLICT DO NOTHING;

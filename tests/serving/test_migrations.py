@@ -23,6 +23,9 @@ from serving.errors import Conflict
 #: Tables that are not ours, but Alembic's.
 _ALEMBIC = "alembic_version"
 
+#: What is emptied on purpose: it is computed again, or asked again.
+_EMPTIED = {"0020": {"checkpoint", "question"}}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -144,7 +147,8 @@ def test_rows_live_through_every_revision_and_back(server):
     for revision in _revisions():
         migrate.upgrade(server, revision)
         kept = _within(server, _counts)
-        assert all(kept.get(name) for name in seen), f"{revision} lost rows: {seen} before, {kept} after"
+        lost = {name for name in seen if not kept.get(name)}
+        assert lost <= _EMPTIED.get(revision, set()), f"{revision} lost rows: {seen} before, {kept} after"
         _within(server, _fill)
         seen = _within(server, _counts)
         assert all(seen.values()), f"{revision}: {seen}"

@@ -35,6 +35,20 @@ def opened(blob: bytes, key: bytes, tenant: str, name: str, purpose: str, genera
     return out
 
 
+def opened_value(sealed: bytes, key: bytes, tenant: str, column: str, row: str) -> bytes:
+    """What is in a value of a row. Raises Wrong."""
+    if sealed[:1] != b"\x01" or len(sealed) < 29:
+        raise Wrong
+    where = _named(tenant, column)
+    own = hkdf(key, bytes(32), b"automations key of values\x01" + where)
+    return _opened(own, sealed[1:13], sealed[13:], b"automations sealed value\x01" + where + _named(row))
+
+
+def _named(*texts: str) -> bytes:
+    encoded = [text.encode("utf-8") for text in texts]
+    return b"".join(len(text).to_bytes(2, "big") + text for text in encoded)
+
+
 def hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
     """RFC 5869 with SHA-256, 32 bytes: one block of the expansion."""
     extracted = hmac.new(salt, key, hashlib.sha256).digest()

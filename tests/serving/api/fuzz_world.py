@@ -48,6 +48,7 @@ _PARAMETERS = {
     "vocabulary": ("path.name",),
     "tagging": ("path.tagging_id",),
     "correction": ("path.correction_id",),
+    "retention": ("path.rule_id",),
 }
 
 #: Credentials of the fuzz stay good, whatever it finds to revoke, disable or end.
@@ -133,10 +134,11 @@ async def _end_jobs(world: World, report: Report) -> None:
         elif number % 4 == 0:
             await outcomes.fail(world.database, lease, Problem(code="corrupt", detail="the video is damaged"))
         else:
-            await outcomes.succeed(world.database, lease, report, METRICS)
+            await outcomes.succeed(world.database, world.keyring, lease, report, METRICS)
 
 
-_ANSWERED = text("UPDATE question SET state = 'answered', answer = :answer WHERE state = 'open' RETURNING id")
+_OPEN = text("SELECT id, tenant_id FROM question WHERE state = 'open'")
+_ANSWERED = text("UPDATE question SET state = 'answered', answer = :answer WHERE id = :id")
 
 
 async def _answer_questions(world: World) -> None:
@@ -144,7 +146,10 @@ async def _answer_questions(world: World) -> None:
     told = msgspec.msgpack.encode(Answer(space="9b1f02ac", dim=64, rows=b"", scale=10.0, bias=-1.0))
     while True:
         async with world.database.write("question.write", SYSTEM) as session:
-            for row in (await execute(session, _ANSWERED, answer=told)).all():
+            for row in (await execute(session, _OPEN)).all():
+                values = await world.keyring.values(session, row.tenant_id)
+                sealed = values.seal("question.answer", row.id, told)
+                await execute(session, _ANSWERED, id=row.id, answer=sealed)
                 await notify(session, ANSWER_CHANNEL, row.id)
         await asyncio.sleep(0.05)
 

@@ -174,13 +174,13 @@ def test_answers_are_as_they_are_said_to_be(call, schema, sample_report):
 def test_webhooks_are_as_they_are_said_to_be(run, schema, sample_report):
     async def body(world):
         async with world.database.write("webhook.write", "a") as session:
-            hook = await endpoints.create(session, "a", "https://example.com", [], "")
-            await endpoints.send_test(session, "a", hook.id)
+            hook = await endpoints.create(session, world.keyring, "a", "https://example.com", [], "")
+            await endpoints.send_test(session, "a", hook.row.id)
         for end in ("succeed", "fail", "cancel", "long"):
             await submission.submit(world.database, "a", [JobRequest(video_id="vid_a")], key=end)
             lease = await world.queue.claim("w")
             if end == "succeed":
-                await outcomes.succeed(world.database, lease, sample_report, METRICS)
+                await outcomes.succeed(world.database, world.keyring, lease, sample_report, METRICS)
             elif end == "cancel":
                 await outcomes.canceled(world.database, lease)
             else:

@@ -229,7 +229,8 @@ def test_a_label_that_is_a_category_too_is_found_by_its_better_score(call, sampl
         )
         job = (await api.a.post("/v1/jobs", json={"video_id": "vid_a"})).json()["id"]
         lease = await api.world.queue.claim("w")
-        await outcomes.succeed(api.world.database, lease, msgspec.structs.replace(sample_report, tags=both), METRICS)
+        report = msgspec.structs.replace(sample_report, tags=both)
+        await outcomes.succeed(api.world.database, api.world.keyring, lease, report, METRICS)
         assert (await api.a.get(f"/v1/jobs/{job}")).json()["state"] == "succeeded"
         rows = await api.world.sql("SELECT label, category, score FROM video_tag")
         assert [tuple(row) for row in rows] == [("animal", "nature", 0.9)]

@@ -79,7 +79,7 @@ def test_who_is_told_to_stop_gives_back_what_is_under_way(call, film, monkeypatc
         assert (due, attempts) == (True, 0)
         async with receiving(holding(film)) as there:
             # Another that goes on with it finds the film elsewhere.
-            await api.world.change("UPDATE upload SET url = :url", url=named(there))
+            await api.world.change("UPDATE upload SET sealed = NULL, url = :url", url=named(there))
             async with fetching(api):
                 assert (await over(api, upload))["status"] == "completed"
 

@@ -40,7 +40,11 @@ def test_a_quota_is_set(url, call, tmp_path):
             done = await asyncio.to_thread(here, "tenants", "quota", "a", given, **where)
             assert (done.returncode, done.stdout) == (0, f"a {given}\n"), done.stderr
             assert (await api.a.get("/v1/usage")).json()["allowed_bytes"] == allowed
-        for wrong in (("a", "1.5"), ("a", "many"), ("nobody", "1")):
+        done = await asyncio.to_thread(here, "tenants", "quota", "a", "7", "--minutes", "90", **where)
+        assert (done.returncode, done.stdout) == (0, "a 7 90 minutes\n"), done.stderr
+        used = (await api.a.get("/v1/usage")).json()
+        assert (used["allowed_bytes"], used["allowed_minutes"]) == (7, 90)
+        for wrong in (("a",), ("a", "--minutes", "x"), ("a", "1.5"), ("a", "many"), ("nobody", "1")):
             done = await asyncio.to_thread(here, "tenants", "quota", *wrong, **where)
             assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
 

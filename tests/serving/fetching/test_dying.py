@@ -18,7 +18,7 @@ from serving.fetching import requests
 from serving.requests import FetchRequest, JobAfter
 from serving.uploads import cleaning
 from tests.serving.fetching.conftest import OPTIONS
-from tests.serving.sealing import kept_in, store_at
+from tests.serving.sealing import kept_in, keyring, store_at
 from tests.serving.uploads.conftest import Api, Tus, prepared
 
 ROOT = Path(__file__).parents[3]
@@ -95,8 +95,9 @@ def _prepared(server: str, folder: Path, name: str, url: str) -> Api:
 
     async def ask() -> None:
         database = Database(where, pool_size=1)
+        asked = FetchRequest(url=url, job=JobAfter())
         try:
-            await requests.submit(database, OPTIONS, "a", FetchRequest(url=url, job=JobAfter()), key="once")
+            await requests.submit(database, keyring(), OPTIONS, "a", asked, key="once")
         finally:
             await database.close()
 
@@ -160,7 +161,8 @@ def test_who_asks_again_after_a_crash_gets_one(run, monkeypatch, moment):
 
     async def body(world):
         def ask():
-            return requests.submit(world.database, OPTIONS, "a", FetchRequest(url="https://example.com/"), key="k")
+            asked = FetchRequest(url="https://example.com/")
+            return requests.submit(world.database, world.keyring, OPTIONS, "a", asked, key="k")
 
         with monkeypatch.context() as patched:
             patched.setattr(failpoints, "reach", reach)

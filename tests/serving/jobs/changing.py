@@ -104,7 +104,7 @@ async def story(url: str, store: Store, film: Path, diary: Path) -> None:
     database = Database(url, pool_size=4)
     app = made(url, store)
     models = Models()
-    tools = Tools(Queue(database, lease_s=LEASE_S), store, models)
+    tools = Tools(Queue(database, store.keyring, lease_s=LEASE_S), store, models)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),  # type: ignore[arg-type]

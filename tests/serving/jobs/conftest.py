@@ -16,6 +16,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.statements import execute
 from serving.jobs.queue import Queue
+from tests.serving.sealing import keyring
 
 _numbers = itertools.count()
 
@@ -75,7 +76,8 @@ class World:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.queue = Queue(database, lease_s=30.0)
+        self.keyring = keyring()
+        self.queue = Queue(database, self.keyring, lease_s=30.0)
 
     @classmethod
     async def made(cls, database: Database) -> "World":

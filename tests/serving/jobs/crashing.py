@@ -89,7 +89,7 @@ async def story(url: str, store: Store, video: Path, encoder) -> None:
         request = JobRequest(video_id=received.video.id, spec=SPEC)
         ((made),) = await submission.submit(database, "a", [request], key="once")
         stop = asyncio.Event()
-        worker = Worker(Tools(Queue(database, lease_s=LEASE_S), store, toolkits), slots=1)
+        worker = Worker(Tools(Queue(database, store.keyring, lease_s=LEASE_S), store, toolkits), slots=1)
         working = asyncio.create_task(worker.serve(stop))
         while True:
             async with database.read("a") as session:

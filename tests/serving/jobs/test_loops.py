@@ -157,7 +157,7 @@ def test_news_of_jobs_are_looked_for(run, caplog):
 
 def test_a_lease_is_renewed(run, caplog):
     async def body(world):
-        queue = Queue(world.database, lease_s=60.0)
+        queue = Queue(world.database, world.keyring, lease_s=60.0)
         lease = await _claimed(world)
         watching = asyncio.create_task(_watch(lease, queue))
         async with _gone(world, caplog, "job", f"the lease of {lease.job_id} is renewed"):

@@ -27,7 +27,7 @@ from serving.jobs.running import Tools
 from serving.settings import DEFAULTS
 from serving.worker import Worker
 from tests.serving.jobs.crashing import OneToolkit, loaded
-from tests.serving.sealing import store_at
+from tests.serving.sealing import keyring, store_at
 
 #: What the API recognises keys by.
 SECRET = b"chaos".ljust(32, b".")
@@ -40,7 +40,7 @@ class TellingQueue(Queue):
     """Also writes down which leases could not be renewed."""
 
     def __init__(self, database: Database, *, lease_s: float, refused: Path) -> None:
-        super().__init__(database, lease_s=lease_s)
+        super().__init__(database, keyring(), lease_s=lease_s)
         self._refused = refused
 
     async def renew(self, lease: Lease) -> bool:

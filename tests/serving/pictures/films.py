@@ -81,4 +81,4 @@ async def analyzed(api, video_id: str, report: Report, duration_s: float) -> Non
     assert answer.status_code == 202, answer.text
     lease = await api.world.queue.claim("test")
     report = replace(report, video=replace(report.video, duration_s=duration_s))
-    await outcomes.succeed(api.world.database, lease, report, METRICS)
+    await outcomes.succeed(api.world.database, api.world.keyring, lease, report, METRICS)

@@ -98,7 +98,7 @@ async def worked(api: Api, toolkit: Toolkit | Fixed, *, filling: bool = True) ->
             for part in (
                 worker,
                 presence,
-                Answerer(database, toolkits, INPUT_LIMITS, listener),
+                Answerer(database, api.store.keyring, toolkits, INPUT_LIMITS, listener),
                 *([Filler(database, api.store, toolkits, lease_s=2.0)] if filling else []),
             )
         ]

@@ -14,12 +14,12 @@ class Counted(Asking):
     """Answers itself, and notes what it was asked for."""
 
     def __init__(self) -> None:
-        super().__init__(None, None)  # type: ignore[arg-type] - nobody else is asked
+        super().__init__(None, None, None)  # type: ignore[arg-type] - nobody else is asked
         self.asked: list[list[str]] = []
 
-    async def _ask(self, tenant: str, model: str, space: str, question: Any) -> np.ndarray:
-        self.asked.append(question.texts)
-        return np.array([[len(one), len(space)] for one in question.texts], np.float32)
+    async def _ask(self, tenant: str, model: str, space: str, asked: Any) -> np.ndarray:
+        self.asked.append(list(asked.texts))
+        return np.array([[len(one), len(space)] for one in asked.texts], np.float32)
 
 
 @pytest.mark.parametrize("remembered", [1, 2, 100])

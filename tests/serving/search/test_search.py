@@ -237,8 +237,8 @@ def test_what_was_analysed_before_there_was_a_search_is_found(call, toolkit, fil
         await api.world.change("DELETE FROM space")
         await api.world.change("DELETE FROM tag_span")
         assert await api.world.sql(rows) == []
-        assert await catch_up(api.world.database, Fixed(toolkit)) == len(films)
+        assert await catch_up(api.world.database, api.world.keyring, Fixed(toolkit)) == len(films)
         assert (await api.world.sql(rows), await api.world.sql(spans)) == before
-        assert await catch_up(api.world.database, Fixed(toolkit)) == 0
+        assert await catch_up(api.world.database, api.world.keyring, Fixed(toolkit)) == 0
 
     call(body)

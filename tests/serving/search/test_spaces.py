@@ -191,7 +191,7 @@ def test_a_removed_space_does_not_come_back_by_itself(call, toolkit, turned, fil
             await api.a.post(f"/v1/spaces/{new}/activate", json={"least_coverage": 0.0})
             assert (await api.a.delete(f"/v1/spaces/{old['space']}")).status_code == 204
             assert await remove_leaving(api.world.database) == 1
-            assert await catch_up(api.world.database, toolkits) == 0
+            assert await catch_up(api.world.database, api.world.keyring, toolkits) == 0
             assert [one["space"] for one in (await api.a.get("/v1/spaces")).json()] == [new]
             # A job with its model brings it back.
             await analysed(api.a, {"second": films["second"]})

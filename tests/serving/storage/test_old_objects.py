@@ -16,7 +16,7 @@ from serving.storage.opening import opened
 from serving.storage.store import Store, video_at
 from serving.workers import Presence
 from tests.serving.commands import ROOT, here
-from tests.serving.sealing import kept, store_at
+from tests.serving.sealing import folder_at, kept
 
 PLAIN = os.urandom(3 << 20)
 
@@ -44,7 +44,7 @@ def _files(folder) -> list[str]:
 
 def test_it_is_read_as_it_is_and_sealed_once(run, tmp_path):
     async def body(world):
-        store = store_at(tmp_path)
+        store = folder_at(tmp_path)
         await _old(world, tmp_path)
         async with opened(world.database, store, "a", "videos/vid_a") as file:
             assert file == tmp_path / "videos" / "vid_a"
@@ -69,10 +69,10 @@ def test_nothing_is_sealed_while_a_worker_is_alive(run, tmp_path):
         worker = _worker(world)
         await worker.beat()
         with pytest.raises(Conflict, match="stop"):
-            await old_objects.seal(world.database, store_at(tmp_path))
+            await old_objects.seal(world.database, folder_at(tmp_path))
         assert _files(tmp_path) == [await _object(world)] == ["videos/vid_a"]
         await worker.leave()
-        assert (await old_objects.seal(world.database, store_at(tmp_path))).sealed == 1
+        assert (await old_objects.seal(world.database, folder_at(tmp_path))).sealed == 1
 
     run(body)
 
@@ -88,7 +88,7 @@ def test_a_worker_that_comes_while_a_video_is_sealed_finds_it(run, tmp_path):
                 return await super().put(what, chunks)
 
         with pytest.raises(Conflict, match="stop"):
-            await old_objects.seal(world.database, Meanwhile(tmp_path, store_at(tmp_path).keyring))
+            await old_objects.seal(world.database, Meanwhile(tmp_path, folder_at(tmp_path).keyring))
         assert _files(tmp_path) == [await _object(world)] == ["videos/vid_a"]
 
     run(body)
@@ -98,7 +98,7 @@ def test_one_process_at_a_time_seals(run, tmp_path):
     async def body(world):
         await _old(world, tmp_path)
         done = await asyncio.gather(
-            *(old_objects.seal(world.database, store_at(tmp_path)) for _ in range(2)), return_exceptions=True
+            *(old_objects.seal(world.database, folder_at(tmp_path)) for _ in range(2)), return_exceptions=True
         )
         assert sorted(type(one).__name__ for one in done) == ["Conflict", "Sealed"]
         assert len(_files(tmp_path)) == 1
@@ -109,7 +109,7 @@ def test_one_process_at_a_time_seals(run, tmp_path):
 def test_bytes_that_are_not_those_that_came_are_not_sealed(run, tmp_path):
     async def body(world):
         await _old(world, tmp_path, PLAIN[:-1] + b"x")
-        done = await old_objects.seal(world.database, store_at(tmp_path))
+        done = await old_objects.seal(world.database, folder_at(tmp_path))
         assert done.sealed == 0
         assert "not those that came" in done.failed["vid_a"]
         assert _files(tmp_path) == ["videos/vid_a"]
@@ -129,7 +129,7 @@ def test_an_object_that_is_written_wrong_takes_nothing_away(run, tmp_path):
                 (tmp_path / what.blob).write_bytes(blob)
                 return written
 
-        done = await old_objects.seal(world.database, Wrong(tmp_path, store_at(tmp_path).keyring))
+        done = await old_objects.seal(world.database, Wrong(tmp_path, folder_at(tmp_path).keyring))
         assert (done.sealed, "vid_a" in done.failed) == (0, True)
         assert _files(tmp_path) == [await _object(world)] == ["videos/vid_a"]
 
@@ -144,7 +144,7 @@ def test_a_fault_of_the_disk_keeps_nobody_else(run, tmp_path):
         (tmp_path / "videos" / "vid_a").mkdir()
         sha256 = hashlib.sha256(PLAIN).hexdigest()
         await world.change("UPDATE video SET object_key = 'videos/vid_b', sha256 = :sha WHERE id = 'vid_b'", sha=sha256)
-        done = await old_objects.seal(world.database, store_at(tmp_path))
+        done = await old_objects.seal(world.database, folder_at(tmp_path))
         assert (done.sealed, list(done.failed)) == (1, ["vid_a"])
 
     run(body)
@@ -158,7 +158,7 @@ def test_the_command_tells_what_it_did(run, url, tmp_path):
     settings = {"AUTOMATIONS_SERVER__DATABASE_URL": url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path / "data"}
     said = here("keys", "seal", **settings)
     assert said.returncode == 1
-    assert said.stdout == "1 videos sealed, 1 cannot be\n"
+    assert said.stdout == "1 videos sealed, 1 cannot be; 0 rows sealed\n"
     assert "vid_b cannot be sealed" in said.stderr
 
 
@@ -167,15 +167,15 @@ import asyncio, sys
 from pathlib import Path
 from serving.db.database import Database
 from serving.storage import old_objects
-from tests.serving.sealing import store_at
-asyncio.run(old_objects.seal(Database(sys.argv[1]), store_at(Path(sys.argv[2]))))
+from tests.serving.sealing import folder_at
+asyncio.run(old_objects.seal(Database(sys.argv[1]), folder_at(Path(sys.argv[2]))))
 """
 
 
 @pytest.mark.parametrize("point", ["storage.seal:before", "storage.seal:after"])
 def test_dying_over_it_loses_nothing(run, url, tmp_path, point):
     async def body(world):
-        store = store_at(tmp_path)
+        store = folder_at(tmp_path)
         await _old(world, tmp_path)
         command = (sys.executable, "-c", _DYING, url, str(tmp_path))
         environment = os.environ | {failpoints.VARIABLE: point, "PYTHONPATH": str(ROOT)}
@@ -193,7 +193,7 @@ def test_dying_over_it_loses_nothing(run, url, tmp_path, point):
 
 def test_an_unsealed_object_is_not_taken_for_a_sealed_one(run, tmp_path):
     async def body(world):
-        store = store_at(tmp_path)
+        store = folder_at(tmp_path)
         await _old(world, tmp_path)
         await old_objects.seal(world.database, store)
         key = await _object(world)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.errors import NotFound
-from serving.uploads import quota
+from serving.uploads import minutes, quota
 from tests.serving.uploads.conftest import BYTES, TUS
 
 
@@ -47,7 +47,8 @@ def _answer_before_the_end(api, head: str, data: bytes) -> str:
 
 def test_usage_is_what_is_kept(api, film):
     assert _usage(api.a) == {
-        "used_bytes": 0, "allowed_bytes": None, "videos": 0, "video_bytes": 0, "uploads": 0, "upload_bytes": 0
+        "used_bytes": 0, "allowed_bytes": None, "videos": 0, "video_bytes": 0, "uploads": 0, "upload_bytes": 0,
+        "used_minutes": 0, "allowed_minutes": None,
     }  # fmt: skip
     _allow(api, "a", 1_000_000)
     api.a.http.post("/v1/videos", content=film)
@@ -58,6 +59,7 @@ def test_usage_is_what_is_kept(api, film):
     assert _usage(api.a) == {
         "used_bytes": used, "allowed_bytes": 1_000_000,
         "videos": 1, "video_bytes": len(film), "uploads": 1, "upload_bytes": 10_000,
+        "used_minutes": 0, "allowed_minutes": None,
     }  # fmt: skip
     # The same bytes become the video that there is.
     api.a.patch(path, 10_000, film[10_000:])
@@ -146,20 +148,26 @@ def test_sums_need_no_table(api):
             async with database.write("clean.old", SYSTEM) as session:
                 many = """
                     INSERT INTO video
-                        (id, tenant_id, title, labels, user_metadata, size_bytes, sha256, object_key, status)
-                    SELECT 'v' || n, 'a', 't', '{}', '{}', 1, n::text, n::text, 'uploaded'
+                        (id, tenant_id, title, labels, user_metadata, size_bytes, sha256, object_key, status,
+                        duration_s)
+                    SELECT 'vid_' || md5(n::text), 'a', 't', '{}', '{}', 1, md5(n::text) || md5(n::text),
+                        'videos/vid_' || md5(n::text), 'analyzed', 60
                     FROM generate_series(1, 5000) n
                 """
                 await execute(session, text(many))
                 await execute(session, text("ANALYZE video"))
                 await execute(session, text("SET LOCAL enable_seqscan = off"))
-                plan = "EXPLAIN SELECT coalesce(sum(size_bytes), 0) FROM video WHERE tenant_id = 'a'"
-                lines = "\n".join((await execute(session, text(plan))).scalars())
+                lines = ""
+                for added in ("size_bytes", "duration_s"):
+                    plan = f"EXPLAIN SELECT coalesce(sum({added}), 0) FROM video WHERE tenant_id = 'a'"
+                    lines += "\n".join((await execute(session, text(plan))).scalars())
                 assert (await quota.usage(session, "a", 0)).video_bytes == 5000
+                assert await minutes.used_seconds(session, "a") == 300_000
                 with pytest.raises(NotFound):
                     await quota.set_quota(session, "nobody", 1)
                 return lines
         finally:
             await database.close()
 
-    assert "Index Only Scan using ix_video_size" in asyncio.run(body())
+    plans = asyncio.run(body())
+    assert plans.count("Index Only Scan using ix_video_size") == 2, plans

@@ -12,6 +12,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.egress import Egress
 from serving.webhooks.delivery import Deliverer
+from tests.serving.sealing import keyring
 from tests.serving.webhooks.receiver import LOOPBACK
 
 
@@ -19,7 +20,7 @@ async def main() -> None:
     """Deliver until there is nothing left."""
     database = Database(sys.argv[1], pool_size=4)
     stop = asyncio.Event()
-    serving = asyncio.create_task(Deliverer(database, Egress(allowed=LOOPBACK), lease_s=1.0).serve(stop))
+    serving = asyncio.create_task(Deliverer(database, keyring(), Egress(allowed=LOOPBACK), lease_s=1.0).serve(stop))
     left = 1
     while left:
         await asyncio.sleep(0.05)

@@ -9,7 +9,6 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from serving.db.work import Endpoint
 from serving.egress import Egress
 from serving.ids import new_id
 from serving.jobs import outbox
@@ -84,12 +83,22 @@ async def receiving(answer: Callable = lambda _: 200, tls: ssl.SSLContext | None
         listening.close()
 
 
+@dataclass(frozen=True)
+class Made:
+    """An endpoint that was made."""
+
+    id: str
+    secret: str
+
+
 @asynccontextmanager
 async def delivering(world, count: int = 1, **how) -> AsyncIterator[None]:
     """As many deliverers at once."""
     stop = asyncio.Event()
     egress = how.pop("egress", None) or Egress(allowed=LOOPBACK)
-    tasks = [asyncio.create_task(Deliverer(world.database, egress, **how).serve(stop)) for _ in range(count)]
+    tasks = [
+        asyncio.create_task(Deliverer(world.database, world.keyring, egress, **how).serve(stop)) for _ in range(count)
+    ]
     try:
         yield
     finally:
@@ -97,10 +106,11 @@ async def delivering(world, count: int = 1, **how) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def endpoint_at(world, url: str, *, tenant: str = "a", events: tuple[str, ...] = ()) -> Endpoint:
+async def endpoint_at(world, url: str, *, tenant: str = "a", events: tuple[str, ...] = ()) -> Made:
     """An endpoint whose URL is not looked at."""
     async with world.database.write("webhook.write", tenant) as session:
-        return await endpoints.create(session, tenant, url, list(events), "")
+        known = await endpoints.create(session, world.keyring, tenant, url, list(events), "")
+    return Made(known.row.id, known.secrets.secret)
 
 
 async def told(world, count: int = 1, *, tenant: str = "a", type_: str = "job.succeeded", **data) -> list[str]:

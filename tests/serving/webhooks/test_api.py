@@ -159,8 +159,10 @@ def test_deliveries_come_in_pages_with_their_last_error(call):
         made = await _made(api.a)
         there = f"/v1/webhooks/{made['about']['id']}/deliveries"
         messages = await told(api.world, 5)
-        for claim in await claims.claim(api.world.database, most=9, each=9, busy=(), lease_s=60):
-            await claims.record(api.world.database, claim, claims.Outcome(503, "it answered with HTTP status 503", 7))
+        for claim in await claims.claim(api.world.database, api.world.keyring, most=9, each=9, busy=(), lease_s=60):
+            await claims.record(
+                api.world.database, api.world.keyring, claim, claims.Outcome(503, "it answered with HTTP status 503", 7)
+            )
         seen, cursor = [], ""
         while True:
             page = (await api.a.get(f"{there}?limit=2{cursor}")).json()
@@ -184,8 +186,8 @@ def test_tenants_do_not_see_each_other(call):
         made = await _made(api.b)
         there = f"/v1/webhooks/{made['about']['id']}"
         sent = (await api.b.post(f"{there}/test")).json()
-        (claim,) = await claims.claim(api.world.database, most=9, each=9, busy=(), lease_s=60)
-        await claims.record(api.world.database, claim, claims.Outcome(200, None, 1))
+        (claim,) = await claims.claim(api.world.database, api.world.keyring, most=9, each=9, busy=(), lease_s=60)
+        await claims.record(api.world.database, api.world.keyring, claim, claims.Outcome(200, None, 1))
         before = await api.b.get(there), (await api.b.get(f"{there}/deliveries")).json()
         assert (await api.a.get("/v1/webhooks")).json() == []
         resend = f"{there}/deliveries/{sent['id']}/resend"

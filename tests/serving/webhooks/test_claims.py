@@ -16,9 +16,9 @@ def test_the_schedule_lasts_a_day_and_ends(run):
         await told(world)
         failed = claims.Outcome(500, "it answered with HTTP status 500", 3)
         for number, expected_s in enumerate((*claims.RETRY_AFTER_S, None), 1):
-            (claim,) = await claims.claim(world.database, most=9, each=9, busy=(), lease_s=60)
-            assert await claims.claim(world.database, most=9, each=9, busy=(), lease_s=60) == []
-            await claims.record(world.database, claim, failed)
+            (claim,) = await claims.claim(world.database, world.keyring, most=9, each=9, busy=(), lease_s=60)
+            assert await claims.claim(world.database, world.keyring, most=9, each=9, busy=(), lease_s=60) == []
+            await claims.record(world.database, world.keyring, claim, failed)
             (row,) = await world.sql("SELECT state, attempts, next_at - now() AS wait FROM webhook_delivery")
             assert row.attempts == number
             if expected_s is not None:
@@ -30,8 +30,8 @@ def test_the_schedule_lasts_a_day_and_ends(run):
         (one,) = await world.sql("SELECT endpoint_id, id FROM webhook_delivery")
         async with world.database.write("webhook.write", "a") as session:
             await endpoints.resend(session, "a", one.endpoint_id, one.id)
-        (claim,) = await claims.claim(world.database, most=9, each=9, busy=(), lease_s=60)
-        await claims.record(world.database, claim, failed)
+        (claim,) = await claims.claim(world.database, world.keyring, most=9, each=9, busy=(), lease_s=60)
+        await claims.record(world.database, world.keyring, claim, failed)
         (row,) = await world.sql(
             "SELECT state, (SELECT max(number) FROM webhook_attempt) AS number FROM webhook_delivery"
         )
@@ -45,14 +45,14 @@ def test_who_was_too_slow_decides_only_that_it_arrived(run, late, state):
     async def body(world):
         await endpoint_at(world, "http://127.0.0.1:9/")
         await told(world)
-        (slow,) = await claims.claim(world.database, most=9, each=9, busy=(), lease_s=0)
-        (other,) = await claims.claim(world.database, most=9, each=9, busy=(), lease_s=60)
+        (slow,) = await claims.claim(world.database, world.keyring, most=9, each=9, busy=(), lease_s=0)
+        (other,) = await claims.claim(world.database, world.keyring, most=9, each=9, busy=(), lease_s=60)
         assert slow.message_id == other.message_id
-        await claims.record(world.database, slow, claims.Outcome(late, None if late == 200 else "no", 1))
+        await claims.record(world.database, world.keyring, slow, claims.Outcome(late, None if late == 200 else "no", 1))
         (row,) = await world.sql("SELECT state, next_at FROM webhook_delivery")
         assert (row.state, row.next_at) == (state, other.until)
         # Whoever has it fails: what arrived has arrived.
-        await claims.record(world.database, other, claims.Outcome(500, "no", 1))
+        await claims.record(world.database, world.keyring, other, claims.Outcome(500, "no", 1))
         (row,) = await world.sql("SELECT state FROM webhook_delivery")
         assert row.state == state
 

@@ -94,7 +94,7 @@ def test_both_secrets_sign_until_the_old_one_has_had_its_time(run, soon):
             old = (await endpoint_at(world, receiver.url)).secret
             async with world.database.write("webhook.write", "a") as session:
                 (endpoint_id,) = (await world.sql("SELECT id FROM webhook_endpoint"))[0]
-                new = (await endpoints.rotate(session, "a", endpoint_id, 3600)).secret
+                new = (await endpoints.rotate(session, world.keyring, "a", endpoint_id, 3600)).secrets.secret
             async with delivering(world):
                 await told(world)
                 await until(world, UNDELIVERED, 0)
@@ -204,17 +204,26 @@ def test_a_slow_endpoint_keeps_no_other_waiting(run, soon):
     run(body)
 
 
-def test_a_message_that_cannot_be_signed_keeps_no_other_waiting(run, soon):
+@pytest.mark.parametrize(
+    ("breaks", "told_of_it"),
+    [
+        # As they were kept before they were sealed.
+        ("sealed = NULL, url = 'https://example.com/', secret = 'whsec_x'", "a fault%"),
+        ("sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1)", "% is not what was sealed there"),
+        ("sealed = ''", "% is no sealed value %"),
+    ],
+)
+def test_a_message_that_cannot_be_signed_keeps_no_other_waiting(run, soon, breaks, told_of_it):
     async def body(world):
         async with receiving() as receiver:
             broken = await endpoint_at(world, receiver.url)
-            await world.change("UPDATE webhook_endpoint SET secret = 'whsec_x' WHERE id = :id", id=broken.id)
+            await world.change(f"UPDATE webhook_endpoint SET {breaks} WHERE id = :id", id=broken.id)
             await endpoint_at(world, receiver.url, tenant="b")
             await told(world)
             await told(world, tenant="b")
             async with delivering(world):
                 await until(world, "SELECT count(*) FROM webhook_delivery WHERE state = 'delivered'", 1)
-                await until(world, "SELECT count(*) > 1 FROM webhook_attempt WHERE error LIKE 'a fault%'", True)
+                await until(world, f"SELECT count(*) > 1 FROM webhook_attempt WHERE error LIKE '{told_of_it}'", True)
             assert len(receiver.asked) == 1
 
     run(body)
