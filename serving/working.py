@@ -16,6 +16,8 @@ from serving.jobs.outbox import DELIVERY_CHANNEL
 from serving.jobs.queue import Queue
 from serving.jobs.running import Toolkits, Tools
 from serving.places import Places
+from serving.playback.renderer import Renderer
+from serving.playback.renditions import RENDITION_CHANNEL
 from serving.search.answering import Answerer
 from serving.search.asking import QUESTION_CHANNEL
 from serving.search.catching_up import catch_up
@@ -51,7 +53,7 @@ def connections(slots: int) -> int:
 
 class Working:
     """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, tags libraries and
-    learns, fills spaces, tidies up, and says how it is."""
+    learns, fills spaces, encodes videos for browsers, tidies up, and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
@@ -60,7 +62,8 @@ class Working:
         self._store = place.store
         self._audit = Keeping(self._database, self._store.keyring)
         channels = (
-            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL
+            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL,
+            RENDITION_CHANNEL,
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
         self._keyring = place.keyring
@@ -109,6 +112,8 @@ class Working:
                 fetcher = Fetcher(self._database, self._store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))
+                renderer = Renderer(self._database, self._place.store, self._settings, listener=self._listener)
+                group.create_task(renderer.serve(stop))
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)

@@ -31,6 +31,7 @@ from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
 from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_thumbnail
+from serving.api.playback import create_rendition, get_playback
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
 from serving.api.retention import Retention
@@ -133,6 +134,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            get_playback,
+            create_rendition,
             get_playlist,
             get_segment,
             get_pictures,

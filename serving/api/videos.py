@@ -28,6 +28,7 @@ from serving.db.documents import Document
 from serving.db.media import Video
 from serving.errors import NotFound
 from serving.pictures.pictures import Pictures
+from serving.playback.hls import Hls
 from serving.rights import erasing
 from serving.storage import reports
 from serving.storage.reports import Kept
@@ -168,7 +169,7 @@ class Videos(Controller):
 
     @delete("/{video_id:str}", operation_id="delete_video", **needs("videos:write"), summary="Delete a video")
     async def remove(
-        self, principal: Principal, database: Database, store: Store, pictures: Pictures, video_id: VideoId
+        self, principal: Principal, database: Database, store: Store, pictures: Pictures, hls: Hls, video_id: VideoId
     ) -> None:
         """Erase a video: its keys first, which makes its bytes unreadable wherever copies of them are, with all that is
         known of it, and its jobs, those that run included. What stays is a record without what was in it
@@ -176,6 +177,7 @@ class Videos(Controller):
         erasure = await erasing.erase_now(database, store, principal.tenant_id, video_id)
         for object_key in erasure.pending:
             pictures.forget(object_key)
+            hls.forget(object_key)
 
     @get("/{video_id:str}/report", operation_id="get_report", **needs("videos:read"), summary="Its latest report")
     async def report(

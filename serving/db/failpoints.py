@@ -79,6 +79,11 @@ Write = Literal[
     "copies.claim",
     "copies.renew",
     "copies.done",
+    # videos encoded anew
+    "rendition.write",
+    "rendition.claim",
+    "rendition.renew",
+    "rendition.done",
     # vocabularies that stand for a library
     "tagging.write",
     "tagging.claim",

@@ -87,6 +87,8 @@ OPERATIONS: dict[str, Row] = {
     "stream_video": Row("GET", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     "describe_stream": Row("HEAD", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     # Its bytes are nowhere.
+    "get_playback": Row("GET", "/v1/videos/{video}/playback", "videos:read", 404),
+    "create_rendition": Row("POST", "/v1/videos/{video}/rendition", "videos:write", 404),
     "get_playlist": Row("GET", "/v1/videos/{video}/hls/index.m3u8", "videos:read", 404),
     "get_segment": Row("GET", "/v1/videos/{video}/hls/0.m4s", "videos:read", 404),
     "revoke_urls": Row("DELETE", "/v1/urls", "videos:write", 204),
