@@ -1,6 +1,7 @@
 """The page of docs/pictures.md in a real browser, on another origin than the API."""
 
 import asyncio
+import base64
 import functools
 import http.server
 import io
@@ -34,6 +35,15 @@ pytestmark = [
 ]
 PAGE = Path(__file__).parents[3] / "docs" / "pictures.md"
 QUIET = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+
+
+#: What the player shows, as a picture.
+_FRAME = """() => {
+  const video = document.querySelector("video"), canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  return canvas.toDataURL("image/png");
+}"""
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -77,6 +87,8 @@ def test_a_page_shows_the_storyboard_and_the_chapters(url, tmp_path, plain, host
             shown = (await client.get(f"/v1/videos/{video}/pictures")).json()
             shown["chapters_url"] += "&by=shots"
             (folder / "pictures.json").write_text(json.dumps(shown))
+            urls = await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream"]})
+            (folder / "urls.json").write_text(urls.text)
             (example,) = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
             (folder / "index.html").write_text(example.replace("http://127.0.0.1:8000", address), "utf-8")
             await _look(f"{origin}/index.html", [tag.label for tag in report.tags])
@@ -116,6 +128,10 @@ async def _look(address: str, labels: list[str]) -> None:
             assert await page.evaluate("document.querySelector('#preview img').naturalWidth") == 6 * 160
             picture = Image.open(io.BytesIO(await page.locator("#preview").screenshot()))
             assert second <= number_of(picture) / FPS < second + 1
+        await page.locator("#chapters li").nth(2).click()
+        await page.wait_for_function("(v => v.currentTime === 3 && !v.seeking)(document.querySelector('video'))")
+        shot = await page.evaluate(_FRAME)
+        assert number_of(Image.open(io.BytesIO(base64.b64decode(shot.partition(",")[2])))) == 3 * FPS
         poster = "(async () => { const i = new Image(); i.src = document.querySelector('video').poster;"
         assert await page.evaluate(f"{poster} await i.decode(); return i.naturalWidth }})()") == 160
         if os.environ.get("SCREENSHOTS"):
