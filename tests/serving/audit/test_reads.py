@@ -17,6 +17,7 @@ from serving.errors import DatabaseUnavailable, NotFound
 from serving.settings import DEFAULTS
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.audit.linked import found, keeping_of
+from tests.serving.playback.conftest import content_of, uploaded, url_of
 from tests.serving.sealing import store_at
 
 #: Content of answers that is what somebody is seen or heard in, or made of it.
@@ -164,6 +165,30 @@ def test_what_could_not_be_written_is_told_to_all_who_wait(run):
         assert {type(error) for error in told} == {DatabaseUnavailable}
 
     run(body)
+
+
+def test_a_signed_url_is_read_by_who_asked_for_it(call):
+    async def body(api):
+        video = await uploaded(api.a, content_of(200_000))
+        url = await url_of(api.a, video)
+        me = (await api.a.get("/v1/me")).json()
+        answer = await api.nobody.get(url, headers={"Range": "bytes=5-99999"})
+        assert (answer.status_code, len(answer.content)) == (206, 99_995)
+        assert (await api.a.get(f"/v1/videos/{video}/stream")).status_code == 200
+        (line,) = await _noted(api.world)
+        assert (line.operation, line.targets, line.count) == ("stream_video", [video], 1)
+        assert line.actor in str(me)
+        signature = url.partition("signature=")[2]
+        assert signature not in str(await api.world.sql("SELECT audit::text FROM audit"))
+        # Where it cannot be noted, not a byte goes out.
+        await api.world.change("ALTER TABLE audit_pending RENAME TO elsewhere")
+        other = await api.with_key("a")
+        answer = await other.get(f"/v1/videos/{video}/stream")
+        assert answer.status_code == 500
+        assert content_of(200_000)[:50] not in answer.content
+        await api.world.change("ALTER TABLE elsewhere RENAME TO audit_pending")
+
+    call(body)
 
 
 def _unmarked(app) -> set[str]:
