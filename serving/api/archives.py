@@ -22,6 +22,7 @@ _HEADERS: Final = {"Cache-Control": "no-store"}
     "/v1/videos/{video_id:str}/export",
     operation_id="export_video",
     **needs("rights:manage"),
+    media=True,
     tags=["rights"],
     summary="All that is held about a video",
 )
@@ -36,6 +37,7 @@ async def export_video(principal: Principal, database: Database, store: Store, v
     "/v1/export",
     operation_id="export_tenant",
     **needs("rights:manage"),
+    media=True,
     tags=["rights"],
     summary="All that is held about you",
 )

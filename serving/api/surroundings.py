@@ -19,7 +19,7 @@ from serving.api.cors import Cors, origins_of
 from serving.api.heading import Header, headed
 from serving.api.observing import LEFT, Observing, streamed
 from serving.audit.keeping import Keeping
-from serving.audit.reads import Reads
+from serving.audit.reads import MEDIA, Reads
 from serving.audit.refusals import Refusals
 from serving.db.database import Database
 from serving.errors import HeadersTooLarge
@@ -95,8 +95,9 @@ class Surface:
         async def answered(message: Message) -> None:
             nonlocal status, streaming
             if message["type"] == "http.response.start":
-                if (handler := scope.get("route_handler")) is not None and scope["method"] != "HEAD":
-                    await self._reads.answering(handler.opt, message["status"])
+                handler = scope.get("route_handler")
+                if handler is not None and MEDIA in handler.opt and scope["method"] != "HEAD":
+                    await self._reads.answering(message["status"])
                 status, headers = message["status"], list(message["headers"])
                 there = {name.lower(): value for name, value in headers}
                 streaming = streamed(there, scope["method"])

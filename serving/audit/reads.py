@@ -8,7 +8,7 @@ counted, and noted as one more line at their end; a process that dies hard loses
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -59,19 +59,16 @@ class Reads:
         self._lane: asyncio.Task[None] | None = None
         self._over: list[_Counted] = []
 
-    async def answering(self, options: Mapping[str, object], status: int) -> None:
-        """Whoever acts is about to be answered with a status: note it, where the operation serves media and there is
-        any in the answer.
-
-        Args:
-            options: of the operation.
+    async def answering(self, status: int) -> None:
+        """Whoever acts is about to be answered with a status, by an operation that serves media: note it, where there
+        is any in the answer.
 
         Raises:
             DatabaseUnavailable: it could not be noted; then nothing is to be answered.
             AuditKeyMissing, MasterKeyMissing, Altered: see `AuditSigner.key`.
         """
         acting = ACTING.get()
-        if options.get(MEDIA) and status in _READS and acting is not None:
+        if status in _READS and acting is not None:
             await self.note(acting)
 
     async def note(self, acting: Acting) -> None:

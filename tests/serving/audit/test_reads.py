@@ -1,22 +1,24 @@
 """Reads of media are in the log before their first byte goes out, alike ones together."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import httpx
-import pytest
 from litestar import Response, get
 
 from serving.api.access import needs
 from serving.api.app import create_app
 from serving.audit import reads
 from serving.audit.acting import Acting
-from serving.audit.reads import TOGETHER_S, Reads
+from serving.audit.reads import MEDIA, TOGETHER_S, Reads
 from serving.db.database import Database
 from serving.errors import DatabaseUnavailable, NotFound
 from serving.settings import DEFAULTS
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.audit.linked import found, keeping_of
+from tests.serving.commands import ROOT
+from tests.serving.playback.conftest import content_of, uploaded, url_of
 from tests.serving.sealing import store_at
 
 #: Content of answers that is what somebody is seen or heard in, or made of it.
@@ -166,38 +168,46 @@ def test_what_could_not_be_written_is_told_to_all_who_wait(run):
     run(body)
 
 
-def _unmarked(app) -> set[str]:
-    """Operations whose answers are media, and that do not say so."""
-    unmarked = set()
-    for route in app.routes:
-        for handler in getattr(route, "route_handlers", []):
-            types = [str(handler.media_type or ""), *(spec.media_type for spec in (handler.responses or {}).values())]
-            by_url = handler.opt.get("by_url") and handler.media_type != "text/vtt"
-            serves = by_url or any(str(one).startswith(MEDIA_TYPES) for one in types)
-            if serves and "scope" in handler.opt and handler.opt["scope"] and not handler.opt.get("media"):
-                unmarked.add(handler.operation_id)
-    return unmarked
+def test_a_signed_url_is_read_by_who_asked_for_it(call):
+    async def body(api):
+        video = await uploaded(api.a, content_of(200_000))
+        url = await url_of(api.a, video)
+        me = (await api.a.get("/v1/me")).json()
+        answer = await api.nobody.get(url, headers={"Range": "bytes=5-99999"})
+        assert (answer.status_code, len(answer.content)) == (206, 99_995)
+        assert (await api.a.get(f"/v1/videos/{video}/stream")).status_code == 200
+        (line,) = await _noted(api.world)
+        assert (line.operation, line.targets, line.count) == ("stream_video", [video], 1)
+        assert line.actor in str(me)
+        signature = url.partition("signature=")[2]
+        assert signature not in str(await api.world.sql("SELECT audit::text FROM audit"))
+        # Where it cannot be noted, not a byte goes out.
+        await api.world.change("ALTER TABLE audit_pending RENAME TO elsewhere")
+        other = await api.with_key("a")
+        answer = await other.get(f"/v1/videos/{video}/stream")
+        assert answer.status_code == 500
+        assert content_of(200_000)[:50] not in answer.content
+        await api.world.change("ALTER TABLE elsewhere RENAME TO audit_pending")
+
+    call(body)
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    """The API, which nobody asks."""
-    return create_app(
-        Database("postgresql://nobody@/nothing"), store_at(tmp_path_factory.mktemp("objects")), DEFAULTS, b""
-    )
+def _serving(schema: dict) -> set[str]:
+    """Operations whose answers are media."""
+    return {
+        operation["operationId"]
+        for methods in schema["paths"].values()
+        for operation in methods.values()
+        if isinstance(operation, dict)
+        for status, answer in operation.get("responses", {}).items()
+        if int(status) in (200, 206) and any(kind.startswith(MEDIA_TYPES) for kind in answer.get("content", {}))
+    }
 
 
-def test_every_operation_that_serves_media_says_so(app):
-    assert _unmarked(app) == set()
-
-    @get("/v1/plays", operation_id="play", by_url="stream", **needs("videos:read"))
-    async def play() -> bytes:
-        return b""
-
-    @get("/v1/looks", operation_id="look", media_type="image/jpeg", **needs("videos:read"))
-    async def look() -> bytes:
-        return b""
-
-    app.register(play)
-    app.register(look)
-    assert _unmarked(app) == {"play", "look"}
+def test_every_operation_that_serves_media_says_so(tmp_path):
+    app = create_app(Database("postgresql://nobody@/nothing"), store_at(tmp_path), DEFAULTS, b"")
+    handlers = [handler for route in app.routes for handler in getattr(route, "route_handlers", ())]
+    marked = {handler.operation_id for handler in handlers if handler.opt.get(MEDIA)}
+    serving = _serving(json.loads((ROOT / "docs" / "openapi.json").read_text()))
+    assert {"stream_video", "get_segment", "get_thumbnail", "export_video"} <= serving
+    assert serving <= marked, serving - marked
