@@ -112,7 +112,7 @@ class Working:
                 fetcher = Fetcher(self._database, self._store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))
-                renderer = Renderer(self._database, self._place.store, self._settings, listener=self._listener)
+                renderer = Renderer(self._database, self._store, self._settings, listener=self._listener)
                 group.create_task(renderer.serve(stop))
         finally:
             cleaner.cancel()

@@ -1,5 +1,5 @@
 """A real database, for the real API."""
 
-from tests.serving.jobs.conftest import server, url
+from tests.serving.jobs.conftest import url
 
-__all__ = ["server", "url"]
+__all__ = ["url"]

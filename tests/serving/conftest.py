@@ -28,6 +28,9 @@ from pipeline.report import (
 )
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec
 from tests.serving import buckets
+from tests.serving.databases import server
+
+__all__ = ["server"]
 
 DURATION_S = 60.0
 RATE_HZ = 4

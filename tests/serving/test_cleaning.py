@@ -10,10 +10,10 @@ from serving.jobs import submission
 from serving.options import CleaningOptions
 from serving.requests import JobRequest
 from serving.settings import DEFAULTS
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 from tests.serving.sealing import store_at
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 #: All that is kept for some time, kept for an hour; rows below are two hours old, or fresh.
 HOUR_S = 3600

@@ -24,10 +24,7 @@ from serving.outputs import read_report
 from tests.formats.chart import moments
 from tests.serving.commands import here
 from tests.serving.cutting import free_port, line
-from tests.serving.jobs.conftest import server
 from tests.serving.starting import Serving, started
-
-__all__ = ["server"]
 
 
 @pytest.fixture(scope="module")

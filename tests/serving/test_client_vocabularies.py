@@ -7,10 +7,7 @@ import pytest
 
 from pipeline.synthesis import Encoding, write_video
 from tests.formats.chart import moments
-from tests.serving.jobs.conftest import server
 from tests.serving.starting import Serving, started
-
-__all__ = ["server"]
 
 
 @pytest.fixture(scope="module")

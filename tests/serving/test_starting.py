@@ -15,9 +15,9 @@ from serving.db.waiting import reached
 from serving.errors import DatabaseMisconfigured, DatabaseUnavailable
 from tests.serving.commands import ROOT, automations
 from tests.serving.cutting import free_port
-from tests.serving.jobs.conftest import server, url
+from tests.serving.jobs.conftest import url
 
-__all__ = ["server", "url"]
+__all__ = ["url"]
 
 
 def test_a_database_that_never_comes_is_one_line_and_exit_code_2(tmp_path):

@@ -22,10 +22,10 @@ from serving.ids import new_id
 from serving.options import LimitOptions
 from serving.settings import DEFAULTS, Settings
 from serving.storage.store import Store
-from tests.serving.jobs.conftest import World, server, url
+from tests.serving.jobs.conftest import World, url
 from tests.serving.sealing import store_at
 
-__all__ = ["server", "url"]
+__all__ = ["url"]
 
 SECRET = b"s" * 32
 

@@ -11,9 +11,9 @@ from serving import checking, models_cli
 from serving.answers import ModelSeen
 from serving.models_cli import engines_of, lines
 from serving.workers import ModelReport, Presence
-from tests.serving.api.conftest import call, server, url
+from tests.serving.api.conftest import call, url
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 
 def report(name: str, engine: str | None, **more) -> ModelReport:

@@ -3,12 +3,12 @@
 import asyncio
 
 from serving.api.openapi import document
-from tests.serving.api.conftest import server, url
+from tests.serving.api.conftest import url
 from tests.serving.api.fuzz import fuzz
 from tests.serving.api.fuzz_config import ALL_PHASES
 from tests.serving.api.fuzz_count import CHECKS
 
-__all__ = ["server", "url"]
+__all__ = ["url"]
 
 #: Who has a key meets all; the others are asked who they are.
 PLAN = {"admin key": ALL_PHASES, "viewer key": ("examples",), "nobody": ("examples",)}

@@ -19,9 +19,9 @@ from serving.jobs import outcomes, submission
 from serving.jobs.lease import Problem
 from serving.jobs.submission import JobRequest
 from tests.serving.auth import people
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 #: Tables with rows of tenants.
 OWNED = sorted(

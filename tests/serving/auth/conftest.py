@@ -2,6 +2,6 @@
 
 from tests.serving.api.conftest import call
 from tests.serving.auth.quick import quick_passwords
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["call", "quick_passwords", "run", "server", "url"]
+__all__ = ["call", "quick_passwords", "run", "url"]

@@ -15,9 +15,9 @@ from serving.copies.keeping import write_looks
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.statements import execute
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 
 def film(seed: int, samples: int = 20) -> Track:

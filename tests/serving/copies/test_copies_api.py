@@ -9,9 +9,9 @@ from models.training.sampling import sample_scene
 from models.training.scenes import render
 from pipeline.synthesis import write_video
 from tests.serving.copies.conftest import all_found, excerpt, film, finding, name_of, put
-from tests.serving.search.conftest import SIZE, analysed, call, server, toolkit, url, worked
+from tests.serving.search.conftest import SIZE, analysed, call, toolkit, url, worked
 
-__all__ = ["call", "server", "toolkit", "url"]
+__all__ = ["call", "toolkit", "url"]
 
 
 def _pictures(seed: int, count: int) -> list[np.ndarray]:

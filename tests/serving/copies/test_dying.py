@@ -11,9 +11,7 @@ import pytest
 from serving.db import embedded, failpoints
 from serving.db.database import Database
 from tests.serving.copies.conftest import name_of, put
-from tests.serving.jobs.conftest import World, server
-
-__all__ = ["server"]
+from tests.serving.jobs.conftest import World
 
 ROOT = Path(__file__).parents[3]
 

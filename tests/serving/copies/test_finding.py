@@ -10,9 +10,9 @@ from serving.copies import claims, finder, neighbours
 from serving.copies.keeping import track_of, write_looks
 from serving.errors import LeaseLost
 from serving.search import indexes
-from tests.serving.copies.conftest import all_found, excerpt, film, finding, left, name_of, put, run, server, url
+from tests.serving.copies.conftest import all_found, excerpt, film, finding, left, name_of, put, run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 _PAIRS = "SELECT first_id, second_id, first_share, second_share, stretches FROM video_copy ORDER BY first_id, second_id"
 

@@ -9,9 +9,9 @@ from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.errors import DatabaseUnavailable, NotFound
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 
 def test_when_all_connections_are_in_use_the_database_is_not_there_now(run):

@@ -7,9 +7,9 @@ import pytest
 
 from serving.db.quick import QuickReads
 from serving.errors import DatabaseUnavailable
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 _VIDEOS = """
 INSERT INTO video (id, tenant_id, title, size_bytes, sha256, object_key, labels, user_metadata, status)

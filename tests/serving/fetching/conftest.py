@@ -13,11 +13,11 @@ from serving.fetching import claims
 from serving.fetching.fetcher import Fetcher
 from serving.options import UPLOAD_OPTIONS, UploadOptions
 from tests.serving.api.conftest import call
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 from tests.serving.uploads.conftest import film
 from tests.serving.webhooks.receiver import LOOPBACK
 
-__all__ = ["call", "film", "run", "server", "url"]
+__all__ = ["call", "film", "run", "url"]
 
 OPTIONS = msgspec.structs.replace(UPLOAD_OPTIONS, max_bytes=1 << 20)
 

@@ -15,9 +15,9 @@ from tests.serving.graph.drill import run as drilled
 from tests.serving.graph.drill_count import Blow, outcome
 from tests.serving.graph.drill_load import Failure, Load, Posted
 from tests.serving.graph.drill_server import serving
-from tests.serving.jobs.conftest import run, server, specs, url
+from tests.serving.jobs.conftest import run, specs, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 
 def test_what_is_lost_or_done_twice_is_counted(run):

@@ -23,9 +23,9 @@ from tests.serving.graph.drill_swaps_load import Crowd, Result, Vector
 from tests.serving.graph.drill_swaps_seen import FAILED, Shown, Swap, Unready, trouble
 from tests.serving.graph.drill_swaps_truth import Truth
 from tests.serving.graph.test_drill import happened
-from tests.serving.jobs.conftest import run, server, specs, url
+from tests.serving.jobs.conftest import run, specs, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 #: When the model of these tests is replaced, by the clock of the database, and by `time.monotonic`.
 NOON, SHOWN_AT = datetime(2026, 1, 1, 12, tzinfo=UTC), 10.0

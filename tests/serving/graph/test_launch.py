@@ -18,9 +18,9 @@ from serving.graph.sessions import end_session, members
 from serving.graph.standing import DeploymentStanding, Standing, Telling, gist
 from tests.serving.commands import ROOT
 from tests.serving.graph.launching import config, start, until
-from tests.serving.jobs.conftest import server, url
+from tests.serving.jobs.conftest import url
 
-__all__ = ["server", "url"]
+__all__ = ["url"]
 
 SECRET = b"s" * 32
 

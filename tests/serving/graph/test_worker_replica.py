@@ -11,9 +11,9 @@ from serving.graph.args import InvalidGraph
 from serving.graph.worker import WorkerReplica
 from serving.workers import alive
 from tests.serving.graph.handles import Handle
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 
 @pytest.fixture

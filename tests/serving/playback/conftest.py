@@ -5,9 +5,9 @@ import random
 import httpx
 
 from tests.serving.api.conftest import call, call_shared
-from tests.serving.jobs.conftest import server, url
+from tests.serving.jobs.conftest import url
 
-__all__ = ["call", "call_shared", "server", "url"]
+__all__ = ["call", "call_shared", "url"]
 
 #: What a WebM begins with.
 HEAD = b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\xf2\x81\x04B\xf3\x81\x08B\x82\x84webm"

@@ -12,10 +12,10 @@ from pipeline.report import Segment, Source
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.search.writing import write_vectors
-from tests.serving.api.conftest import call, server, url
+from tests.serving.api.conftest import call, url
 from tests.serving.jobs.crashing import loaded
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 #: Each is shown by so many videos, in places of their own.
 SCENES = ("red circle", "blue square", "green star", "yellow heart", "purple triangle")

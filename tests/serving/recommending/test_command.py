@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.serving.copies.test_copies_api import copied
-from tests.serving.jobs.conftest import server
 from tests.serving.starting import Serving, started
 
-__all__ = ["copied", "server"]
+__all__ = ["copied"]
 
 
 @pytest.fixture(scope="module")

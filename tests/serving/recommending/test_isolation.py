@@ -6,9 +6,9 @@ import pytest
 from tests.serving.api.unscoped import unscoped
 from tests.serving.copies import conftest as films
 from tests.serving.copies.conftest import all_found, excerpt, film, finding
-from tests.serving.recommending.conftest import call, name_of, put, server, url
+from tests.serving.recommending.conftest import call, name_of, put, url
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 
 @pytest.mark.parametrize("scoped", [True, False])

@@ -5,9 +5,9 @@ from sqlalchemy import text
 
 from serving.db.statements import execute
 from serving.recommending import recommending
-from tests.serving.recommending.conftest import MEMBERS, SAMPLES, SCENES, call, name_of, put, server, url
+from tests.serving.recommending.conftest import MEMBERS, SAMPLES, SCENES, call, name_of, put, url
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 
 async def asked(client, **body) -> dict:

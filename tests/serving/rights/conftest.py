@@ -11,10 +11,10 @@ from pipeline.report import Embeddings, Report
 from pipeline.tracks import Track
 from serving.db.copies import LOOKS_DIM
 from serving.jobs import outcomes
-from tests.serving.api.conftest import call, call_shared, server, url
+from tests.serving.api.conftest import call, call_shared, url
 from tests.serving.api.fuzz_world import METRICS
 
-__all__ = ["call", "call_shared", "server", "url"]
+__all__ = ["call", "call_shared", "url"]
 
 #: What begins as a video does.
 HEAD = b"\x1aE\xdf\xa3"

@@ -4,9 +4,9 @@ import asyncio
 import json
 
 from tests.serving.commands import here
-from tests.serving.rights.conftest import HEAD, call, server, uploaded, url
+from tests.serving.rights.conftest import HEAD, call, uploaded, url
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 
 def _settings(client) -> dict[str, str]:

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from serving.archive.form import VERSION
-from tests.serving.rights.conftest import HEAD, call, call_shared, lived_in, server, uploaded, url
+from tests.serving.rights.conftest import HEAD, call, call_shared, lived_in, uploaded, url
 from tests.serving.sealing import kept
 
-__all__ = ["call", "call_shared", "server", "url"]
+__all__ = ["call", "call_shared", "url"]
 
 
 def _files(archive: bytes) -> dict[str, bytes]:

@@ -15,13 +15,10 @@ from serving.db.accounts import Tenant
 from serving.db.database import SYSTEM, Database
 from tests.serving.api.conftest import SECRET, made_key
 from tests.serving.commands import here
-from tests.serving.jobs.conftest import server
 from tests.serving.rights.conftest import HEAD, lived_in, uploaded
 from tests.serving.rights.servers import running, settings_of, with_secret
 from tests.serving.rights.test_erasing import _asked, _holding
 from tests.serving.sealing import kept
-
-__all__ = ["server"]
 
 
 @dataclass

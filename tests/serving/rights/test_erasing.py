@@ -9,9 +9,9 @@ from serving.errors import LeaseLost
 from serving.jobs import outcomes
 from serving.rights import erasing, journal
 from tests.serving.api.fuzz_world import METRICS
-from tests.serving.rights.conftest import analyzed, call, lived_in, marked, server, uploaded, url
+from tests.serving.rights.conftest import analyzed, call, lived_in, marked, uploaded, url
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 #: Where the id of a video that is gone may be: that it is, who did it, and in which order libraries are gone through.
 MAY_NAME_IT = {"erasure", "audit"}

@@ -8,9 +8,9 @@ from serving import cleaning
 from serving.rights import retention
 from serving.rights.rules import Rule, due, ruling
 from serving.settings import DEFAULTS
-from tests.serving.rights.conftest import call, server, uploaded, url
+from tests.serving.rights.conftest import call, uploaded, url
 
-__all__ = ["call", "server", "url"]
+__all__ = ["call", "url"]
 
 ALL, MATCH, EVIDENCE, PRESS = (
     Rule("1", None, 30),

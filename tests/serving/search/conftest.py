@@ -24,11 +24,11 @@ from serving.search.asking import QUESTION_CHANNEL
 from serving.search.filling import Filler
 from serving.worker import Worker
 from serving.workers import Presence
-from tests.serving.api.conftest import Api, call, server, url
+from tests.serving.api.conftest import Api, call, url
 from tests.serving.conftest import sample_report
 from tests.serving.jobs.crashing import loaded
 
-__all__ = ["call", "sample_report", "server", "url"]
+__all__ = ["call", "sample_report", "url"]
 
 SIZE = (192, 144)
 

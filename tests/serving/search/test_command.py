@@ -7,11 +7,8 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from tests.serving.jobs.conftest import server
 from tests.serving.search.conftest import picture
 from tests.serving.starting import Serving, started
-
-__all__ = ["server"]
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from serving.db.statements import execute
 from serving.search import indexes, plan, retrieving
 from serving.search.retrieving import Scope, Where
 from serving.search.writing import write_vectors
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 #: As a model of others may call it.
 SPACE = "it's: 1"

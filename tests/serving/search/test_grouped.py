@@ -13,9 +13,9 @@ from serving.search import searching
 from serving.search.retrieving import Where
 from serving.search.searching import Answered, Asked, Libraries
 from serving.search.writing import write_vectors
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
 
 SPACE, DIM = "drawn", 8
 

@@ -18,11 +18,11 @@ from serving.search.writing import write_vectors
 from serving.tagging.learner import Learner
 from serving.tagging.tagger import Tagger
 from serving.tagging.writing import TAGGING_CHANNEL
-from tests.serving.api.conftest import Api, call, server, url
+from tests.serving.api.conftest import Api, call, url
 from tests.serving.conftest import sample_report
 from tests.serving.search.conftest import Fixed, films, picture, toolkit
 
-__all__ = ["call", "films", "sample_report", "server", "toolkit", "url"]
+__all__ = ["call", "films", "sample_report", "toolkit", "url"]
 
 #: What most tests look for.
 SHAPES = {

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.serving.jobs.conftest import server
 from tests.serving.search.conftest import films
 from tests.serving.starting import Serving, started
 
-__all__ = ["films", "server"]
+__all__ = ["films"]
 
 LABELS = """
 [[label]]

@@ -31,10 +31,10 @@ from serving.settings import DEFAULTS, Settings
 from serving.storage.store import Store
 from tests.formats.chart import moments
 from tests.serving.blobs import Blobs
-from tests.serving.jobs.conftest import server, url
+from tests.serving.jobs.conftest import url
 from tests.serving.sealing import store_at
 
-__all__ = ["server", "url"]
+__all__ = ["url"]
 
 SECRET = b"s" * 32
 

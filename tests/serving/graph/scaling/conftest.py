@@ -1,5 +1,5 @@
 """A real PostgreSQL."""
 
-from tests.serving.jobs.conftest import run, server, url
+from tests.serving.jobs.conftest import run, url
 
-__all__ = ["run", "server", "url"]
+__all__ = ["run", "url"]
