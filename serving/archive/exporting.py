@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -36,11 +35,11 @@ from serving.archive.form import (
     encoded,
     entry_of,
 )
+from serving.archive.held import of_tenant, of_video
 from serving.copies.keeping import track_of
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.search import Space
-from serving.db.statements import execute
 from serving.db.tagging import Correction, FoundTags
 from serving.db.vocabularies import Vocabulary
 from serving.errors import NotFound, TooLarge
@@ -50,30 +49,6 @@ from serving.tagging.deriving import labels_of
 
 #: Ids of videos that are looked up at once.
 _AT_ONCE: Final = 500
-
-#: What is held about a video besides, and about a tenant: rows as JSON objects. They are handed out, and not read back.
-_HELD_OF_A_VIDEO: Final[dict[str, str]] = {
-    "jobs": "SELECT to_jsonb(t) - 'tenant_id' FROM job t WHERE t.video_id = :id ORDER BY created_at, t.id",
-    "events": "SELECT to_jsonb(t) - 'tenant_id' FROM event t JOIN job j ON j.tenant_id = t.tenant_id "
-    "AND j.id = t.job_id WHERE j.video_id = :id ORDER BY t.job_id, t.number",
-    "uploads": "SELECT to_jsonb(t) - 'tenant_id' FROM upload t WHERE t.video_id = :id ORDER BY t.id",
-    "copies": "SELECT to_jsonb(t) - 'tenant_id' FROM video_copy t WHERE :id IN (t.first_id, t.second_id) ORDER BY t.id",
-    "tags": "SELECT to_jsonb(t) - 'tenant_id' FROM tag_span t WHERE t.video_id = :id "
-    "ORDER BY t.origin, t.label, t.start_s",
-    "webhook_messages": "SELECT to_jsonb(t) - 'tenant_id' FROM webhook_message t WHERE t.video_id = :id ORDER BY t.id",
-    "legal_hold": "SELECT to_jsonb(t) - 'tenant_id' FROM legal_hold t WHERE t.video_id = :id",
-}
-_HELD_OF_A_TENANT: Final[dict[str, str]] = {
-    "about": "SELECT to_jsonb(t) FROM tenant t WHERE t.id = :id",
-    "people": "SELECT to_jsonb(t) - 'password_hash' FROM app_user t WHERE t.tenant_id = :id ORDER BY t.id",
-    "api_keys": "SELECT to_jsonb(t) - 'digest' FROM api_key t WHERE t.tenant_id = :id ORDER BY t.id",
-    "webhooks": "SELECT to_jsonb(t) - 'secret' - 'previous_secret' FROM webhook_endpoint t WHERE t.tenant_id = :id "
-    "ORDER BY t.id",
-    "retention": "SELECT to_jsonb(t) FROM retention_rule t WHERE t.tenant_id = :id ORDER BY t.id",
-    "erasures": "SELECT to_jsonb(t) - 'pending' FROM erasure t WHERE t.tenant_id = :id ORDER BY t.id",
-    "uploads_under_way": "SELECT to_jsonb(t) FROM upload t WHERE t.tenant_id = :id AND t.video_id IS NULL "
-    "ORDER BY t.id",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +77,7 @@ async def export(database: Database, store: Store, tenant: str, video_id: str | 
         async with database.read(tenant) as session:
             if (await session.exec(_video(tenant, video_id))).one_or_none() is None:
                 raise NotFound("there is no such video")
-    first = encoded(await _archive(database, tenant, video_id))
+    first = encoded(await _archive(database, store, tenant, video_id))
     digest.update(first)
     for chunk in _document(FIRST, first):
         yield chunk
@@ -154,7 +129,7 @@ async def _ids(database: Database, tenant: str, video_id: str | None) -> AsyncIt
         after = found[-1]
 
 
-async def _archive(database: Database, tenant: str, video_id: str | None) -> Archive:
+async def _archive(database: Database, store: Store, tenant: str, video_id: str | None) -> Archive:
     async with database.read(tenant) as session:
         spaces = (await session.exec(select(Space).where(Space.tenant_id == tenant).order_by(Space.space))).all()
         query = select(Vocabulary).where(Vocabulary.tenant_id == tenant).order_by(Vocabulary.id)
@@ -163,7 +138,7 @@ async def _archive(database: Database, tenant: str, video_id: str | None) -> Arc
             found = select(FoundTags.vocabulary_id).where(FoundTags.video_id == video_id)
             query = query.where(col(Vocabulary.id).in_(said) | col(Vocabulary.id).in_(found))
         vocabularies = (await session.exec(query)).all()
-        held = None if video_id is not None else await _held(session, _HELD_OF_A_TENANT, tenant)
+        held = None if video_id is not None else await of_tenant(session, store.keyring, tenant)
     return Archive(
         format=FORMAT,
         version=VERSION,
@@ -190,10 +165,6 @@ async def _archive(database: Database, tenant: str, video_id: str | None) -> Arc
     )
 
 
-async def _held(session: AsyncSession, queries: dict[str, str], about: str) -> dict[str, Any]:
-    return {name: list((await execute(session, text(query), id=about)).scalars()) for name, query in queries.items()}
-
-
 async def _documents(database: Database, store: Store, tenant: str, video_id: str) -> _Documents | None:
     """What is known of a video; None where it is gone."""
     async with database.read(tenant) as session:
@@ -209,7 +180,7 @@ async def _documents(database: Database, store: Store, tenant: str, video_id: st
             contents.append((name, kept.json()))
             archived.append(ArchivedReport(name=name, job_id=kept.job_id, created_at=at))
         described = await _described(session, tenant, video, tuple(archived))
-        held = await _held(session, _HELD_OF_A_VIDEO, video_id)
+        held = await of_video(session, store.keyring, tenant, video_id)
     contents = [("video.json", encoded(described)), *contents, ("held.json", encoded(held))]
     sizes = [len(content) for _, content in contents]
     if max(sizes) > MAX_DOCUMENT_BYTES or sum(sizes) > MAX_DOCUMENTS_BYTES:

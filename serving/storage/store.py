@@ -51,7 +51,7 @@ def video_at(tenant: str, object_key: str) -> What:
 
 def is_object(key: str) -> bool:
     """Whether what has a key of its own under this name is an object, and not values of rows."""
-    return key.startswith(("videos/", "uploads/"))
+    return not key.startswith("values/")
 
 
 def part_at(tenant: str, object_key: str) -> What:

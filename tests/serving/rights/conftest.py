@@ -35,7 +35,7 @@ async def analyzed(api, client, video_id: str, report: Report, **headers: str) -
     assert lease.video_id == video_id
     await api.world.queue.checkpoint(lease, [("clip", b"of a checkpoint")])
     index = index_of(report, Likelihood(scale=10.0, bias=None))
-    await outcomes.succeed(api.world.database, lease, report, METRICS, index, looks())
+    await outcomes.succeed(api.world.database, api.store.keyring, lease, report, METRICS, index, looks())
     return lease.job_id
 
 
@@ -75,8 +75,8 @@ INSERT INTO video_copy (id, tenant_id, first_id, second_id, first_share, second_
 INSERT INTO space (tenant_id, space, dim, model, scale, state) VALUES ('a', 'shadow', 4, 'other', 1, 'shadow')
     ON CONFLICT DO NOTHING;
 INSERT INTO space_due (tenant_id, space, video_id) VALUES ('a', 'shadow', :video);
-INSERT INTO checkpoint (tenant_id, feature_key, clip, output)
-    SELECT 'a', feature_key, 'late', convert_to(:mark, 'UTF8') FROM job WHERE video_id = :video LIMIT 1;
+INSERT INTO checkpoint (tenant_id, feature_key, clip, video_id, output)
+    SELECT 'a', feature_key, 'late', :video, convert_to(:mark, 'UTF8') FROM job WHERE video_id = :video LIMIT 1;
 INSERT INTO found_tags (video_id, vocabulary_id, tenant_id, space, tags, stamp)
     SELECT :video, id, 'a', '9b1f02ac', '[]', '' FROM vocabulary WHERE tenant_id = 'a';
 INSERT INTO learned_label (id, tenant_id, vocabulary_id, label, number, space, basis, kind, threshold, accepted,

@@ -125,7 +125,7 @@ def test_a_worker_that_has_it_writes_nothing_more(call, sample_report):
         with pytest.raises(LeaseLost):
             await api.world.queue.checkpoint(lease, [("clip", b"late")])
         with pytest.raises(LeaseLost):
-            await outcomes.succeed(api.world.database, lease, sample_report, METRICS)
+            await outcomes.succeed(api.world.database, api.store.keyring, lease, sample_report, METRICS)
         assert set(await _holding(api.world, video, lease.job_id)) <= MAY_NAME_IT
 
     call(body)
