@@ -3,18 +3,21 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.rendition.encoding import Encoded
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.errors import LeaseLost
 from serving.jobs.events import notify
 from serving.storage.keyring import Keyring
 from serving.storage.store import Written
+
+if TYPE_CHECKING:
+    # With what it loads, which those who ask do not need.
+    from pipeline.rendition.encoding import Encoded
 
 #: What is told when there is one to encode.
 RENDITION_CHANNEL: Final = "automations_rendition"
@@ -125,7 +128,7 @@ async def fail(database: Database, claim: Claim, code: str, detail: str) -> None
 
 
 async def record(
-    database: Database, keyring: Keyring, claim: Claim, object_key: str, written: Written, encoded: Encoded
+    database: Database, keyring: Keyring, claim: Claim, object_key: str, written: Written, encoded: "Encoded"
 ) -> None:
     """It is done; its key is kept with it. Raises LeaseLost."""
     values = {"object_key": object_key, "sha256": written.sha256, "size_bytes": written.size_bytes}

@@ -24,6 +24,7 @@ from tests.serving.jobs.conftest import World
 from tests.serving.pictures.test_browser import frontend
 from tests.serving.playback import films
 from tests.serving.playback.conftest import uploaded
+from tests.serving.playback.rendering import rendered
 from tests.serving.sealing import store_at
 
 async_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -80,10 +81,13 @@ SCRUB = """async (times) => {
 READY = "() => document.querySelector('video').readyState >= 2 || document.querySelector('video').error"
 
 
-def _in_browser(url: str, folder: Path, content: bytes, look: Callable, prepare: Callable | None = None) -> None:
+def _in_browser(
+    url: str, folder: Path, content: bytes, look: Callable, *, ways: tuple[str, ...], prepare: Callable | None = None
+) -> None:
     """Runs `async def look(page, requests, by)` on the page with a video, by ranges and by HLS.
 
     Args:
+        ways: by which it is played.
         prepare: `async def prepare(client, video, store, database)`, before URLs are asked for.
     """
     shown = folder / "page"
@@ -113,7 +117,7 @@ def _in_browser(url: str, folder: Path, content: bytes, look: Callable, prepare:
             sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
             stack.push_async_callback(browser.close)
-            for by in ("stream", "hls"):
+            for by in ways:
                 page = await browser.new_page()
                 requests: list = []
                 page.on("request", lambda request, kept=requests: kept.append(request))
@@ -125,7 +129,7 @@ def _in_browser(url: str, folder: Path, content: bytes, look: Callable, prepare:
 
     with frontend(shown) as origin:
         asyncio.run(main(origin))
-    for by in ("stream", "hls"):
+    for by in ways:
         Image.open(io.BytesIO((folder / f"{by}.png").read_bytes())).verify()
 
 
@@ -153,4 +157,13 @@ async def _is_the_film(page, requests: list, by: str) -> None:
 
 def test_it_plays_seeks_and_scrubs(url, tmp_path):
     content = films.film(tmp_path / "film.mp4", films.H264).read_bytes()
-    _in_browser(url, tmp_path, content, _is_the_film)
+    _in_browser(url, tmp_path, content, _is_the_film, ways=("stream", "hls"))
+
+
+def test_one_that_browsers_do_not_play_is_played_once_it_is_encoded(url, tmp_path):
+    content = films.film(tmp_path / "film.mp4", films.HEVC).read_bytes()
+
+    async def prepare(client, video, store, database) -> None:
+        assert (await rendered(client, database, store, video))["hls"] == "rendition"
+
+    _in_browser(url, tmp_path, content, _is_the_film, ways=("hls",), prepare=prepare)

@@ -1,0 +1,109 @@
+"""Videos that browsers do not play: encoded by a worker, played by HLS, and gone with the video."""
+
+import asyncio
+import io
+from typing import Any, cast
+from urllib.parse import urljoin
+
+import av
+import pytest
+from av.container import InputContainer
+
+from serving.playback import renditions
+from serving.playback.renderer import Renderer
+from serving.settings import DEFAULTS
+from tests.serving.playback import films
+from tests.serving.playback.conftest import uploaded, url_of
+from tests.serving.playback.rendering import rendered
+
+
+@pytest.fixture(scope="module")
+def hevc(tmp_path_factory) -> bytes:
+    return films.film(tmp_path_factory.mktemp("films") / "h.mp4", films.HEVC, 5.0).read_bytes()
+
+
+async def _objects(api) -> set[str]:
+    return {row.object_key for row in await api.world.sql("SELECT object_key FROM data_key WHERE video_id IS NOT NULL")}
+
+
+def test_what_browsers_do_not_play_is_encoded_and_played(call, hevc):
+    async def body(api):
+        video = await uploaded(api.a, hevc, "h.mp4")
+        before = await _objects(api)
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
+        assert (seen["as_it_is"], seen["why_not"], seen["hls"]) == (False, "its codec is hevc", None)
+        seen = await rendered(api.a, api.world.database, api.store, video)
+        assert (seen["rendition"]["state"], seen["rendition"]["detail"]) == ("done", None)
+        assert (seen["hls"], seen["codecs"]) == ("rendition", "avc1.64000a,mp4a.40.2")
+        assert seen["duration_s"] == pytest.approx(5.0, abs=0.1)
+        # Asked for once more, it is there.
+        assert (await api.a.post(f"/v1/videos/{video}/rendition")).json()["state"] == "done"
+        url = await url_of(api.a, video, "hls")
+        names = [line for line in (await api.nobody.get(url)).text.splitlines() if not line.startswith("#")]
+        init = (await api.nobody.get(urljoin(url, names[0].replace("0.m4s", "init.mp4")))).content
+        content = init + b"".join([(await api.nobody.get(urljoin(url, name))).content for name in names])
+        with cast(InputContainer, av.open(io.BytesIO(content), "r")) as container:
+            frames: list[Any] = list(container.decode(video=0))
+        with cast(InputContainer, av.open(io.BytesIO(content), "r")) as container:
+            sound: list[Any] = list(container.decode(audio=0))
+        assert len(frames) == 125
+        for frame in frames[::25]:
+            shown = frame.to_ndarray(format="rgb24")[48, 64].tolist()
+            assert shown == pytest.approx(films.colour_at(frame.time - frames[0].time), abs=20)
+        # Both begin together, and the sound is the tone that it was.
+        assert frames[0].time == pytest.approx(sound[0].time, abs=0.03)
+        assert sum(frame.samples for frame in sound) / 48_000 == pytest.approx(5.0, abs=0.1)
+        assert abs(sound[40].to_ndarray()).max() == pytest.approx(0.3, abs=0.1)
+        made = await _objects(api) - before
+        assert len(made) == 1
+        assert (await api.b.get(f"/v1/videos/{video}/playback")).status_code == 404
+        assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
+        assert not made & await _objects(api)
+        assert (await api.nobody.get(url)).status_code == 403
+        for key in made:
+            assert not (api.store._objects._root / key).exists()
+
+    call(body)
+
+
+def test_one_that_was_stopped_in_the_middle_is_begun_anew_and_leaves_nothing(call, hevc, monkeypatch):
+    async def body(api):
+        video = await uploaded(api.a, hevc, "h.mp4")
+        before = {path.name for path in (api.store._objects._root / "videos").iterdir()}
+        async with api.world.database.write("rendition.write", "a") as session:
+            await renditions.ask(session, "a", video)
+        renderer = Renderer(api.world.database, api.store, DEFAULTS)
+        (claim,) = await renderer.claim(1, [])
+        assert await renderer.claim(1, []) == []
+        working = asyncio.create_task(renderer.work(claim))
+        await asyncio.sleep(0.5)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        (row,) = await api.world.sql("SELECT state, attempts FROM rendition")
+        assert (row.state, row.attempts) == ("due", 0)
+        assert {path.name for path in (api.store._objects._root / "videos").iterdir()} == before
+        # Another has it by the time that it is done.
+        (claim,) = await renderer.claim(1, [])
+        await api.world.change("UPDATE rendition SET fence = fence + 1")
+        await renderer.work(claim)
+        (row,) = await api.world.sql("SELECT state, object_key FROM rendition")
+        assert (row.state, row.object_key) == ("due", None)
+        assert {path.name for path in (api.store._objects._root / "videos").iterdir()} == before
+        renderer._pool.shutdown()
+        assert renderer._sandbox is not None
+        renderer._sandbox.close()
+
+    call(body)
+
+
+def test_what_browsers_play_is_not_encoded(call_shared, tmp_path):
+    content = films.film(tmp_path / "x.mp4", films.H264, 1.0).read_bytes()
+
+    async def body(api):
+        video = await uploaded(api.a, content, "x.mp4")
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
+        assert (seen["as_it_is"], seen["hls"], seen["rendition"]) == (True, "original", None)
+        answer = await api.a.post(f"/v1/videos/{video}/rendition")
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+    call_shared(body)
