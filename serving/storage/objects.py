@@ -96,7 +96,7 @@ class Objects(ABC):
 
         await self.put(key, content())
         try:
-            if bytes((await self.found(key, 0, len(key))).content) != key.encode():
+            if await self.found(key, 0, len(key), lambda found: bytes(found.content)) != key.encode():
                 raise OSError(f"{self.name}: what was written is not what is read")
             await self.ready()
         finally:
