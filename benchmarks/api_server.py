@@ -6,6 +6,7 @@ python -m benchmarks.api_server URL FOLDER SECRET_HEX     prints its port
 import asyncio
 import gc
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,20 @@ def plain(url: str) -> Litestar:
     return Litestar([bare, swallow, query], logging_config=None, openapi_config=None)
 
 
-async def main() -> None:
-    """Serve both, each on a port of its own, until stdin ends."""
+def main() -> None:
+    """Serve the API and what it is compared with, each on a port of its own."""
     url, folder, secret = sys.argv[1], Path(sys.argv[2]), bytes.fromhex(sys.argv[3])
-    servers = []
     # One key asks as fast as it can: not as many times a second as is let in, but as many as can be answered.
     settings = msgspec.structs.replace(DEFAULTS, limits=LimitOptions(requests_per_s=1e6, burst=1_000_000))
-    for app in (
-        create_app(Database(url), Store(folder, Keyring(LocalMaster([bytes(32)]))), settings, secret),
-        plain(url),
-    ):
+    api = create_app(Database(url), Store(folder, Keyring(LocalMaster([bytes(32)]))), settings, secret)
+    # As uvicorn would, were it not two servers in one process.
+    uvloop.run(serve([api, plain(url)]))
+
+
+async def serve(apps: Sequence[Litestar]) -> None:
+    """Serve each on a port of its own, which is printed, until stdin ends."""
+    servers = []
+    for app in apps:
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
         servers.append((server, asyncio.create_task(server.serve())))
         while not server.started:
@@ -83,5 +88,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    # As uvicorn would, were it not two servers in one process.
-    uvloop.run(main())
+    main()

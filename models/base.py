@@ -152,6 +152,19 @@ class Likelihood:
     """logit_bias of the model, or None for a softmax-trained model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Things:
+    """K things of which a picture of a single one shows one: what a model tells apart, see `models.things`."""
+
+    names: tuple[str, ...]
+    """As its text tower was given them: `a red circle`."""
+    vectors: np.ndarray
+    """float32 [K, D], of length 1."""
+
+    def __repr__(self) -> str:
+        return f"Things(names={len(self.names)}, vectors={self.vectors.shape})"
+
+
 def space_id(*, architecture: str, weights: str, preprocessing: str, dim: int) -> str:
     """Hash of everything that decides what a vector means, 16 hex digits.
 

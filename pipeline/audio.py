@@ -56,7 +56,7 @@ def measure(
             if not container.streams.audio:
                 return None, None
             stream = container.streams.audio[0]
-            for samples, time_s in _decoded(container, stream):
+            for samples, time_s in decoded(container, stream):
                 if samples is None:
                     broken += 1
                     if broken >= _GIVE_UP_AFTER:
@@ -79,9 +79,17 @@ def measure(
     return meter.finish(), None
 
 
-def _decoded(container, stream) -> Iterator[tuple[np.ndarray | None, float | None]]:
-    """Mono float32 [S] at `RATE_HZ` with the time of its first sample in seconds; None for a broken packet. Raises
-    Encrypted."""
+def decoded(
+    container, stream, *, rate_hz: int = RATE_HZ, layout: str = "mono", form: str = "flt"
+) -> Iterator[tuple[np.ndarray | None, float | None]]:
+    """Samples with the time of the first of them in seconds; None for a broken packet.
+
+    Args:
+        rate_hz, layout, form: of samples, as FFmpeg names them; mono float32 where nothing else is said.
+
+    Raises:
+        Encrypted: it is.
+    """
     resampler: av.AudioResampler | None = None
     shape = None
     for packet in container.demux(stream):
@@ -97,7 +105,7 @@ def _decoded(container, stream) -> Iterator[tuple[np.ndarray | None, float | Non
             if resampler is None or (frame.format.name, frame.layout.name, frame.sample_rate) != shape:
                 # A resampler refuses frames of another shape than its first; broadcasts do change it half-way.
                 shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-                resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
+                resampler = av.AudioResampler(format=form, layout=layout, rate=rate_hz)
             time_s = None if frame.pts is None else float(frame.pts * frame.time_base)
             # Times are followed here: without them the resampler neither refuses nor bends anything.
             frame.pts = None

@@ -6,7 +6,8 @@ against a background, a fixed random sample of the library that is searched:
 - a *text* against what the model says of it by itself (its likelihood, or a bank of everyday phrases where it has
   none), and against how much of the library it fits at all: with few moments that match, more is asked of each
   (a label shift, by EM: Saerens, Latinne & Decaestecker, Neural Computation 14, 2002);
-- a *picture* against how alike two moments of the library are that have nothing to do with each other.
+- a *picture* against how alike two moments of the library are that have nothing to do with each other, and by what its
+  model calls the thing in either, see `pipeline.naming`.
 
 Slopes and offsets were chosen by looking at a few settings on generated libraries; what comes of them is measured on a
 library of another seed (`python -m benchmarks search_quality`).
@@ -38,6 +39,9 @@ _ROUNDS: Final = 30
 #: log odds = PICTURE_SLOPE x (standard deviations above what unrelated moments have - PICTURE_FROM).
 PICTURE_SLOPE: Final = 6.0
 PICTURE_FROM: Final = 3.25
+
+#: The slope where names are told, too: part of what a cosine says is said by them.
+NAMED_SLOPE: Final = 5.0
 
 #: Mean and standard deviation of cosines of unrelated frames of the bundled model, and how many videos' worth that
 #: counts beside what the library says: a small one cannot tell.
@@ -114,9 +118,17 @@ def text_logits(logits: np.ndarray, matching: float) -> np.ndarray:
     return TEXT_SLOPE * logits + SHIFT * (_odds(matching) - _odds(PRIOR))
 
 
-def picture_logits(cosines: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    """Calibrated log odds that two pictures show the same, float64 [N]. `mean`, `deviation`: see `Background`."""
-    return PICTURE_SLOPE * ((np.asarray(cosines, np.float64) - mean) / deviation - PICTURE_FROM)
+def picture_logits(
+    cosines: np.ndarray, mean: float, deviation: float, agreement: np.ndarray | None = None
+) -> np.ndarray:
+    """Calibrated log odds that two pictures show the same, float64 [N].
+
+    Args:
+        mean, deviation: see `Background`.
+        agreement: float64 [N], log odds by names (`pipeline.naming`), of models that have them.
+    """
+    above = (np.asarray(cosines, np.float64) - mean) / deviation - PICTURE_FROM
+    return PICTURE_SLOPE * above if agreement is None else NAMED_SLOPE * above + agreement
 
 
 def probability(logits: np.ndarray) -> np.ndarray:

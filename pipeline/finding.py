@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from models.base import Likelihood
-from pipeline import calibration, tags
+from models.base import Likelihood, Things
+from pipeline import calibration, naming, tags
 from pipeline.calibration import Background, Kind
 from pipeline.spec import Label
 
@@ -32,9 +32,21 @@ class Part:
     """float32 [D], of length 1."""
     rivals: np.ndarray | None = None
     """float32 [B, D], everyday phrases that mean something else; for texts in spaces of models without a bias."""
+    things: Things | None = None
+    """What is told apart in pictures; in spaces of models that have such a list."""
 
     def __repr__(self) -> str:
         return f"Part({self.kind}, {self.weight:+g}, {self.told!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How N candidates look beside a part."""
+
+    probabilities: np.ndarray
+    """float64 [N]: how probably each is what the part says."""
+    both: tuple[str | None, ...]
+    """[N]: of a picture, what both show by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +88,20 @@ def may_be_held(part: Part, first: float, second: float) -> bool:
     return second > 0 if part.kind == "picture" else 0 < first < 1
 
 
-def probabilities(held: Held, vectors: np.ndarray, likelihood: Likelihood) -> np.ndarray:
-    """float64 [N]: how probably each of float32 [N, D] is what the part says."""
-    if held.part.kind == "picture":
-        logits = calibration.picture_logits(vectors @ held.part.vector, held.first, held.second)
+def looks(held: Held, vectors: np.ndarray, likelihood: Likelihood) -> Looks:
+    """How float32 [N, D] look beside the part."""
+    part = held.part
+    both: Sequence[str | None] = (None,) * len(vectors)
+    if part.kind == "text":
+        logits = calibration.text_logits(_evidence(part, vectors, likelihood), held.first)
     else:
-        logits = calibration.text_logits(_evidence(held.part, vectors, likelihood), held.first)
-    return calibration.probability(logits)
+        agreement = None
+        if part.things is not None:
+            one = naming.named(part.vector[None], part.things, likelihood)[0]
+            others = naming.named(vectors, part.things, likelihood)
+            agreement, both = naming.agreement(one, others), naming.in_both(one, others, part.things)
+        logits = calibration.picture_logits(vectors @ part.vector, held.first, held.second, agreement)
+    return Looks(calibration.probability(logits), tuple(both))
 
 
 def together(found: np.ndarray, weights: Sequence[float]) -> np.ndarray:

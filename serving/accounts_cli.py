@@ -184,12 +184,16 @@ def _with_database(what: "Callable[[Database, bytes], Awaitable[T]]") -> T:
 
 
 def with_place(what: "Callable[[Database, Places], Awaitable[T]]") -> T:
-    """Do it with the server's database, where everything is.
+    """Do it with the server's database, where everything is. What it writes is in the audit log, as the command that is
+    run just now.
 
     Raises:
         DatabaseMisconfigured: its schema is not up to date.
+        MasterKeyMissing, AuditKeyMissing, Altered: something is written, and cannot be noted; see `AuditSigner.key`.
     """
     from serving import places
+    from serving.audit.acting import ACTING, commanding
+    from serving.audit.keeping import Keeping
     from serving.db import migrate
     from serving.db.database import Database
     from serving.errors import DatabaseMisconfigured
@@ -200,12 +204,32 @@ def with_place(what: "Callable[[Database, Places], Awaitable[T]]") -> T:
             behind = await migrate.behind(database)
             if behind is not None:
                 raise DatabaseMisconfigured(behind)
-            return await what(database, place)
+            keeping = Keeping(database, place.keyring)
+            ACTING.set(commanding(name))
+            done = await what(database, place)
+            ACTING.set(None)
+            await keeping.keep()
+            return done
         finally:
             await database.close()
 
+    name = _command()
     with places.places(load().settings, migrated=False) as place:
         return asyncio.run(run(place))
+
+
+def _command() -> str:
+    """The command that is run, by its words alone: `keys rotate`. What follows them may be anybody's name."""
+    from serving.cli import app
+
+    words: list[str] = []
+    found: object = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        found = getattr(found, "commands", {}).get(word)
+        if found is None:
+            break
+        words.append(word)
+    return " ".join(words)
 
 
 def print_json(value: object) -> None:

@@ -46,6 +46,16 @@ class VideoSeen(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class ImportSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an import, likewise."""
+
+    videos: dict[str, str]
+    there: dict[str, str]
+    without_bytes: tuple[str, ...]
+    vocabularies: tuple[str, ...]
+    vocabularies_there: tuple[str, ...]
+
+
 class UploadSeen(msgspec.Struct, frozen=True, kw_only=True):
     """An upload, likewise."""
 

@@ -10,7 +10,9 @@ from sqlalchemy import TextClause
 
 from serving import limiting, old_rows
 from serving.audit.cleaning import clean_audit
+from serving.audit.signing import AuditSigner
 from serving.db.database import Database
+from serving.rights import erasing, retention
 from serving.search.indexes import make_graphs
 from serving.search.spaces import remove_leaving
 from serving.settings import Settings
@@ -23,6 +25,9 @@ _LOG = logging.getLogger(__name__)
 #: How often what somebody may wait for is looked at, and how often the rest is, seconds.
 OFTEN_S: Final = 30.0
 SELDOM_S: Final = 3600.0
+
+#: How often rules of retention are applied, seconds: within the hour, even where a worker was away for most of it.
+RETENTION_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Chore:
 def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore, ...]:
     """All that is tidied up, each apart from the others."""
     keep = settings.cleaning
+    signer = AuditSigner(database, store.keyring.master)
     pieces = Uploads(database, store, settings.upload)
 
     def old(name: str, rows: TextClause, keep_s: float) -> Chore:
@@ -46,6 +52,8 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
     return (
         Chore("expired uploads", OFTEN_S, lambda: uploads.expire(database, store)),
         Chore("uploads left undone", OFTEN_S, lambda: uploads.finish_left(database, pieces)),
+        Chore("erasures that were left unfinished", OFTEN_S, lambda: erasing.finish_left(database, store)),
+        Chore("videos whose time is over", RETENTION_S, lambda: retention.apply(database, store)),
         Chore("objects that nothing names", SELDOM_S, lambda: uploads.sweep(database, store)),
         old("checkpoints", old_rows.CHECKPOINTS, keep.checkpoints_s),
         old("idempotency keys", old_rows.IDEMPOTENCY_KEYS, keep.idempotency_keys_s),
@@ -58,7 +66,7 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
         ),
         Chore("spaces that are to be removed", OFTEN_S, lambda: remove_leaving(database)),
         Chore("graphs of vectors that are missing", OFTEN_S, lambda: make_graphs(database.url)),
-        Chore("audit entries", SELDOM_S, lambda: clean_audit(database, settings.audit)),
+        Chore("audit entries", SELDOM_S, lambda: clean_audit(database, signer, settings.audit)),
         Chore("rate limits", SELDOM_S, lambda: limiting.clean_buckets(database)),
     )
 

@@ -16,6 +16,9 @@ from pipeline.errors import InvalidSpec, VideoError
 from pipeline.report import Report
 from serving import (
     accounts_cli,
+    archive_cli,
+    audit_cli,
+    backup_cli,
     client_cli,
     dumps,
     keys_cli,
@@ -60,6 +63,12 @@ app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
 app.add_typer(keys_cli.keys, name="keys", no_args_is_help=True)
+app.add_typer(audit_cli.audit, name="audit", no_args_is_help=True)
+app.command()(backup_cli.backup)
+app.command()(backup_cli.restore)
+app.command()(backup_cli.erasures)
+app.command()(archive_cli.export)
+app.command("import")(archive_cli.import_)
 app.command()(client_cli.submit)
 app.command()(client_cli.status)
 app.command()(client_cli.watch)
@@ -194,10 +203,11 @@ def probe(
 def doctor() -> None:
     """Say what this machine can decode and run, whether hostile videos are held in, and how to mend what is missing."""
     from pipeline.sandbox.client import Sandbox
-    from serving.doctor import examine, print_findings
+    from serving.doctor import examine, examine_storage, print_findings
 
-    with Sandbox(load().settings.worker) as sandbox:
-        findings = examine(sandbox)
+    settings = load().settings
+    with Sandbox(settings.worker) as sandbox:
+        findings = [*examine(sandbox), *examine_storage(settings)]
     print_findings(findings, new_console())
     raise SystemExit(1 if any(one.vital and not one.good for one in findings) else 0)
 

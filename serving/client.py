@@ -17,6 +17,7 @@ from pipeline.report import Report
 from serving.answers import (
     FINAL,
     Failure,
+    ImportSeen,
     JobSeen,
     ModelSeen,
     Refused,
@@ -189,6 +190,25 @@ class Client:
         headers = {"Content-Type": "application/json"}
         answer = self._ask("POST", "/v1/recommendations", headers=headers, content=lambda: request)
         return decoded(answer, RecommendationsSeen)
+
+    def exported(self, video_id: str | None) -> Iterator[bytes]:
+        """An archive of a video, or of all that the caller has, as it comes. Where it breaks off, Unreachable."""
+        path = "/v1/export" if video_id is None else f"/v1/videos/{quote(video_id, safe='')}/export"
+        try:
+            with self._http.stream("GET", path, timeout=httpx.Timeout(600.0, connect=10.0)) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise failure_of(answer)
+                yield from answer.iter_raw()
+        except httpx.RequestError as error:
+            raise self._unreachable(error) from error
+
+    def imported(self, archive: Callable[[], Iterator[bytes]]) -> ImportSeen:
+        """Have the server read an archive. `archive`: makes its bytes, anew for each try."""
+        headers = {"Content-Type": "application/x-tar"}
+        timeout = httpx.Timeout(3600.0, connect=10.0)
+        answer = self._ask("POST", "/v1/import", headers=headers, content=archive, timeout=timeout)
+        return decoded(answer, ImportSeen)
 
     def ask(self, method: str, path: str, kind: Any, body: Any = None, **params: str) -> Any:
         """What the server answers to a request with a JSON body, or none: a value of `kind`; None: without a body."""

@@ -1,5 +1,6 @@
 """`automations doctor`: what this machine decodes and runs, what holds hostile videos in, how to mend the rest."""
 
+import asyncio
 import os
 import platform
 import tempfile
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.decode.available import machine
-from pipeline.errors import VideoError
+from pipeline.errors import InvalidSettings, VideoError
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import SandboxedMedia
 from pipeline.synthesis import write_video
+from serving.settings import Settings
+from serving.storage.address import address
 from serving.terminal import plain
 
 _UNREADABLE = (
@@ -39,6 +42,20 @@ class Finding:
 def examine(sandbox: Sandbox) -> list[Finding]:
     """Look at everything. Takes seconds, for libraries are loaded."""
     return [_system(), *examine_isolation(sandbox), *_decoders(), *_models()]
+
+
+def examine_storage(settings: Settings) -> list[Finding]:
+    """Whether objects can be kept where they are to be, if that is elsewhere."""
+    where = address(settings.storage.url, settings.storage.endpoint)
+    if where is None:
+        return []
+    from serving.storage.choosing import objects
+
+    try:
+        asyncio.run(objects(settings, Path(settings.server.data_dir)).check())
+    except (OSError, InvalidSettings) as error:
+        return [Finding("objects", False, str(error), "see docs/storage.md for what has to be allowed, and to be set")]
+    return [Finding("objects", True, f"{where}: written, read, listed and deleted")]
 
 
 def print_findings(findings: list[Finding], console: Console) -> None:

@@ -53,6 +53,12 @@ class StorageFull(ServerError, OSError):
     retryable = True
 
 
+class AuditKeyMissing(ServerError):
+    """The key of the audit log is gone from the database; no line can be written, nor verified, until it is back."""
+
+    code = "audit_key_missing"
+
+
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
 
@@ -95,6 +101,24 @@ class Conflict(ServerError):
     """It cannot be done in the state that things are in."""
 
     code = "conflict"
+
+
+class Held(ServerError):
+    """A video is under a legal hold: it has to stay."""
+
+    code = "legal_hold"
+
+
+class BackupRefused(ServerError):
+    """A backup cannot be made, or is not one that can be restored here."""
+
+    code = "backup_refused"
+
+
+class ArchiveRefused(ServerError):
+    """What was to be imported is no archive that this server wrote or can read."""
+
+    code = "archive_refused"
 
 
 class SpaceMismatch(ServerError):

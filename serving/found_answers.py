@@ -16,6 +16,7 @@ class ReasonSeen(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     weight: float = 1.0
     words: tuple[str, ...] = ()
+    both: str | None = None
 
 
 class ResultSeen(msgspec.Struct, frozen=True, kw_only=True):

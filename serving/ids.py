@@ -2,8 +2,9 @@
 
 import os
 import random
+import re
 import time
-from typing import Literal
+from typing import Final, Literal
 
 #: Crockford's base 32: no I, L, O, U, so that nothing is mistaken when it is read aloud.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -17,7 +18,7 @@ os.register_at_fork(after_in_child=_RANDOM.seed)
 
 Prefix = Literal[
     "ten", "usr", "ses", "key", "upl", "vid", "job", "whk", "msg", "dlv", "voc", "req", "wrk", "bat", "aud", "qst",
-    "cpy", "tgg", "cor", "lrn",
+    "cpy", "tgg", "cor", "lrn", "era", "ret",
 ]  # fmt: skip
 
 
@@ -25,3 +26,11 @@ def new_id(prefix: Prefix) -> str:
     """`job_01K...`: 48 bits of milliseconds and 80 random ones, https://github.com/ulid/spec."""
     number = (time.time_ns() // 1_000_000) << 80 | _RANDOM.getrandbits(80)
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])}"
+
+
+_ID: Final = re.compile(rf"[a-z]{{3}}_[{_ALPHABET}]{{26}}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is one of these, and so says nothing but what it names."""
+    return _ID.fullmatch(text) is not None

@@ -34,7 +34,7 @@ def status(as_json: AsJson = False) -> None:
         note = "" if name == found.master else ", an older one: rotate"
         if name in found.lost:
             note = ", which is LOST: put that master key back, no video of theirs can be read without it"
-        print(f"tenants' keys    {count} by {name}{note}")
+        print(f"keys             {count} by {name}{note}")
     behind = f" ({found.behind} by an older key: rotate)" if found.behind else ""
     print(f"sealed objects   {found.data_keys}{behind}")
     print(f"sealed rows      of {found.value_keys} videos and tenants")

@@ -37,6 +37,9 @@ KINDS: Final[dict[str, Kind]] = {
     "method_not_allowed": Kind(405, "This cannot be done here", "See the documentation for what can."),
     "request_timeout": Kind(408, "The request did not come in time", "Send it again, without pauses."),
     "conflict": Kind(409, "It cannot be done in this state", "Read what it is like now, and decide anew."),
+    "legal_hold": Kind(409, "A legal hold keeps the video", "Have an administrator release it, if it may go."),
+    "backup_refused": Kind(409, "The backup cannot be made or restored", "Do what `detail` says."),
+    "archive_refused": Kind(422, "This is no archive that can be imported", "Export it anew, and send it whole."),
     "space_mismatch": Kind(
         409, "Vectors of two spaces are not compared", "Search in one space, with the model that the videos have."
     ),
@@ -61,6 +64,7 @@ KINDS: Final[dict[str, Kind]] = {
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
+    "audit_key_missing": Kind(503, "The audit log cannot be written", "The operator puts its key back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
     "storage_unavailable": Kind(503, "The store of videos does not answer", "Try again in a moment."),

@@ -87,7 +87,8 @@ def _line(one: "ResultSeen") -> str:
 def _told(reason: Any) -> str:
     if reason.signal == "words":
         return f"{reason.about} says {', '.join(reason.words)}"
-    return f"{'not ' if reason.weight < 0 else ''}{reason.about} {reason.score:.2f}"
+    both = f": both {reason.both}" if reason.both else ""
+    return f"{'not ' if reason.weight < 0 else ''}{reason.about} {reason.score:.2f}{both}"
 
 
 def _encoded(path: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from serving.places import MASTER_KEY, Places
 from serving.settings import Settings
+from serving.storage.address import address as address_of_objects
 
 
 def greeting(place: Places, settings: Settings, key: str | None, works: str) -> Iterator[str]:
@@ -19,6 +20,8 @@ def greeting(place: Places, settings: Settings, key: str | None, works: str) -> 
     yield f"data      {place.folder}"
     yield f"database  {'of your own' if settings.server.database_url else 'embedded PostgreSQL in the data folder'}"
     yield f"engine    {works}"
+    if settings.storage.url:
+        yield f"objects   {address_of_objects(settings.storage.url)}"
     if not settings.storage.master_key:
         yield f"keys      {place.folder / MASTER_KEY} opens all videos: keep a copy, elsewhere (docs/security.md)"
     if key is not None:

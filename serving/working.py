@@ -4,6 +4,7 @@ import asyncio
 from typing import Protocol
 
 from serving import cleaning
+from serving.audit.keeping import Keeping
 from serving.copies.finder import Finder
 from serving.copies.keeping import COPIES_CHANNEL
 from serving.db.database import Database
@@ -15,6 +16,8 @@ from serving.jobs.outbox import DELIVERY_CHANNEL
 from serving.jobs.queue import Queue
 from serving.jobs.running import Toolkits, Tools
 from serving.places import Places
+from serving.playback.renderer import Renderer
+from serving.playback.renditions import RENDITION_CHANNEL
 from serving.search.answering import Answerer
 from serving.search.asking import QUESTION_CHANNEL
 from serving.search.catching_up import catch_up
@@ -50,19 +53,22 @@ def connections(slots: int) -> int:
 
 class Working:
     """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, tags libraries and
-    learns, fills spaces, tidies up, and says how it is."""
+    learns, fills spaces, encodes videos for browsers, tidies up, and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
-        self._place, self._settings, self._models = place, settings, models
+        self._settings, self._models = settings, models
         self._database = Database(place.database_url, pool_size=connections(slots))
+        self._store = place.store
+        self._audit = Keeping(self._database, self._store.keyring)
         channels = (
-            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL
+            WORK_CHANNEL, DELIVERY_CHANNEL, FETCH_CHANNEL, QUESTION_CHANNEL, COPIES_CHANNEL, TAGGING_CHANNEL,
+            RENDITION_CHANNEL,
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
         self._keyring = place.keyring
         queue = Queue(self._database, self._keyring, lease_s=settings.jobs.lease_s)
-        tools = Tools(queue, place.store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
+        tools = Tools(queue, self._store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
         self._worker = Worker(tools, slots=slots, listener=self._listener)
         self.presence = Presence(
             self._database,
@@ -81,14 +87,15 @@ class Working:
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then finish what is under way, or give it back, within ten seconds."""
         chores = (
-            *cleaning.chores(self._database, self._place.store, self._settings),
+            *cleaning.chores(self._database, self._store, self._settings),
             cleaning.Chore(
                 "videos that no search found",
                 cleaning.SELDOM_S,
                 lambda: catch_up(self._database, self._keyring, self._models),
             ),
         )
-        cleaner = asyncio.create_task(cleaning.run(chores))
+        await self._audit.begin()
+        cleaner = asyncio.gather(cleaning.run(chores), self._audit.run())
         try:
             async with self._listener, asyncio.TaskGroup() as group:
                 group.create_task(self.presence.serve(stop))
@@ -96,16 +103,19 @@ class Working:
                 group.create_task(self._worker.serve(stop))
                 answerer = Answerer(self._database, self._keyring, self._models, self._settings.input, self._listener)
                 group.create_task(answerer.serve(stop))
-                group.create_task(Filler(self._database, self._place.store, self._models).serve(stop))
+                group.create_task(Filler(self._database, self._store, self._models).serve(stop))
                 tagger = Tagger(
                     self._database, self._models, self._listener, worker=self._worker.name, busy=lambda: self.busy
                 )
                 group.create_task(tagger.serve(stop))
                 group.create_task(Deliverer(self._database, self._keyring, listener=self._listener).serve(stop))
-                fetcher = Fetcher(self._database, self._place.store, self._settings.upload, listener=self._listener)
+                fetcher = Fetcher(self._database, self._store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))
+                renderer = Renderer(self._database, self._place.store, self._settings, listener=self._listener)
+                group.create_task(renderer.serve(stop))
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)
+            await self._audit.end()
             await self._database.close()

@@ -45,7 +45,8 @@ def test_pipeline_knows_models_by_their_contract_only():
 
 
 @pytest.mark.parametrize(
-    "module", ["serving.cli", "pipeline.spec", "pipeline.report", "models", "models.catalog", "models.device"]
+    "module",
+    ["serving.cli", "pipeline.spec", "pipeline.report", "models", "models.catalog", "models.device", "models.things"],
 )
 def test_light_modules_do_not_pull_in_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
@@ -98,7 +99,7 @@ def _heard(
     return stamps, sizes.astype(np.int32), lengths
 
 
-def _header(tracks: "list[VideoStream | AudioStream]", video: Samples) -> tuple[bytes, list[int]]:
+def _header(tracks: "Sequence[VideoStream | AudioStream]", video: Samples) -> tuple[bytes, list[int]]:
     """(what comes before all segments, ticks in a second of each track)."""
     out = io.BytesIO()
     options = {

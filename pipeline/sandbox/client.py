@@ -105,6 +105,14 @@ class Worker:
             if what != wire.DONE:
                 raise wire.Broken("it gave more than it was asked for")
 
+    def pour(self, request: Request, files: tuple[int, ...], *, timeout_s: float) -> Iterator[bytes]:
+        """The items of an answer that is bytes, as many as come, each within `timeout_s`. Otherwise as `stream`."""
+        with self._exchange(request, files, timeout_s) as receive:
+            while (got := receive(wire.MAX_HEAD))[0] == wire.ITEM:
+                yield wire.decode(got[1], bytes)
+            if got[0] != wire.DONE:
+                raise wire.Broken("it says what makes no sense")
+
     @contextlib.contextmanager
     def _exchange(
         self, request: Request, files: tuple[int, ...], timeout_s: float

@@ -60,6 +60,13 @@ class Collect(Reading, frozen=True, kw_only=True, tag="collect"):
     wanted: Wanted
 
 
+class Hear(Reading, frozen=True, kw_only=True, tag="hear"):
+    """Decode the sound. Answer: items of `rendition.sound.samples`, as many as there are."""
+
+    start_s: float
+    duration_s: float
+
+
 class Decode(Record, frozen=True, kw_only=True, tag="decode"):
     """Decode a Clip into shared memory. Answer: `Pictures`."""
 
@@ -71,7 +78,7 @@ class Decode(Record, frozen=True, kw_only=True, tag="decode"):
     """Its size, by which new memory is mapped."""
 
 
-Request = Check | Inspect | Cut | Listen | Repack | Collect | Decode
+Request = Check | Inspect | Cut | Listen | Repack | Collect | Hear | Decode
 
 
 class Ready(Record, frozen=True, kw_only=True):

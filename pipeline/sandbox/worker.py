@@ -31,12 +31,14 @@ from pipeline.opened import OpenFile, open_file
 from pipeline.plans import plan
 from pipeline.remux.reading import Repacked, repacked
 from pipeline.remux.samples import Wanted, read_samples
+from pipeline.rendition.sound import samples
 from pipeline.sandbox import isolation, wire
 from pipeline.sandbox.protocol import (
     Check,
     Collect,
     Cut,
     Decode,
+    Hear,
     Heard,
     Inspect,
     Listen,
@@ -129,6 +131,8 @@ def _rehearse_repacking(path: Path) -> None:
         assert seen.sound is not None
         wanted = Wanted(seen.video.stamp, seen.video.size, seen.sound.stamp, seen.sound.size)
         wire.encode(read_samples(file, wanted, INPUT_LIMITS))
+        for part in samples(file, start_s=0.0, duration_s=1.0, limits=INPUT_LIMITS):
+            wire.encode(part)
 
 
 def _rehearse_sealed(path: Path) -> None:
@@ -197,6 +201,11 @@ def _collect(request: Collect, files: tuple[int, ...], _: _Desk) -> Iterator[tup
     yield read_samples(_opened(request, files), request.wanted, request.limits)
 
 
+def _hear(request: Hear, files: tuple[int, ...], _: _Desk) -> Iterator[bytes]:
+    how = {"start_s": request.start_s, "duration_s": request.duration_s, "limits": request.limits}
+    return samples(_opened(request, files), **how)
+
+
 def _decode(request: Decode, files: tuple[int, ...], desk: _Desk) -> Pictures:
     """Decode into the shared memory that the request names."""
     if request.memory < 0:
@@ -230,5 +239,6 @@ _HANDLERS: dict[type, Callable[[Any, tuple[int, ...], _Desk], Any]] = {
     Listen: _listen,
     Repack: _repack,
     Collect: _collect,
+    Hear: _hear,
     Decode: _decode,
 }

@@ -11,6 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
+from serving.api.archives import export_tenant, export_video, import_archive
 from serving.api.audit import entries
 from serving.api.batches import Batches
 from serving.api.copies import library_copies, video_copies
@@ -19,17 +20,21 @@ from serving.api.described import DescribedConfig
 from serving.api.docs import docs_router, favicon, renderers, start
 from serving.api.embeddings import embed
 from serving.api.entrance import Entrance
+from serving.api.erasures import erasures
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
 from serving.api.hls import get_playlist, get_segment
+from serving.api.holds import Holds
 from serving.api.jobs import Jobs
 from serving.api.learned import Learned
 from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
 from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_thumbnail
+from serving.api.playback import create_rendition, get_playback
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
+from serving.api.retention import Retention
 from serving.api.schema import RecordSchema
 from serving.api.search import search
 from serving.api.signed import SignedUrls, media_of
@@ -98,7 +103,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     pictures = Pictures(store, settings)
     hls = Hls(store, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
-    surroundings = Surroundings(database, settings)
+    surroundings = Surroundings(database, store.keyring, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
 
     @asynccontextmanager
@@ -129,6 +134,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            get_playback,
+            create_rendition,
             get_playlist,
             get_segment,
             get_pictures,
@@ -165,6 +172,12 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             similar_videos,
             similar_segments,
             recommend,
+            erasures,
+            Holds,
+            Retention,
+            export_video,
+            export_tenant,
+            import_archive,
         ],
     )
     app = Litestar(

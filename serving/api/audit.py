@@ -14,7 +14,7 @@ from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Order, Page, 
 from serving.db.audit import AuditEntry
 from serving.db.database import Database
 
-Kind = Literal["write", "refusal"]
+Kind = Literal["write", "read", "key", "refusal"]
 
 
 class AuditView(Record, frozen=True, kw_only=True):
@@ -22,18 +22,22 @@ class AuditView(Record, frozen=True, kw_only=True):
 
     id: str
     at: datetime
-    """When it was noted: of a write, when it was done; of refusals, soon after the first."""
+    """When it was noted: of a write, when it was done; of a read, before it was answered; of refusals, soon after the
+    first."""
     kind: Kind
     operation: str
-    """Id of the operation that was asked for."""
+    """Id of the operation that was asked for; of an operator's command, its name; of keys, what was done to them:
+    `key.destroy`, for example."""
     actor: str | None
-    """Id of the key or user who asked; null where nobody was known yet, as when somebody signs in."""
+    """Id of the key or user who asked; `command` of an operator; `server` where nobody asked; null where nobody was
+    known yet, as when somebody signs in."""
     credential: str | None
-    """Id of the key, or of the session in which a person signed in."""
+    """Id of the key, or of the session in which a person signed in; of an operator, the number of their user of the
+    machine: `uid:1000`."""
     address: str | None
     """Where the request came from."""
     request_id: str | None
-    """`X-Request-Id` of its answer; of a write."""
+    """`X-Request-Id` of its answer; of a write, or the first of reads that are alike."""
     write: str | None
     """What was written: `job.submit`, for example. A request may write more than once."""
     targets: tuple[str, ...]
@@ -41,7 +45,7 @@ class AuditView(Record, frozen=True, kw_only=True):
     code: str | None
     """The problem that a refusal was answered with."""
     count: int
-    """How many refusals that were alike; 1 of a write."""
+    """How many refusals, reads or keys that were alike; 1 of a write."""
 
 
 @get(
@@ -58,7 +62,7 @@ async def entries(
     operation: Annotated[
         str | None, Parameter(max_length=100, required=False, description="Id of an operation.")
     ] = None,
-    kind: Annotated[Kind | None, Parameter(required=False, description="Writes or refusals only.")] = None,
+    kind: Annotated[Kind | None, Parameter(required=False, description="Only those of this kind.")] = None,
     after: Annotated[datetime | None, Parameter(required=False, description="Noted then or later.")] = None,
     before: Annotated[datetime | None, Parameter(required=False, description="Noted earlier.")] = None,
     limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Entries of a page.")] = DEFAULT_LIMIT,
@@ -66,8 +70,9 @@ async def entries(
         str | None, Parameter(max_length=MAX_CURSOR, required=False, description="`next_cursor` of the page before.")
     ] = None,
 ) -> Page[AuditView]:
-    """Who did what, and who was refused what, latest first. A write is noted with it, or not done at all; refusals are
-    noted within about a second, alike ones together. What strangers were refused is nobody's, and not here."""
+    """Who did what, and who was refused what, latest first. A write is noted with it, or not done at all; a read of
+    media before it is answered, and those that are alike within ten minutes after it together; refusals within about a
+    second, alike ones together. What strangers were refused is nobody's, and not here."""
     query = select(AuditEntry).where(AuditEntry.tenant_id == principal.tenant_id)
     if actor is not None:
         query = query.where(AuditEntry.actor == actor)

@@ -13,6 +13,9 @@ def _body(content: dict[str, Any], description: str, *, required: bool = True) -
     return {"content": content, "description": description, "required": required}
 
 
+#: Type of archives.
+TAR: Final = "application/x-tar"
+
 _PIECE: Final = _raw("application/offset+octet-stream")
 _FORM: Final = {
     "type": "object",
@@ -32,6 +35,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     ),
     "put_video": _body(_raw("application/octet-stream", "video/*"), "The video's bytes, as they are."),
     "append_to_upload": _body(_PIECE, "The bytes from `Upload-Offset` on."),
+    "import_archive": _body(_raw(TAR), "An archive, as an export gave it."),
     "create_upload": _body(_PIECE, "The first bytes, where some come along.", required=False),
 }
 
@@ -100,6 +104,8 @@ ANSWERS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "get_playlist": {"200": {"application/vnd.apple.mpegurl": {"schema": {"type": "string"}}}},
     "get_segment": {"200": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
     "watch_job": {"200": {"text/event-stream": {"schema": _STREAM}}},
+    "export_video": {"200": _raw(TAR)},
+    "export_tenant": {"200": _raw(TAR)},
     "get_vocabulary": {"200": {"application/toml": {"schema": {"type": "string"}}}},
     **{name: {"200": _raw("image/jpeg", "image/webp")} for name in ("get_thumbnail", "get_poster")},
     "get_storyboard": {"200": _raw("image/jpeg")},
@@ -123,6 +129,7 @@ TAGS: Final[dict[str, str]] = {
     "pictures": "Pictures of a moment, of the whole, of all of it at a glance; chapters and tags as text tracks.",
     "problems": "The page behind each kind of problem.",
     "recommendations": "What is like something, what somebody may like, what to begin with.",
+    "rights": "How long videos are kept, which have to stay, and which are gone.",
     "search": "Find moments by what they show and what is said of them.",
     "taxonomies": "Vocabularies that stand for a library: its tags, what is said of them, and what is learnt of that.",
     "uploads": "Videos on their way in: in one request, in pieces (tus 1.0), or fetched from an address.",

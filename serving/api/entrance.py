@@ -1,5 +1,6 @@
 """Where requests come in that lead somewhere: who asks is found out, let in or not, and known from here on."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -11,6 +12,12 @@ from serving.api.signed import SignedUrls
 from serving.audit.acting import ACTING, Acting
 from serving.auth.credentials import Credentials
 from serving.errors import UrlRefused
+from serving.ids import is_id
+
+
+def named(path: Mapping[str, object]) -> tuple[str, ...]:
+    """Ids among the parameters of a path. Others are what somebody made up: names of files, for example."""
+    return tuple(str(value) for name, value in path.items() if name.endswith("_id") or is_id(str(value)))
 
 
 class Entrance:
@@ -45,7 +52,7 @@ class Entrance:
                 principal and principal.tenant_id,
                 principal and principal.actor,
                 principal and principal.credential,
-                tuple(map(str, scope["path_params"].values())),
+                named(scope["path_params"]),
             )
         )
         try:

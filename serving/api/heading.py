@@ -20,8 +20,14 @@ _PRIVATE: Final = (b"cache-control", b"no-store")
 _VERSIONED: Final = (b"cache-control", b"private, no-cache")
 
 #: Pages are in nobody's frame, and load nothing unless they say what.
-_PAGE: Final = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+_PAGE: Final = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)
 _FRAMES: Final = (b"x-frame-options", b"DENY")
+
+#: What is no page is none either where a browser is made to show it.
+_DATA: Final = (b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'")
 
 
 def headed(scope: Scope, request_id: str, headers: Iterable[Header], there: dict[bytes, bytes]) -> list[Header]:
@@ -30,6 +36,9 @@ def headed(scope: Scope, request_id: str, headers: Iterable[Header], there: dict
     wanted: list[Header] = [(REQUEST_ID, request_id.encode()), *_ALWAYS, *scope.get("limit_headers", ())]  # type: ignore[misc]
     if scope.get("principal") is not None:
         wanted.append(_VERSIONED if b"etag" in there else _PRIVATE)
-    if there.get(b"content-type", b"").startswith(b"text/html"):
+    kind = there.get(b"content-type", b"")
+    if kind.startswith(b"text/html"):
         wanted += (_PAGE, _FRAMES)
+    elif kind.startswith(b"application/"):
+        wanted.append(_DATA)
     return [*headers, *[one for one in wanted if one[0] not in there]]

@@ -7,6 +7,8 @@ from urllib.parse import quote
 from litestar import Request, Response, get
 from litestar.params import Parameter
 
+from pipeline.errors import UnsupportedCodec
+from pipeline.sealed.form import What
 from serving.api.access import needs
 from serving.api.sending import Sending, Sent
 from serving.api.signed import Signature, still_may
@@ -14,7 +16,7 @@ from serving.api.streams import Streams
 from serving.api.versions import IfNoneMatch, has
 from serving.api.videos import VideoId
 from serving.auth.credentials import Credentials
-from serving.playback.hls import Hls, playlist
+from serving.playback.hls import Cut, Hls, playlist
 from serving.playback.media import Media
 from serving.settings import Settings
 from serving.storage.store import video_at
@@ -33,6 +35,7 @@ _CACHE: Final = "private, max-age=600"
     operation_id="get_playlist",
     **needs("videos:read"),
     by_url="hls",
+    media=True,
     tags=["playback"],
     summary="Its HLS playlist",
     media_type=PLAYLIST,
@@ -43,9 +46,10 @@ async def get_playlist(
     video_id: VideoId,
     signature: Signature = None,
 ) -> Response[str]:
-    """Its segments, of about four seconds, each from where decoding can start. Where it was asked for with a signed
-    URL, what it names are URLs with the same signature."""
-    cut = await hls.cut(video_at(media.tenant_id, media.object_key), media.key)
+    """The video in segments of about four seconds, each from where decoding can start; its rendition, where browsers do
+    not play it as it is (`get_playback`). Where it was asked for with a signed URL, so is what it names, with the same
+    signature."""
+    _, (cut, *_) = await _played(media, hls)
     query = "" if signature is None else f"?signature={quote(signature, safe='')}"
     return Response(playlist(cut, query), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
@@ -55,6 +59,7 @@ async def get_playlist(
     operation_id="get_segment",
     **needs("videos:read"),
     by_url="hls",
+    media=True,
     tags=["playback"],
     summary="What its playlist names",
     media_type="video/mp4",
@@ -74,15 +79,12 @@ async def get_segment(
     signature: Signature = None,
 ) -> Sent:
     """The header that all segments have in common, or a segment: fragmented MP4."""
-    tag = f'"{media.sha256[:32]}-{_VERSION}-{name.partition(".")[0]}"'
+    sha256, (cut, what, key) = await _played(media, hls)
+    tag = f'"{sha256[:32]}-{_VERSION}-{name.partition(".")[0]}"'
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
         return Sent(304, headers)
-    what = video_at(media.tenant_id, media.object_key)
-    if name == "init.mp4":
-        content = (await hls.cut(what, media.key)).seen.header
-    else:
-        content = await hls.segment(what, media.key, int(name.partition(".")[0]))
+    content = cut.seen.header if name == "init.mp4" else await hls.segment(what, key, int(name.partition(".")[0]))
     # By which it counts as what may take its time.
     headers |= {"Content-Type": "video/mp4", "Content-Length": str(len(content)), "Accept-Ranges": "none"}
     return Sent(
@@ -97,6 +99,19 @@ async def get_segment(
             name=media.id,
         ),
     )
+
+
+async def _played(media: Media, hls: Hls) -> tuple[str, tuple[Cut, What, bytes | None]]:
+    """(hash, what it is made of and where it is) of the video, or of its rendition where browsers do not play that.
+    Raises as `Hls.cut`."""
+    what = video_at(media.tenant_id, media.object_key)
+    try:
+        return media.sha256, (await hls.cut(what, media.key), what, media.key)
+    except UnsupportedCodec:
+        if media.made is None:
+            raise
+    what = video_at(media.tenant_id, media.made.object_key)
+    return media.made.sha256, (await hls.cut(what, media.made.key), what, media.made.key)
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

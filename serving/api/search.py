@@ -12,6 +12,7 @@ from litestar import post
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from models.things import things_of
 from pipeline import finding, tags
 from pipeline.calibration import Kind
 from pipeline.finding import Part
@@ -160,8 +161,8 @@ async def _results(session: AsyncSession, asked: Asked, shown: Sequence[Found]) 
 
 def _reasons(found: Found) -> tuple[Reason, ...]:
     looks = [
-        Reason(signal="look", about=about, score=round(score, 4), weight=weight, at_s=found.row.pts_s)
-        for about, weight, score in found.looks
+        Reason(signal="look", about=about, score=round(score, 4), weight=weight, at_s=found.row.pts_s, both=both)
+        for about, weight, score, both in found.looks
     ]
     if found.said is None:
         return tuple(looks)
@@ -198,7 +199,7 @@ async def _part(asked: QueryPart, at: int, tenant: str, space: Space, database: 
                 there, number = asked.segment.video_id, asked.segment.index
                 told = f"segment {number} of {there}"
                 vector = await searching.segment_at(session, tenant, space, there, number)
-    return Part(kind, asked.weight, told, vector, rivals)
+    return Part(kind, asked.weight, told, vector, rivals, None if kind == "text" else things_of(space.space))
 
 
 def _require_whole(data: SearchRequest) -> None:

@@ -108,6 +108,9 @@ class Reason(Record, frozen=True, kw_only=True):
     """The sampled frame that was looked at, seconds; of words, from when on they are said, where that is known."""
     words: tuple[str, ...] = ()
     """Of the query that are said, in their stems."""
+    both: str | None = None
+    """Of a picture, a moment or a segment that was looked for: what its model calls the thing in both. Models without
+    a list of what they tell apart, which is all but the bundled one, say nothing."""
 
 
 class SearchResult(Record, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Who asks with a signed URL, and the video that is asked for.
 
-An operation that serves media says `by_url="stream"`, or another purpose, beside what it `needs`; takes the parameter
-`signature: Signature = None`, for the schema; and `media: Media`, the video, whoever asks and however.
+An operation that serves media says `by_url="stream"`, or another purpose, and `media=True` (see `serving.audit.reads`)
+beside what it `needs`; takes the parameter `signature: Signature = None`, for the schema; and `media: Media`, the
+video, whoever asks and however.
 """
 
 from collections.abc import Awaitable, Callable

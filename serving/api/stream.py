@@ -62,6 +62,7 @@ class MediaTypes:
     operation_id="stream_video",
     **needs("videos:read", 412, 416),
     by_url="stream",
+    media=True,
     tags=["playback"],
     summary="The video's bytes, in ranges",
 )
@@ -106,6 +107,7 @@ async def stream_video(
     operation_id="describe_stream",
     **needs("videos:read", 412),
     by_url="stream",
+    media=True,
     tags=["playback"],
     summary="What the video's bytes are",
 )

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,8 @@ from serving.api.bounded import too_large
 from serving.api.cors import Cors, origins_of
 from serving.api.heading import Header, headed
 from serving.api.observing import LEFT, Observing, streamed
+from serving.audit.keeping import Keeping
+from serving.audit.reads import MEDIA, Reads
 from serving.audit.refusals import Refusals
 from serving.db.database import Database
 from serving.errors import HeadersTooLarge
@@ -26,12 +29,13 @@ from serving.metrics.backlog import Backlog
 from serving.metrics.disk import Disk
 from serving.metrics.meters import Meters
 from serving.settings import Settings
+from serving.storage.keyring import Keyring
 
 
 class Surroundings:
     """Of one app."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, keyring: Keyring, settings: Settings) -> None:
         """Raises InvalidSettings: see `origins_of`."""
         self.meters = Meters()
         self.limits = Limits(database.url)
@@ -39,6 +43,8 @@ class Surroundings:
         Disk(Path(settings.server.data_dir), self.meters.registry)
         self.admission = Admission(self.limits, settings.limits, self.meters)
         self._refusals = Refusals(database, self.meters.dropped)
+        self._reads = Reads(database)
+        self._keeping = Keeping(database, keyring, self._reads.write)
         self._cors = Cors(origins_of(settings.server.cors_origins))
 
     def dependencies(self) -> dict[str, object]:
@@ -49,18 +55,21 @@ class Surroundings:
         """Around all that the app answers, paths that lead nowhere included: middleware sees only those that lead
         somewhere."""
         observing = Observing(self.meters, self._refusals)
-        app.asgi_handler = Surface(app.asgi_handler, observing, self._cors, methods_of(app.routes))
+        app.asgi_handler = Surface(app.asgi_handler, observing, self._reads, self._cors, methods_of(app.routes))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """While the app serves; at the end, what was refused last is written down."""
-        writing = asyncio.create_task(self._refusals.run())
+        """While the app serves; at the end, what was refused and read last is written down."""
+        await self._keeping.begin()
+        writing = [asyncio.create_task(self._refusals.run()), asyncio.create_task(self._keeping.run())]
         try:
             yield
         finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            for task in writing:
+                task.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
             await self._refusals.write()
+            await self._keeping.end(partial(self._reads.write, all=True))
             await self.limits.close()
 
 
@@ -68,9 +77,11 @@ class Surface:
     """ASGI: where requests come in and answers go out. One layer for all that is done to each of them: a layer for each
     thing costs more than the thing does."""
 
-    def __init__(self, app: ASGIApp, observing: Observing, cors: Cors, methods: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, app: ASGIApp, observing: Observing, reads: Reads, cors: Cors, methods: Mapping[str, bytes]
+    ) -> None:
         """`methods`: see `methods_of`."""
-        self._app, self._observing, self._cors, self._methods = app, observing, cors, methods
+        self._app, self._observing, self._reads, self._cors, self._methods = app, observing, reads, cors, methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -84,6 +95,9 @@ class Surface:
         async def answered(message: Message) -> None:
             nonlocal status, streaming
             if message["type"] == "http.response.start":
+                handler = scope.get("route_handler")
+                if handler is not None and MEDIA in handler.opt and scope["method"] != "HEAD":
+                    await self._reads.answering(message["status"])
                 status, headers = message["status"], list(message["headers"])
                 there = {name.lower(): value for name, value in headers}
                 streaming = streamed(there, scope["method"])

@@ -26,11 +26,11 @@ from serving.api.vocabulary_records import Which
 from serving.db.database import Database
 from serving.db.documents import Document
 from serving.db.media import Video
-from serving.db.work import Job
 from serving.errors import NotFound
 from serving.pictures.pictures import Pictures
+from serving.playback.hls import Hls
+from serving.rights import erasing
 from serving.storage import reports
-from serving.storage.keyring import forget
 from serving.storage.reports import Kept
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
@@ -169,19 +169,15 @@ class Videos(Controller):
 
     @delete("/{video_id:str}", operation_id="delete_video", **needs("videos:write"), summary="Delete a video")
     async def remove(
-        self, principal: Principal, database: Database, store: Store, pictures: Pictures, video_id: VideoId
+        self, principal: Principal, database: Database, store: Store, pictures: Pictures, hls: Hls, video_id: VideoId
     ) -> None:
-        """Delete a video with its jobs and reports."""
-        jobs = select(Job.id).where(Job.tenant_id == principal.tenant_id, Job.video_id == video_id)
-        async with database.write("video.delete", principal.tenant_id) as session:
-            # Jobs first, as those do who end them: else each would wait for what the other has locked.
-            await session.exec(jobs.order_by(Job.id).with_for_update())
-            video = await find(session, principal.tenant_id, video_id)
-            # Its bytes are unreadable from the moment that this is committed, wherever copies of them are.
-            await forget(session, [video.object_key])
-            await session.delete(video)
-        pictures.forget(video.object_key)
-        await store.delete(video.object_key)
+        """Erase a video: its keys first, which makes its bytes unreadable wherever copies of them are, with all that is
+        known of it, and its jobs, those that run included. What stays is a record without what was in it
+        (`/v1/erasures`). One that is under a legal hold is refused (409 `legal_hold`)."""
+        erasure = await erasing.erase_now(database, store, principal.tenant_id, video_id)
+        for object_key in erasure.pending:
+            pictures.forget(object_key)
+            hls.forget(object_key)
 
     @get("/{video_id:str}/report", operation_id="get_report", **needs("videos:read"), summary="Its latest report")
     async def report(

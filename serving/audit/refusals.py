@@ -11,14 +11,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import insert
-
-from serving.db.audit import AuditEntry
+from serving.audit.recording import Entry, add
 from serving.db.database import SYSTEM, Database
 from serving.errors import ServerError
-from serving.ids import new_id
 
 _LOG = logging.getLogger(__name__)
 
@@ -102,7 +99,7 @@ class Refusals:
                 continue
             try:
                 async with self._database.write("audit.refusals", SYSTEM) as session:
-                    await (await session.connection()).execute(insert(AuditEntry), [_row(*one) for one in due.items()])
+                    await add(session, [_entry(*one) for one in due.items()])
             except Exception as error:  # noqa: BLE001 - whatever it is, those who come later are to be noted, too
                 kept.back(due)
                 self._say(error)
@@ -120,16 +117,14 @@ class Refusals:
         self._failing = True
 
 
-def _row(refusal: Refusal, count: int) -> dict[str, Any]:
-    return {
-        "id": new_id("aud"),
-        "tenant_id": refusal.tenant_id,
-        "kind": "refusal",
-        "operation": refusal.operation,
-        "actor": refusal.actor,
-        "credential": refusal.credential,
-        "address": refusal.address,
-        "targets": [],
-        "code": refusal.code,
-        "count": min(count, 2**31 - 1),
-    }
+def _entry(refusal: Refusal, count: int) -> Entry:
+    return Entry(
+        kind="refusal",
+        operation=refusal.operation,
+        tenant_id=refusal.tenant_id,
+        actor=refusal.actor,
+        credential=refusal.credential,
+        address=refusal.address,
+        code=refusal.code,
+        count=min(count, 2**31 - 1),
+    )

@@ -15,6 +15,7 @@ Scope = Literal[
     "keys:manage",
     "users:manage",
     "audit:read",
+    "rights:manage",
 ]
 Role = Literal["viewer", "editor", "admin"]
 

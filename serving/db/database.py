@@ -6,7 +6,7 @@ others, whatever its queries say. Names of writes are where tests of crashes sto
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -24,6 +24,9 @@ from serving.db.failpoints import Write
 from serving.db.statements import execute
 from serving.errors import DatabaseMisconfigured, DatabaseUnavailable, InvalidRequest, NotFound
 
+if TYPE_CHECKING:
+    from serving.audit.signing import AuditSigner
+
 #: Stands for the server itself, which sees every tenant: workers, deliveries, clean-up.
 SYSTEM: Final = "*"
 
@@ -38,7 +41,8 @@ _WHO = text("SELECT rolname, rolsuper OR rolbypassrls AS bypasses FROM pg_roles 
 #: Queries take milliseconds; compiling one takes hundreds.
 _SETTINGS: Final = {"application_name": "automations", "jit": "off"}
 
-_BEGIN_FOR = text("SELECT set_config('app.tenant', :tenant, true)")
+#: The time is that of all rows that say `now()` in the transaction.
+_BEGIN_FOR = text("SELECT now() AS at, set_config('app.tenant', :tenant, true)")
 
 
 class Database:
@@ -47,6 +51,8 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         """`url`: `postgresql://...`, as `automations` is given it; the driver is asyncpg."""
         self.url = url
+        self.signer: AuditSigner | None = None
+        """Signs what is noted in the audit log. Whoever serves others, or acts for an operator, gives one."""
         self._engine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=pool_size,
@@ -81,8 +87,12 @@ class Database:
             DatabaseUnavailable: as `read`. Where the connection breaks while it is committed, nobody knows whether it
                 was: whatever is done again has to come out the same.
             NotFound: a row that was to be changed is no longer there.
+            AuditKeyMissing, MasterKeyMissing, Altered: somebody acts, and what they do cannot be noted; see
+                `AuditSigner.key`.
         """
+        await recording.ready(self.signer)
         async with self._begun(tenant) as session:
+            session.info[recording.SIGNER] = self.signer
             recording.begin()
             yield session
             await recording.note(session, name, None if tenant == SYSTEM else tenant)
@@ -113,7 +123,8 @@ class Database:
     async def _begun(self, tenant: str) -> AsyncIterator[AsyncSession]:
         try:
             async with AsyncSession(self._engine, expire_on_commit=False) as session:
-                await execute(session, _BEGIN_FOR, tenant=tenant)
+                begun = await execute(session, _BEGIN_FOR, tenant=tenant)
+                session.info[recording.AT] = begun.scalar_one()
                 yield session
         except StaleDataError as error:
             # Read in this transaction, and deleted by another one before it was written.

@@ -32,6 +32,11 @@ def head() -> str:
     return ScriptDirectory(str(_SCRIPTS)).get_current_head() or ""
 
 
+def knows(revision: str) -> bool:
+    """Whether this version of the server knows a revision."""
+    return revision in {script.revision for script in ScriptDirectory(str(_SCRIPTS)).walk_revisions()}
+
+
 def current(url: str) -> str | None:
     """The revision that a database has; None of an empty one."""
     found: list[str | None] = []

@@ -140,6 +140,7 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         Index("ix_webhook_message_source", "tenant_id", "source", unique=True),
         Index("ix_webhook_message_created", "created_at"),
+        Index("ix_webhook_message_video", "video_id"),
     )
 
     id: str = Field(primary_key=True)
@@ -147,6 +148,8 @@ class Message(SQLModel, table=True):
     type: str
     source: str
     """What it is about: `job_...:succeeded`. The same thing is told once."""
+    video_id: str | None = Field(default=None, foreign_key="video.id", ondelete="CASCADE")
+    """The video that it is about, with which it goes."""
     payload: dict[str, Any] = document()
     created_at: Moment = moment(now=True)
 

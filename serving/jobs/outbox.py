@@ -26,11 +26,19 @@ async def tell(
 
     Args:
         source: names what happened. The same is told once, however often it is tried.
+        payload: where it is about a video, `video_id` says so: the message goes with it.
     """
     written = await execute(
         session,
         insert(Message)
-        .values(id=new_id("msg"), tenant_id=tenant_id, type=type_, source=source, payload=dict(payload))
+        .values(
+            id=new_id("msg"),
+            tenant_id=tenant_id,
+            type=type_,
+            source=source,
+            video_id=payload.get("video_id"),
+            payload=dict(payload),
+        )
         .on_conflict_do_nothing(index_elements=["tenant_id", "source"])
         .returning(col(Message.id)),  # type: ignore[call-overload]
     )

@@ -94,6 +94,10 @@ class Hls:
 
         return await self._kept.get(what.blob, ("segment", number), make, len)
 
+    def forget(self, object_key: str) -> None:
+        """Drop what was made of an object."""
+        self._kept.forget(object_key)
+
     def close(self) -> None:
         """End all that is under way."""
         with self._lock:

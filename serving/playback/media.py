@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from serving.db.keys import DataKey, TenantKey
 from serving.db.quick import QuickReads
 from serving.storage.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A video as it was encoded anew for browsers."""
+
+    object_key: str
+    key: bytes = field(repr=False)
+    size_bytes: int
+    sha256: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,8 @@ class Media:
     created_at: datetime
     revocations: tuple[int, int]
     """How often signed URLs of the video, and of its tenant, were revoked."""
+    made: Made | None
+    """Its rendition, once there is one."""
 
 
 async def read_media(quick: QuickReads, keyring: Keyring, tenant: str, video_id: str) -> Media | None:
@@ -40,12 +54,9 @@ async def read_media(quick: QuickReads, keyring: Keyring, tenant: str, video_id:
     row = await quick.row("tenant_media", tenant, video_id)
     if row is None:
         return None
-    key = None
-    if row.key_wrapped is not None:
-        version = row.key_version
-        by = TenantKey(tenant_id=tenant, version=version, wrapped=row.tenant_key_wrapped, master=row.tenant_key_master)
-        kept = DataKey(object_key=row.object_key, tenant_id=tenant, tenant_version=version, wrapped=row.key_wrapped)
-        key = await keyring.unwrap(kept, by)
+    key, made_key, made = await _key(keyring, row, ""), await _key(keyring, row, "made_"), None
+    if made_key is not None:
+        made = Made(row.made_object_key, made_key, row.made_size_bytes, row.made_sha256, row.made_at)
     return Media(
         id=row.id,
         tenant_id=row.tenant_id,
@@ -59,4 +70,21 @@ async def read_media(quick: QuickReads, keyring: Keyring, tenant: str, video_id:
         duration_s=row.duration_s,
         created_at=row.created_at,
         revocations=(row.url_generation, row.tenant_url_generation),
+        made=made,
     )
+
+
+async def _key(keyring: Keyring, row: Any, of: str) -> bytes | None:
+    """The key of one of its objects, whose columns begin so; None where it has none."""
+    wrapped, version = getattr(row, f"{of}key_wrapped"), getattr(row, f"{of}key_version")
+    if wrapped is None:
+        return None
+    by = TenantKey(
+        tenant_id=row.tenant_id,
+        version=version,
+        wrapped=getattr(row, f"{of}tenant_key_wrapped"),
+        master=getattr(row, f"{of}tenant_key_master"),
+    )
+    key_of = getattr(row, f"{of}object_key")
+    kept = DataKey(object_key=key_of, tenant_id=row.tenant_id, tenant_version=version, wrapped=wrapped)
+    return await keyring.unwrap(kept, by)

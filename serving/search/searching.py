@@ -70,8 +70,8 @@ class Found:
     start_s: float
     end_s: float
     score: float
-    looks: tuple[tuple[str, float, float], ...]
-    """(what was looked for, its weight, its probability here)."""
+    looks: tuple[tuple[str, float, float, str | None], ...]
+    """(what was looked for, its weight, its probability here, what both show by name)."""
     said: Said | None
 
     @property
@@ -225,8 +225,8 @@ def _scored(
     told = tuple((one.first, one.second) for one in held)
     if not rows:
         return told, ()
-    looks = np.stack([finding.probabilities(one, vectors, likelihood) for one in held])
-    scores = finding.together(looks, [part.weight for part in asked.parts])
+    looks = [finding.looks(one, vectors, likelihood) for one in held]
+    scores = finding.together(np.stack([one.probabilities for one in looks]), [part.weight for part in asked.parts])
     tellings = [
         next((one for one in said.get(row.video_id, ()) if one.covers(row.start_s, row.end_s)), None) for row in rows
     ]
@@ -238,7 +238,10 @@ def _scored(
             row.start_s,
             row.end_s,
             float(scores[at]),
-            tuple((part.told, part.weight, float(looks[n, at])) for n, part in enumerate(asked.parts)),
+            tuple(
+                (part.told, part.weight, float(look.probabilities[at]), look.both[at])
+                for part, look in zip(asked.parts, looks, strict=True)
+            ),
             tellings[at],
         )
         for at, row in enumerate(rows)

@@ -66,8 +66,11 @@ class Bucket(Objects):
                 await self._written(key, _joined(head, source), part_bytes=self._part_bytes, at_once=_AT_ONCE)
                 break
         else:
-            with self._errors():
-                await obstore.put_async(self._store, key, head, use_multipart=False)
+            try:
+                with self._errors():
+                    await obstore.put_async(self._store, key, bytes(head), use_multipart=False)
+            except FileNotFoundError as error:
+                raise self._told(error) from error
 
     def file(self, key: str) -> AbstractAsyncContextManager[Path]:
         """See `Objects.file`. Its bytes are fetched first, all of them."""
@@ -82,7 +85,7 @@ class Bucket(Objects):
         """See `Objects.sweep_unfinished`. Where the store does not list them to us, its lifecycle rule has to do it."""
         return 0 if self._unfinished is None else await self._unfinished.sweep(prefix, before)
 
-    def _told(self, error: BaseError) -> OSError:
+    def _told(self, error: BaseError | FileNotFoundError) -> OSError:
         return StorageUnavailable(f"{self.name}: {short(error)}")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Final
 from obstore.store import LocalStore
 
 from serving.storage.objects import Objects
+from serving.storage.ranges import Found, T, Version
 
 #: Bytes that are written at once.
 _PART_BYTES: Final = 1 << 20
@@ -30,6 +31,21 @@ class Folder(Objects):
         # A rename alone is not on the disk yet, and whoever put this may delete the only other copy next.
         await asyncio.to_thread(_flushed, self._root / key, self._root)
 
+    async def version(self, key: str) -> Version:
+        """See `Objects.version`."""
+        return await asyncio.to_thread(lambda: _version(os.stat(self._root / key)))
+
+    async def found(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
+        """See `Objects.found`. In one turn of a thread, of which the store's own client takes several."""
+        return await asyncio.to_thread(lambda: use(self._found(key, offset, length)))
+
+    def _found(self, key: str, offset: int, length: int) -> Found:
+        descriptor = os.open(self._root / key, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return Found(memoryview(os.pread(descriptor, length, offset)), _version(os.fstat(descriptor)))
+        finally:
+            os.close(descriptor)
+
     @asynccontextmanager
     async def file(self, key: str) -> AsyncIterator[Path]:
         """See `Objects.file`. One that is not there is told by whoever opens it."""
@@ -47,6 +63,10 @@ class Folder(Objects):
                     file.unlink()
                     removed += 1
         return removed
+
+
+def _version(found: os.stat_result) -> Version:
+    return Version(found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}")
 
 
 def _flushed(file: Path, root: Path) -> None:

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import Altered, InputNotFound
 from pipeline.sealed.form import KEY_BYTES, What
+from serving.audit.recording import key_used
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
 from serving.storage.master import Master, unwrapped, wrapped
@@ -53,6 +54,7 @@ class Keyring:
         self.master = master
         """Who wraps keys of tenants."""
         self._tenant_keys: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._unwrapped: list[tuple[str, int]] = []
 
     async def keep(
         self,
@@ -158,9 +160,16 @@ class Keyring:
             if len(key) != KEY_BYTES:
                 raise Altered(f"the tenant key of {row.tenant_id} has {len(key)} bytes")
             self._tenant_keys[name] = key
+            if len(self._unwrapped) < _KEPT:
+                self._unwrapped.append(name)
             while len(self._tenant_keys) > _KEPT:
                 self._tenant_keys.popitem(last=False)
         return key
+
+    def used(self) -> list[tuple[str, int]]:
+        """For the audit log: tenants whose keys were unwrapped since this was asked last, and versions of those."""
+        unwrapped, self._unwrapped = self._unwrapped, []
+        return unwrapped
 
 
 class TenantValues:
@@ -179,4 +188,12 @@ class TenantValues:
 
 async def forget(session: AsyncSession, object_keys: Sequence[str]) -> None:
     """Destroy the keys of objects: once this is committed nobody reads these any more, wherever copies of them are."""
-    await execute(session, delete(DataKey).where(col(DataKey.object_key).in_(object_keys)))
+    which = col(DataKey.object_key).in_(object_keys)
+    gone = delete(DataKey).where(which).returning(col(DataKey.tenant_id), col(DataKey.video_id))
+    videos: dict[str, list[str]] = {}
+    for row in (await execute(session, gone)).all():
+        # Those of parts go with every upload; it has lines of its own.
+        if row.video_id is not None:
+            videos.setdefault(row.tenant_id, []).append(row.video_id)
+    for tenant, ids in videos.items():
+        await key_used(session, "key.destroy", tenant, list(dict.fromkeys(ids)), len(ids))

@@ -9,18 +9,22 @@ from serving.db.statements import execute
 from serving.errors import MasterKeyMissing
 from serving.storage.keyring import Keyring
 
-#: A schema from before has none of them.
-_THERE: Final = text("SELECT to_regclass('tenant_key') IS NOT NULL")
+#: Tables of keys that a master key wraps. A schema from before has none of them, or not all.
+_TABLES: Final = ("tenant_key", "audit_key")
+_THERE: Final = text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name) IS NOT NULL")
 
-_MASTERS: Final = text("SELECT master, count(*) AS keys FROM tenant_key GROUP BY master ORDER BY master")
+_MASTERS: Final = "SELECT master, count(*) AS keys FROM ({tables}) AS k GROUP BY master ORDER BY master"
 
 
 async def masters(database: Database) -> dict[str, int]:
-    """Name of a master key -> keys of tenants that are wrapped by it. Raises DatabaseUnavailable."""
+    """Name of a master key -> keys that are wrapped by it: of tenants, and that of the audit log. Raises
+    DatabaseUnavailable."""
     async with database.read(SYSTEM) as session:
-        if not (await execute(session, _THERE)).scalar_one():
+        there = (await execute(session, _THERE, names=list(_TABLES))).scalars().all()
+        if not there:
             return {}
-        return {row.master: row.keys for row in (await execute(session, _MASTERS)).all()}
+        tables = " UNION ALL ".join(f"SELECT master FROM {name}" for name in there)
+        return {row.master: row.keys for row in (await execute(session, text(_MASTERS.format(tables=tables)))).all()}
 
 
 def lost(found: dict[str, int], keyring: Keyring) -> tuple[str, ...]:
@@ -29,7 +33,7 @@ def lost(found: dict[str, int], keyring: Keyring) -> tuple[str, ...]:
 
 
 async def require_known(url: str, keyring: Keyring) -> None:
-    """Raises MasterKeyMissing where the database has keys of tenants that no master key at hand has wrapped: a server
+    """Raises MasterKeyMissing where the database has keys that no master key at hand has wrapped: a server
     would seal with another one what comes, and could not read what is there. DatabaseUnavailable: see `masters`."""
     database = Database(url, pool_size=1)
     try:

@@ -5,9 +5,9 @@ An object is written whole or not at all: one that can be read is complete. What
 
 import asyncio
 import contextlib
-import logging
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +18,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from serving.errors import StorageUnavailable
-from serving.storage.ranges import Found, Version
-
-_LOG = logging.getLogger(__name__)
+from serving.storage.ranges import Found, T, Version
 
 #: Objects that are listed at once.
 _LISTED: Final = 500
@@ -58,12 +56,13 @@ class Objects(ABC):
             found = await obstore.head_async(self._store, key)
         return Version(found["size"], found["e_tag"])
 
-    async def found(self, key: str, offset: int, length: int) -> Found:
-        """The bytes there; fewer where the object ends before. Raises FileNotFoundError."""
+    async def found(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
+        """See `serving.storage.ranges.Fetch`. Raises FileNotFoundError."""
         with self._errors():
             got = await obstore.get_async(self._store, key, options={"range": (offset, offset + length)})
             content = await got.bytes_async()
-        return Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
+        found = Found(memoryview(content), Version(got.meta["size"], got.meta["e_tag"]))
+        return await asyncio.to_thread(use, found)
 
     async def delete(self, key: str) -> bool:
         """Remove an object; False where there is none, if the store says so."""
@@ -88,15 +87,32 @@ class Objects(ABC):
         except TimeoutError:
             raise StorageUnavailable(f"{self.name} does not answer within {READY_S:g} s") from None
 
+    async def check(self) -> None:
+        """Write an object, read it, list it and delete it: all that this server has to be allowed. Raises OSError."""
+        key = f"ready/{secrets.token_hex(8)}"
+
+        async def content() -> AsyncIterator[bytes]:
+            yield key.encode()
+
+        await self.put(key, content())
+        try:
+            if await self.found(key, 0, len(key), lambda found: bytes(found.content)) != key.encode():
+                raise OSError(f"{self.name}: what was written is not what is read")
+            await self.ready()
+        finally:
+            await self.delete(key)
+
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """What the store cannot do is an OSError, as for any file."""
         try:
             yield
+        except FileNotFoundError as error:
+            raise FileNotFoundError(short(error)) from error
         except BaseError as error:
             raise self._told(error) from error
 
-    def _told(self, error: BaseError) -> OSError:
+    def _told(self, error: BaseError | FileNotFoundError) -> OSError:
         return OSError(short(error))
 
     async def _written(self, key: str, chunks: AsyncIterable[bytes], *, part_bytes: int, at_once: int) -> None:
@@ -108,6 +124,9 @@ class Objects(ABC):
         try:
             with self._errors():
                 await asyncio.shield(writing)
+        except FileNotFoundError as error:
+            # The stream's own, or else there is nothing to write into.
+            raise source.error or self._told(error) from error
         except asyncio.CancelledError:
             source.give_up()
             # Left to itself, the store would keep the parts.
@@ -127,6 +146,8 @@ class _Source:
         self._chunks = aiter(chunks)
         self._next: asyncio.Future[bytes] | None = None
         self._given_up = False
+        self.error: Exception | None = None
+        """What the stream raised."""
 
     def __aiter__(self) -> "_Source":
         return self
@@ -141,6 +162,9 @@ class _Source:
             if self._given_up:
                 raise _GivenUp from None
             raise
+        except OSError as error:
+            self.error = error
+            raise
 
     def give_up(self) -> None:
         """End the stream with an error, even where it waits for its next chunk."""
@@ -149,6 +173,6 @@ class _Source:
             self._next.cancel()
 
 
-def short(error: BaseError) -> str:
+def short(error: BaseError | FileNotFoundError) -> str:
     """Without the many lines of how the library came by it."""
     return str(error).partition("\n\nDebug source")[0].strip()

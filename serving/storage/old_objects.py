@@ -16,6 +16,7 @@ from sqlmodel import select
 
 from pipeline.errors import VideoError
 from pipeline.record import Record
+from serving.audit.acting import about
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.statements import execute
@@ -141,6 +142,7 @@ async def _named(
         video = (await session.exec(query.with_for_update())).one_or_none()
         if video is None:
             return False  # it was deleted meanwhile
+        about(video_id)
         video.object_key = new
         session.add(video)
         await store.keyring.keep(session, tenant, new, written.key, video_id=video_id)

@@ -4,7 +4,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from pipeline.errors import Altered
 from pipeline.sealed.form import HEADER_BYTES, TAG_BYTES, What
@@ -38,8 +39,16 @@ class Found:
 Find = Callable[[str], Awaitable[Version]]
 """Key -> what is there. Raises FileNotFoundError, OSError."""
 
-Fetch = Callable[[str, int, int], Awaitable[Found]]
-"""(key, offset, length) -> the bytes there; fewer where the object ends before. Raises as `Find`."""
+T = TypeVar("T")
+
+
+class Fetch(Protocol):
+    """Reads bytes of an object."""
+
+    async def __call__(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
+        """What `use` makes of the bytes there, fewer where the object ends before; it is called in a thread, that which
+        read them where one did. Raises as `Find`, and as `use`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +88,11 @@ class Ranges:
             first = next(pieces, None)
             if first is None:
                 return
-            found = await self._same(what.blob, known.version, *segments.place(first))
-            if found is not None:
+            plain = await self._same(what.blob, known.version, segments, first)
+            if plain is not None:
                 break
         else:
             raise Altered(f"{what.blob} is changed while it is read")
-        plain: bytes | None = await _opened(segments, first, found)
         at = first.start * segments.plain_bytes
         while plain is not None:
             numbers = next(pieces, None)
@@ -99,27 +107,30 @@ class Ranges:
                     # What becomes of it is nobody's business any more.
                     ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def _same(self, key: str, version: Version, offset: int, length: int) -> Found | None:
-        """The bytes there; None where it is another object than it was, for which nothing is proved. Raises as
-        `Fetch`."""
+    async def _same(self, key: str, version: Version, segments: Segments, numbers: range) -> bytes | None:
+        """What is in these; None where it is another object than it was, for which nothing is proved. Raises as
+        `Fetch`, and Altered."""
+
+        def use(found: Found) -> bytes | None:
+            return _opened(segments, numbers, found) if found.version == version else None
+
         try:
-            found = await self._fetch(key, offset, length)
+            return await self._fetch(key, *segments.place(numbers), use)
         except OSError:
             # It may not go on so far any more.
             if await self._find(key) == version:
                 raise
             return None
-        return found if found.version == version else None
 
     async def _piece(self, what: What, segments: Segments, numbers: range) -> bytes:
-        return await _opened(segments, numbers, await self._fetch(what.blob, *segments.place(numbers)))
+        return await self._fetch(what.blob, *segments.place(numbers), partial(_opened, segments, numbers))
 
     async def _proved(self, what: What, key: bytes) -> tuple[_Known, Segments]:
         """The object, its last segment opened. Raises Altered."""
         version = await self._find(what.blob)
         if version.size_bytes < HEADER_BYTES + TAG_BYTES:
             raise Altered(f"{what.blob} ends in its header")
-        head = bytes((await self._fetch(what.blob, 0, HEADER_BYTES)).content)
+        head = await self._fetch(what.blob, 0, HEADER_BYTES, lambda found: bytes(found.content))
         segments = Segments(head, version.size_bytes, key, what)
         await self._piece(what, segments, range(segments.last, segments.last + 1))
         self._known[what] = known = _Known(version, head)
@@ -129,10 +140,9 @@ class Ranges:
         return known, segments
 
 
-async def _opened(segments: Segments, numbers: range, found: Found) -> bytes:
-    if len(numbers) == 1:
-        return segments.opened(numbers, found.content)[0]
-    return b"".join(await asyncio.to_thread(segments.opened, numbers, found.content))
+def _opened(segments: Segments, numbers: range, found: Found) -> bytes:
+    pieces = segments.opened(numbers, found.content)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _pieces(numbers: range) -> Iterator[range]:

@@ -3,6 +3,7 @@ so here."""
 
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -39,20 +40,34 @@ class Kept:
 
 
 async def keep(
-    session: AsyncSession, keyring: Keyring, tenant: str, job_id: str, video_id: str, feature_key: str, body: bytes
+    session: AsyncSession,
+    keyring: Keyring,
+    tenant: str,
+    job_id: str,
+    video_id: str,
+    feature_key: str,
+    body: bytes,
+    *,
+    created_at: datetime | None = None,
 ) -> None:
-    """Keep the report of a job. `body`: see `compressed`. Raises as `Keyring.values_to_seal`."""
+    """Keep the report of a job. Raises as `Keyring.values_to_seal`.
+
+    Args:
+        body: see `compressed`.
+        created_at: None: now.
+    """
     values = await keyring.values_to_seal(session, tenant, video_id)
-    session.add(
-        StoredReport(
-            job_id=job_id,
-            tenant_id=tenant,
-            video_id=video_id,
-            feature_key=feature_key,
-            body=values.seal("report.body", job_id, body),
-            sealed=True,
-        )
+    report = StoredReport(
+        job_id=job_id,
+        tenant_id=tenant,
+        video_id=video_id,
+        feature_key=feature_key,
+        body=values.seal("report.body", job_id, body),
+        sealed=True,
     )
+    if created_at is not None:
+        report.created_at = created_at
+    session.add(report)
 
 
 async def latest(session: AsyncSession, keyring: Keyring, tenant: str, video_id: str) -> Kept | None:
@@ -63,6 +78,17 @@ async def latest(session: AsyncSession, keyring: Keyring, tenant: str, video_id:
         MasterKeyMissing, Altered: see `Keyring.tenant_key`, `Values.open`.
     """
     return await _read(session, keyring, _query(tenant, col(StoredReport.video_id) == video_id))
+
+
+async def all_of(session: AsyncSession, keyring: Keyring, tenant: str, video_id: str) -> list[tuple[Kept, datetime]]:
+    """All reports of a video, and when they were made, earliest first. Raises as `latest`."""
+    of_it = (col(StoredReport.tenant_id) == tenant) & (col(StoredReport.video_id) == video_id)
+    made = select(col(StoredReport.job_id), col(StoredReport.created_at)).where(of_it)
+    found = []
+    for job_id, at in (await session.execute(made.order_by(col(StoredReport.created_at)))).all():
+        if (kept := await of_job(session, keyring, tenant, job_id)) is not None:
+            found.append((kept, at))
+    return found
 
 
 async def of_job(session: AsyncSession, keyring: Keyring, tenant: str, job_id: str) -> Kept | None:

@@ -13,6 +13,9 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.record import Record
+from serving.audit.recording import key_used
+from serving.audit.signing import WHAT as AUDIT_KEY
+from serving.db.audit import AuditKey
 from serving.db.database import SYSTEM, Database
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
@@ -56,7 +59,7 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     master: str
     """Name of the master key that wraps now."""
     masters: dict[str, int]
-    """Name of a master key -> keys of tenants that are wrapped by it."""
+    """Name of a master key -> keys that are wrapped by it: those of tenants, and that of the audit log."""
     lost: tuple[str, ...]
     """Those of them that are not here: nothing is readable that they wrap."""
     tenants: int
@@ -99,6 +102,7 @@ async def rotate(database: Database, keyring: Keyring) -> Rotated:
         MasterKeyMissing, Altered: see `Keyring.tenant_key`.
     """
     under_master = await _under_master(database, keyring)
+    await _log_under_master(database, keyring)
     async with database.write("keys.rotate", SYSTEM) as session:
         under_way = (await execute(session, _UNDER_WAY)).scalars().all()
         latest = [] if under_way else (await execute(session, _LATEST)).all()
@@ -124,9 +128,22 @@ async def _under_master(database: Database, keyring: Keyring) -> int:
                 row.wrapped = await keyring.master.wrap(key, tenant_key_of(row.tenant_id, row.version))
                 row.master = keyring.master.name
                 session.add(row)
+            if rows:
+                await key_used(session, "key.master", None, [keyring.master.name], len(rows))
         done += len(rows)
         if len(rows) < _AT_ONCE:
             return done
+
+
+async def _log_under_master(database: Database, keyring: Keyring) -> None:
+    """The same for the key of the audit log."""
+    async with database.write("keys.rotate", SYSTEM) as session:
+        other = select(AuditKey).where(AuditKey.master != keyring.master.name).with_for_update()
+        for row in (await session.exec(other)).all():
+            key = await keyring.master.unwrap(row.wrapped, AUDIT_KEY, row.master)
+            row.wrapped, row.master = await keyring.master.wrap(key, AUDIT_KEY), keyring.master.name
+            session.add(row)
+            await key_used(session, "key.master", None, [keyring.master.name])
 
 
 async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
@@ -149,6 +166,8 @@ async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
             if not left:
                 gone = delete(TenantKey).where(col(TenantKey.tenant_id) == tenant, col(TenantKey.version).in_(older))
                 await execute(session, gone)
+                if older:
+                    await key_used(session, "key.rotate", tenant, [f"{tenant}/{latest}"])
         if not left:
             return done
         # Somebody is about to delete these. They are not waited for with the tenant's key in hand: they may want it.

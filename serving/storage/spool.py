@@ -2,22 +2,23 @@
 open nothing.
 
 A file has no name: it is gone with its process, however that ends. What is in it is as the bucket has it, sealed.
-Objects never change, so a file is kept for a while for whoever wants it next.
+A file is kept for a while for whoever wants the same next.
 """
 
 import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from pipeline.errors import Altered
 from serving.errors import StorageFull
-from serving.storage.ranges import Found, Version
+from serving.storage.ranges import Found, T, Version
 
 #: How long a file is kept that nobody uses, seconds.
 KEPT_S: Final = 300.0
@@ -34,7 +35,7 @@ class Source(Protocol):
         """See `Objects.version`."""
         ...
 
-    async def found(self, key: str, offset: int, length: int) -> Found:
+    async def found(self, key: str, offset: int, length: int, use: Callable[[Found], T]) -> T:
         """See `Objects.found`."""
         ...
 
@@ -66,7 +67,7 @@ class _Blocks:
 @dataclass(slots=True, eq=False)
 class _File:
     blocks: _Blocks
-    size_bytes: int
+    version: Version
     filling: asyncio.Task[None]
     users: int = 0
     left_at: float = 0.0
@@ -91,7 +92,7 @@ class Spool:
     @property
     def used_bytes(self) -> int:
         """Of all files that are there."""
-        return sum(one.size_bytes for one in self._files.values())
+        return sum(one.version.size_bytes for one in self._files.values())
 
     @asynccontextmanager
     async def file(self, key: str, source: Source) -> AsyncIterator[Path]:
@@ -102,10 +103,11 @@ class Spool:
             FileNotFoundError, OSError: as `source`.
             Altered: it was changed while it was fetched.
         """
-        one = self._files.get(key)
+        version = await source.version(key)
+        one = self._same(key, version)
         if one is None:
             async with self._beginning:
-                one = self._files.get(key) or await self._begun(key, source)
+                one = self._same(key, version) or await self._begun(key, source, version)
         one.users += 1
         try:
             await asyncio.shield(one.filling)
@@ -123,12 +125,19 @@ class Spool:
             if not one.users:
                 self._drop(key, one)
 
-    async def _begun(self, key: str, source: Source) -> _File:
-        version = await source.version(key)
+    def _same(self, key: str, version: Version) -> _File | None:
+        """The file of an object, if it is of what the object is now: somebody may have put back a copy, or another."""
+        one = self._files.get(key)
+        if one is None or one.version == version:
+            return one
+        self._drop(key, one)
+        return None
+
+    async def _begun(self, key: str, source: Source, version: Version) -> _File:
         await self._make_room(version.size_bytes)
         blocks = await asyncio.to_thread(_Blocks, self._folder, version.size_bytes)
         filling = asyncio.create_task(_fill(blocks, key, source, version))
-        self._files[key] = one = _File(blocks, version.size_bytes, filling)
+        self._files[key] = one = _File(blocks, version, filling)
         return one
 
     async def _make_room(self, size_bytes: int) -> None:
@@ -152,7 +161,7 @@ class Spool:
         failed = one.filling.done() and (one.filling.cancelled() or one.filling.exception() is not None)
         if failed or (not one.users and (one.unwanted or not one.filling.done())):
             self._drop(key, one)
-        if one.users or key not in self._files:
+        if one.users or self._files.get(key) is not one:
             return
         one.left_at = time.monotonic()
         asyncio.get_running_loop().call_later(KEPT_S, self._expire, key, one)
@@ -162,7 +171,9 @@ class Spool:
             self._drop(key, one)
 
     def _drop(self, key: str, one: _File) -> None:
-        one.filling.cancel()
+        """Those who use it do so until they are done."""
+        if not one.users:
+            one.filling.cancel()
         if self._files.get(key) is one:
             del self._files[key]
 
@@ -170,13 +181,15 @@ class Spool:
 async def _fill(blocks: _Blocks, key: str, source: Source, version: Version) -> None:
     offsets = iter(range(0, version.size_bytes, _PART_BYTES))
 
+    def write(offset: int, length: int, found: Found) -> None:
+        if found.version != version or len(found.content) != length:
+            raise Altered(f"{key} was changed while it was fetched")
+        blocks.write(found.content, offset)
+
     async def some() -> None:
         for offset in offsets:
             length = min(_PART_BYTES, version.size_bytes - offset)
-            found = await source.found(key, offset, length)
-            if found.version != version or len(found.content) != length:
-                raise Altered(f"{key} was changed while it was fetched")
-            await asyncio.to_thread(blocks.write, found.content, offset)
+            await source.found(key, offset, length, partial(write, offset, length))
 
     parts = [asyncio.create_task(some()) for _ in range(_AT_ONCE)]
     try:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +21,16 @@ from serving.db import failpoints
 from serving.storage.folder import Folder
 from serving.storage.keyring import Keyring, fresh_key
 from serving.storage.objects import Objects
-from serving.storage.ranges import Ranges
+from serving.storage.ranges import Found, Ranges
 
 #: Bytes that are handed on at once, in either direction.
 CHUNK_BYTES: Final = 1 << 20
 
 #: Where every object ends, at the latest.
 _END: Final = 1 << 62
+
+#: Nothing was written after that.
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Written:
 def video_at(tenant: str, object_key: str) -> What:
     """The object of a video."""
     return What(tenant, object_key, "video")
+
+
+def is_object(key: str) -> bool:
+    """Whether what has a key of its own under this name is an object, and not values of rows."""
+    return key.startswith(("videos/", "uploads/"))
 
 
 def part_at(tenant: str, object_key: str) -> What:
@@ -135,12 +143,27 @@ class Store:
         if await self._is_sealed(key):
             raise FileNotFoundError(f"{key}: its key was destroyed")
         for at in range(start, stop, CHUNK_BYTES):
-            yield bytes((await self._objects.found(key, at, min(CHUNK_BYTES, stop - at))).content)
+            yield await self._objects.found(key, at, min(CHUNK_BYTES, stop - at), _content)
 
     async def _is_sealed(self, key: str) -> bool:
         """Whether it says so. Raises FileNotFoundError."""
         size_bytes = (await self._objects.version(key)).size_bytes
-        return size_bytes >= len(MAGIC) and is_sealed(bytes((await self._objects.found(key, 0, len(MAGIC))).content))
+        return size_bytes >= len(MAGIC) and is_sealed(await self._objects.found(key, 0, len(MAGIC), _content))
+
+    async def put_raw(self, key: str, chunks: AsyncIterable[bytes]) -> None:
+        """Write bytes as they are: sealed ones that were copied, or what says nothing about anybody. As with `put`, it
+        is there for good then."""
+        await self._objects.put(key, _pieces(chunks))
+
+    async def get_raw(self, key: str) -> AsyncIterator[bytes]:
+        """The bytes of an object as they are kept: of a video, sealed. Raises FileNotFoundError where there is none."""
+        stop = (await self._objects.version(key)).size_bytes
+        for at in range(0, stop, CHUNK_BYTES):
+            yield await self._objects.found(key, at, min(CHUNK_BYTES, stop - at), _content)
+
+    def keys(self, prefix: str) -> AsyncIterator[list[str]]:
+        """Keys of all objects under a prefix, some hundreds at a time."""
+        return self._objects.older(prefix, _NEVER)
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
@@ -187,6 +210,10 @@ class Store:
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""
         await self._objects.ready()
+
+
+def _content(found: Found) -> bytes:
+    return bytes(found.content)
 
 
 async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -92,7 +92,7 @@ async def say(database: Database, keyring: Keyring, tenant: str, saying: Saying)
         )
         row = await find(session, tenant, kept.scalar_one())
         acting.about(row.id)
-        await _answer_so(session, keyring, tenant, video, vocabulary)
+        await answer_so(session, keyring, tenant, video, vocabulary)
     return row
 
 
@@ -107,7 +107,7 @@ async def unsay(database: Database, keyring: Keyring, tenant: str, which: str) -
         video = await _locked(session, tenant, row.video_id)
         await session.delete(row)
         await session.flush()
-        await _answer_so(session, keyring, tenant, video, vocabulary)
+        await answer_so(session, keyring, tenant, video, vocabulary)
 
 
 async def find(session: AsyncSession, tenant: str, which: str) -> Correction:
@@ -172,7 +172,7 @@ async def _require_room(session: AsyncSession, tenant: str, video: str) -> None:
         raise Conflict(f"{MAX_OF_A_VIDEO} corrections of this video are there already; delete some first")
 
 
-async def _answer_so(
+async def answer_so(
     session: AsyncSession, keyring: Keyring, tenant: str, video: Video, vocabulary: Vocabulary | None
 ) -> None:
     """Have the video, which is locked, found by what holds now."""

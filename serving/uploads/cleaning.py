@@ -55,6 +55,7 @@ _NAMED = text(
     """
     SELECT object_key FROM video WHERE object_key = ANY(:keys)
     UNION ALL SELECT object_key FROM upload_part WHERE object_key = ANY(:keys)
+    UNION ALL SELECT object_key FROM rendition WHERE object_key = ANY(:keys)
     """
 )
 

@@ -1,15 +1,20 @@
 """The weights in the repository: they load as open_clip does it, and still know what the card says."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
+from safetensors import safe_open
 
 import models
+from models.things import things_of
 from models.training.bundle import Bundle, load_bundle
 from models.training.evaluate import measure
+from models.training.things import NAMES, write_things
 
 FOLDER = Path(models.__path__[0]) / "bundled"
 
@@ -74,3 +79,21 @@ def test_the_known_words_are_listed() -> None:
     words = json.loads((FOLDER / "words.json").read_text())
     assert {"red", "circle", "stripes", "text"} <= set(words["known"])
     assert "giraffe" not in words["known"]
+
+
+def test_what_it_tells_apart_is_as_its_text_tower_says(tmp_path: Path) -> None:
+    for file in ("open_clip_config.json", "open_clip_model.safetensors", "bpe.txt.gz", "words.json"):
+        shutil.copyfile(FOLDER / file, tmp_path / file)
+    write_things(tmp_path)
+    with (
+        safe_open(FOLDER / "things.safetensors", "np") as ours,
+        safe_open(tmp_path / "things.safetensors", "np") as new,
+    ):
+        told = ours.metadata()
+        assert told == new.metadata()
+        assert np.abs(ours.get_tensor("vectors") - new.get_tensor("vectors")).max() < 1e-3
+    things = things_of(told["space"])
+    assert things is not None
+    assert things.names == NAMES
+    assert np.linalg.norm(things.vectors, axis=1) == pytest.approx(1.0)
+    assert things_of("another space") is None

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 import uvicorn
+from litestar.handlers import HTTPRouteHandler
 
 from serving.api.app import create_app
 from serving.auth import opaque
@@ -75,9 +76,13 @@ async def with_api(url: str, folder: Path, body: Callable) -> None:
 
 
 @asynccontextmanager
-async def served(url: str, store: Store, settings: Settings = SETTINGS) -> AsyncIterator[str]:
-    """The API on a port of its own; its address."""
+async def served(
+    url: str, store: Store, settings: Settings = SETTINGS, *routes: HTTPRouteHandler
+) -> AsyncIterator[str]:
+    """The API on a port of its own; its address. `routes`: what it answers besides."""
     app = create_app(Database(url), store, settings, SECRET)
+    for route in routes:
+        app.register(route)
     config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

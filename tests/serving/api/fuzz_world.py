@@ -48,6 +48,7 @@ _PARAMETERS = {
     "vocabulary": ("path.name",),
     "tagging": ("path.tagging_id",),
     "correction": ("path.correction_id",),
+    "retention": ("path.rule_id",),
 }
 
 #: Credentials of the fuzz stay good, whatever it finds to revoke, disable or end.

@@ -26,6 +26,8 @@ MISSING = {
     "space": "spc_" + "0" * 26,
     "tagging": "tgg_" + "0" * 26,
     "correction": "cor_" + "0" * 26,
+    "retention": "ret_" + "0" * 26,
+    "held": "vid_" + "0" * 25 + "1",
 }
 
 
@@ -85,6 +87,8 @@ OPERATIONS: dict[str, Row] = {
     "stream_video": Row("GET", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     "describe_stream": Row("HEAD", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     # Its bytes are nowhere.
+    "get_playback": Row("GET", "/v1/videos/{video}/playback", "videos:read", 404),
+    "create_rendition": Row("POST", "/v1/videos/{video}/rendition", "videos:write", 404),
     "get_playlist": Row("GET", "/v1/videos/{video}/hls/index.m3u8", "videos:read", 404),
     "get_segment": Row("GET", "/v1/videos/{video}/hls/0.m4s", "videos:read", 404),
     "revoke_urls": Row("DELETE", "/v1/urls", "videos:write", 204),
@@ -156,6 +160,26 @@ OPERATIONS: dict[str, Row] = {
     "list_similar_videos": Row("GET", "/v1/videos/{video}/similar", "videos:read", 404),
     "list_similar_segments": Row("GET", "/v1/videos/{video}/segments/0/similar", "videos:read", 404),
     "recommend": Row("POST", "/v1/recommendations", "videos:read", 200, json={"diversity": 0.5}),
+    # data rights
+    "list_erasures": Row("GET", "/v1/erasures", "rights:manage", 200),
+    "place_hold": Row("PUT", "/v1/videos/{video}/hold", "rights:manage", 200, json={"reason": "file 12"}),
+    "get_hold": Row("GET", "/v1/videos/{held}/hold", "rights:manage", 200),
+    "release_hold": Row("DELETE", "/v1/videos/{held}/hold", "rights:manage", 204),
+    "list_retention_rules": Row("GET", "/v1/retention", "rights:manage", 200),
+    "create_retention_rule": Row(
+        # Another label each time, or there would be a rule for it.
+        "POST",
+        "/v1/retention",
+        "rights:manage",
+        201,
+        json={"label": "{unique}", "keep_days": None},
+    ),
+    "change_retention_rule": Row("PATCH", "/v1/retention/{retention}", "rights:manage", 200, json={"keep_days": 7}),
+    "delete_retention_rule": Row("DELETE", "/v1/retention/{retention}", "rights:manage", 204),
+    "export_video": Row("GET", "/v1/videos/{video}/export", "rights:manage", 200),
+    "export_tenant": Row("GET", "/v1/export", "rights:manage", 200),
+    "import_archive": Row("POST", "/v1/import", "rights:manage", 422, content=b"no archive"),
+    "preview_retention": Row("GET", "/v1/retention/preview", "rights:manage", 200),
     # vocabularies
     "list_vocabularies": Row("GET", "/v1/vocabularies", "videos:read", 200),
     "create_vocabulary": Row(

@@ -158,6 +158,9 @@ def test_answers_are_private_and_pages_are_in_no_frame(call):
         assert "cache-control" not in page.headers
         assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
         assert page.headers["x-frame-options"] == "DENY"
+        for answer in (private, page):
+            for held in ("default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"):
+                assert held in answer.headers["content-security-policy"]
         for answer in (private, page, await api.nobody.get("/v1/nowhere"), await api.nobody.get("/v1/jobs")):
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"

@@ -21,6 +21,7 @@ from serving.auth.tokens import Access, Tokens
 from serving.db.accounts import ApiKey, RefreshToken, User, UserSession
 from serving.db.database import Database
 from serving.db.media import StoredReport, Video
+from serving.db.rights import LegalHold, RetentionRule
 from serving.db.search import Space
 from serving.db.tagging import Correction, Tagging
 from serving.db.uploads import Upload
@@ -133,6 +134,11 @@ class Things:
                         accepted=True,
                     )
                 )
+            if kind == "held":
+                made["held"] = video
+                session.add(LegalHold(video_id=video, tenant_id=tenant, reason="r", placed_by="key_1"))
+            if kind == "retention":
+                session.add(RetentionRule(id=made["retention"], tenant_id=tenant, label=video, keep_days=None))
             if kind == "space":
                 session.add(
                     Space(tenant_id=tenant, space=made["space"], dim=2, model="bundled", scale=1.0, state="side")

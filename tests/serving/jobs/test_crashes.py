@@ -83,15 +83,22 @@ ELSEWHERE = {
         ("space.claim", "space.renew", "space.fill", "space.later"), "tests/serving/search/test_change_of_models.py"
     ),
     **dict.fromkeys(("space.lack", "space.removed"), "looks again the next time"),
-    "space.write": "one row, which its owner reads and writes",
+    **dict.fromkeys(("space.write", "url.revoke"), "one row, which its owner reads and writes"),
     **dict.fromkeys(
         ("tagging.claim", "tagging.page", "tagging.new", "tagging.phrases", "learning.claim", "learning.done"),
         "tests/serving/tagging/test_dying.py",
     ),
     **dict.fromkeys(("tagging.write", "correction.write"), "one thing of its owner, who says it again"),
+    **dict.fromkeys(("hold.write", "retention.write"), "one row, which its owner reads and writes"),
+    "erasure.finish": "tests/serving/rights/test_erasing.py: whoever comes next finishes it",
+    "archive.import": "a video at a time; what was not imported is, when the archive is sent again",
     "question.write": "lives for seconds; whoever asked is told to ask again",
     "keys.rotate": "tests/serving/storage/test_rotating.py",
     "storage.seal": "tests/serving/storage/test_old_objects.py",
+    "audit.link": "tests/serving/audit/test_linking.py",
+    "audit.key": "one row; whoever needs it next makes it",
+    "audit.reads": "who is answered waits for it, and asks again",
+    "audit.keys": "uses of the last second are lost with the process that used them",
     "audit.refusals": "refusals of the last second are lost with the process that counted them",
 }
 

@@ -156,7 +156,7 @@ def test_bytes_that_were_changed_are_not_sent(call_shared):
         video = await uploaded(api.a, content_of(SIZE, 3))
         url = await url_of(api.a, video)
         (row,) = await api.world.sql("SELECT object_key FROM video WHERE id = :i", i=video)
-        file = next(api.store._root.glob(row.object_key))
+        file = api.store._objects._root / row.object_key
         sealed = bytearray(file.read_bytes())
         sealed[HEADER_BYTES + 3 * fresh().segment_bytes] ^= 1
         file.write_bytes(sealed)

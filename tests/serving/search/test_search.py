@@ -39,6 +39,8 @@ def test_what_is_there_is_found_and_what_is_not_is_not(call, toolkit, films):
                 seen = await found(api.a, {"image": encoded("green star", kind)})
                 assert seen["data"][0]["video_id"] == ids["second"], kind
                 assert seen["data"][0]["end_s"] <= 3.1
+                # With what its model calls it, there and here.
+                assert seen["data"][0]["reasons"][0]["both"] == "a green star", kind
             # By what is there already.
             like = await found(api.a, {"moment": {"video_id": ids["first"], "at_s": 1.0}})
             assert like["data"][0]["video_id"] == ids["first"]

@@ -82,11 +82,15 @@ class Drill:
         until(lambda: answers(self.port))
         return pid
 
-    def close(self) -> None:
-        """End all of them."""
+    def kill_all(self) -> None:
+        """All that run."""
         for pid in tuple(self.running):
             with contextlib.suppress(ProcessLookupError):
                 self.kill(pid)
+
+    def close(self) -> None:
+        """End all of them."""
+        self.kill_all()
         assert self._parent.stdin is not None
         self._parent.stdin.close()
         self._parent.wait()

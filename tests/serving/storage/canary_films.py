@@ -26,7 +26,7 @@ def film(path: Path, pixels: bytes, said: bytes, frames: int = 64) -> bytes:
         stream = cast(VideoStream, container.add_stream("rawvideo", rate=FPS))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(frames):
-            line = np.full(WIDTH, 40 + number, np.uint8)
+            line = np.full(WIDTH, 40 + number % 200, np.uint8)
             line[8 : 8 + len(pixels)] = np.frombuffer(pixels, np.uint8)
             picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
             picture[:HEIGHT] = line

@@ -104,7 +104,7 @@ async def work(url: str, store: Store, loaded, wait_s: float) -> None:
 async def answer(url: str, store: Store, secret: bytes, port: int) -> None:
     """Serve the API until the process ends."""
     app = create_app(Database(url), store, DEFAULTS, secret)
-    await uvicorn.Server(uvicorn.Config(app, port=port, log_level="info", log_config=None)).serve()
+    await uvicorn.Server(uvicorn.Config(app, port=port, access_log=False, log_config=None)).serve()
 
 
 def main() -> None:

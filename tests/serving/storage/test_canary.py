@@ -29,7 +29,7 @@ BYTES = TUS | {"Content-Type": "application/offset+octet-stream"}
 SHM = Path("/dev/shm")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def drill(tmp_path_factory) -> Iterator[Drill]:
     """A server of its own, with PostgreSQL as it is embedded."""
     folder = tmp_path_factory.mktemp("canary")
@@ -67,7 +67,8 @@ def test_all_forms_are_found_where_they_are(tmp_path):
 
 def test_nothing_is_on_the_disk_as_it_is(drill: Drill):
     before = set(SHM.iterdir())
-    videos = _used_and_killed(drill)
+    key = _begun(drill)
+    videos = _used_and_killed(drill, key)
     _known_by_now(drill, videos)
     drill.flush()
     assert drill.rows("SELECT count(*) FROM report")[0][0] >= 3
@@ -84,21 +85,48 @@ def test_nothing_is_on_the_disk_as_it_is(drill: Drill):
     assert len(found) > 1, found
 
 
-def _used_and_killed(drill: Drill) -> list[str]:
-    """Everything that brings something in, and kills in the middle of it; ids of videos that were analysed."""
-    known = drill.known
-    path = drill.folder.parent / "film.mkv"
-    films = [film(path, known["pixels"], known["said"], frames) for frames in (64, 120, 40)]
-    path.unlink()
+@pytest.mark.drill
+def test_nothing_is_on_the_disk_after_a_quarter_of_an_hour_of_it(drill: Drill):
+    key, videos, ends = _begun(drill), [], time.monotonic() + 900
+    while time.monotonic() < ends:
+        videos += _used_and_killed(drill, key, len(videos))
+    _known_by_now(drill, videos)
+    drill.flush()
+    assert canaries.scan([drill.folder], drill.known) == []
+
+
+def _begun(drill: Drill) -> str:
+    """A tenant, its secrets, and its key."""
     key = asyncio.run(_tenant(drill))
-    known["API key"] = key.encode()
+    drill.known["API key"] = key.encode()
     api = drill.api()
-    known_by = {"Authorization": f"Bearer {key}"}
+    with _client(drill, key) as client:
+        _secrets(drill, client)
+    drill.kill(api)
+    return key
+
+
+def _client(drill: Drill, key: str) -> httpx.Client:
     # A connection for each request: what one was with is killed before the next.
     limits = httpx.Limits(max_keepalive_connections=0)
+    headers = {"Authorization": f"Bearer {key}"}
     address = f"http://127.0.0.1:{drill.port}"
-    with httpx.Client(base_url=address, timeout=60, headers=known_by, limits=limits, verify=False) as client:
-        _secrets(drill, client)
+    return httpx.Client(base_url=address, timeout=60, headers=headers, limits=limits, verify=False)
+
+
+def _used_and_killed(drill: Drill, key: str, more: int = 0) -> list[str]:
+    """Everything that brings something in, and kills in the middle of it; ids of videos that were analysed.
+
+    Args:
+        more: pictures of the videos beyond so many, so that they are others each time.
+    """
+    known = drill.known
+    path = drill.folder.parent / "film.mkv"
+    films = [film(path, known["pixels"], known["said"], frames + more) for frames in (64, 120, 40)]
+    path.unlink()
+    known_by = {"Authorization": f"Bearer {key}"}
+    api = drill.api()
+    with _client(drill, key) as client:
         # Killed while a file comes in, and while a part of one does.
         half_sent(drill, "POST /v1/videos?filename=half.mkv", films[0], known_by)
         drill.kill(api)
@@ -124,6 +152,8 @@ def _used_and_killed(drill: Drill) -> list[str]:
         videos.append(client.get(f"/v1/uploads/{upload['id']}").json()["video_id"])
         _submitted(client, videos[-1:])
         until(lambda: {job["state"] for job in client.get("/v1/jobs").json()["data"]} == {"succeeded"})
+        _looked_at(drill, client, videos[0])
+    drill.kill_all()
     return videos
 
 
@@ -175,6 +205,15 @@ def _jobs(drill: Drill, client: httpx.Client, videos: list[str]) -> None:
     time.sleep(0.5)
     drill.kill(worker)
     drill.fork("worker 0")
+
+
+def _looked_at(drill: Drill, client: httpx.Client, video: str) -> None:
+    """Pictures of a video, and what lets others look at them."""
+    urls = client.get(f"/v1/videos/{video}/pictures").raise_for_status().json()
+    drill.known["signature"] = urls["poster"]["url"].rpartition("signature=")[2].encode()
+    for part in ("poster?width=160", "thumbnail?at_s=3", "storyboard.jpg"):
+        content = client.get(f"/v1/videos/{video}/{part}").raise_for_status().content
+        drill.known[part] = content[len(content) // 2 :][:32]
 
 
 def _known_by_now(drill: Drill, videos: list[str]) -> None:

@@ -12,6 +12,8 @@ import pytest
 from pipeline.errors import Altered, InputNotFound
 from pipeline.opened import open_file
 from serving.errors import StorageUnavailable
+from serving.storage.address import Address
+from serving.storage.bucket import opened
 from serving.storage.keyring import Keyring
 from serving.storage.master import LocalMaster
 from serving.storage.store import Store, part_at, video_at
@@ -67,8 +69,8 @@ async def _swept(store: Store, before: datetime) -> int:
 async def _first(store: Store, key: bytes | None) -> bytes:
     """The first bytes of its file."""
     async with store.opened(WHAT, key) as file:
-        with open_file(file) as opened:
-            return opened.read_at(0, 10)
+        with open_file(file) as video:
+            return video.read_at(0, 10)
 
 
 SOON = timedelta(minutes=1)
@@ -83,9 +85,9 @@ def test_what_is_put_is_read(store, content):
         middle = len(content) // 2
         assert await _all(store.read(WHAT, written.key, middle, middle + 100_000)) == content[middle:][:100_000]
         async with store.opened(WHAT, written.key) as file:
-            with open_file(file) as opened:
-                assert opened.read_at(middle, 1000) == content[middle:][:1000]
-                assert opened.size_bytes == len(content)
+            with open_file(file) as video:
+                assert video.read_at(middle, 1000) == content[middle:][:1000]
+                assert video.size_bytes == len(content)
 
     if content:
         asyncio.run(body())
@@ -114,6 +116,22 @@ def test_a_stream_that_breaks_leaves_nothing(store, content):
     with pytest.raises(BrokenError):
         asyncio.run(store.put(WHAT, breaking()))
     assert Blobs(store).keys() == []
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_what_cannot_be_written_is_told(store, place, content):
+    async def without_end():
+        async for chunk in _chunks(content):
+            yield chunk
+        raise FileNotFoundError("the end is gone")
+
+    with pytest.raises(FileNotFoundError, match=r"^the end is gone$"):
+        asyncio.run(store.put(WHAT, without_end()))
+    if place[1]:
+        where = Address("s3", "no-such-bucket", "a")
+        store._objects._store = opened(where, place[1], 8 << 20)
+        with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+            asyncio.run(store.put(WHAT, _chunks(content)))
 
 
 def test_who_is_canceled_leaves_nothing(store):
@@ -215,6 +233,8 @@ def test_what_is_not_sealed_is_no_file_unless_it_is_one_already(store, place):
 
 def test_a_store_says_whether_it_is_there(store, place):
     asyncio.run(store.ready())
+    asyncio.run(store._objects.check())
+    assert Blobs(store).keys() == []
     if place[1]:
         store._objects._store = bucket_at(place[0], "http://127.0.0.1:9")._store
         with pytest.raises(StorageUnavailable):

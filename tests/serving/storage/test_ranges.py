@@ -38,11 +38,13 @@ def test_ranges_are_what_was_put_and_little_more_is_read(put, monkeypatch):
     read = 0
     real = store._objects.found
 
-    async def counted(key: str, offset: int, length: int):
-        nonlocal read
-        found = await real(key, offset, length)
-        read += len(found.content)
-        return found
+    async def counted(key: str, offset: int, length: int, use):
+        def used(found):
+            nonlocal read
+            read += len(found.content)
+            return use(found)
+
+        return await real(key, offset, length, used)
 
     async def look() -> None:
         nonlocal read
@@ -64,9 +66,9 @@ def test_who_takes_no_more_has_no_more_read(put, monkeypatch):
     fetched = []
     real = store._objects.found
 
-    async def noted(key: str, offset: int, length: int):
+    async def noted(key: str, offset: int, length: int, use):
         fetched.append(length)
-        return await real(key, offset, length)
+        return await real(key, offset, length, use)
 
     async def look() -> None:
         await store.size(WHAT, written.key)

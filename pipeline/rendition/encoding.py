@@ -1,0 +1,156 @@
+"""Encodes pictures and samples, which others have decoded, as a fragmented MP4 of H.264 and AAC."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from pipeline.decode.base import Decoder
+from pipeline.errors import CorruptVideo
+from pipeline.media import Inspected, Media
+from pipeline.pictures import at_most, frames
+from pipeline.rendition.sound import CHANNELS, RATE_HZ
+
+#: Longer side, pixels: 1080p. Every device decodes that, and encoding it costs a quarter of 4K.
+LONG_SIDE: Final = 1920
+
+#: Seconds between two pictures that decoding can start with, at most: HLS cuts there.
+_GROUP_S: Final = 4
+
+#: Ticks of its clock in a second.
+_CLOCK: Final = 90_000
+
+#: Pictures that wait for others that are shown before them: as many as a decoder may hold back, and a few.
+_REORDERED: Final = 24
+
+#: x264: looks as good as most videos do, at several times the speed of its default. Pictures come in the order in which
+#: they are shown, so that what is written needs no edit list, which could be known at its end only.
+_X264: Final = {"preset": "veryfast", "crf": "22", "bf": "0"}
+
+_SOUND_BPS: Final = 128_000
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What came of it."""
+
+    width: int
+    height: int
+    frames: int
+
+
+class _Sink:
+    """What FFmpeg writes to, which nobody reads back."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def write(self, data: bytes) -> int:
+        self._write(bytes(data))
+        return len(data)
+
+
+def encode(
+    media: Media,
+    decoder: Decoder,
+    inspected: Inspected,
+    sound: Iterator[bytes] | None,
+    write: Callable[[bytes], object],
+) -> Encoded:
+    """Encode a whole video, upright, in square pixels and 8 bits, no larger than `LONG_SIDE`; each picture is shown
+    when it was. Holds some pictures at a time.
+
+    Args:
+        sound: as `sound.samples` gives it, or None.
+        write: takes what comes of it, piece by piece.
+
+    Raises:
+        CorruptVideo: none of its pictures can be decoded.
+        VideoError: as `pictures.frames`; and what `write` raises.
+    """
+    width, height = (side & ~1 for side in at_most(inspected.info, LONG_SIDE))
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    sink: Any = _Sink(write)
+    with cast(OutputContainer, av.open(sink, "w", format="mp4", options=options)) as out:
+        rate = Fraction(inspected.info.average_fps or 25).limit_denominator(1001)
+        picture = cast(VideoStream, out.add_stream("libx264", rate=rate, options=dict(_X264)))
+        picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
+        context = picture.codec_context
+        context.time_base, context.gop_size = Fraction(1, _CLOCK), max(1, round(rate * _GROUP_S))
+        hd = height >= 720
+        # ITU-T H.273: BT.709, or BT.601 as small pictures have it.
+        context.color_primaries = context.color_trc = context.colorspace = 1 if hd else 6
+        heard = None
+        if sound is not None:
+            heard = _Sound(out, cast(AudioStream, out.add_stream("aac", rate=RATE_HZ, layout="stereo")), sound)
+        count = 0
+        for time, frame in _in_order(media, decoder, inspected, (width, height), "itu709" if hd else "itu601"):
+            if heard is not None:
+                heard.until(time / _CLOCK)
+            frame.pts, frame.time_base = time, Fraction(1, _CLOCK)
+            out.mux(picture.encode(frame))
+            count += 1
+        if not count:
+            raise CorruptVideo("none of its pictures can be decoded")
+        if heard is not None:
+            heard.until(float("inf"))
+        out.mux(picture.encode(None))
+    return Encoded(width, height, count)
+
+
+class _Sound:
+    """Goes along with the pictures."""
+
+    def __init__(self, out: OutputContainer, stream: AudioStream, samples: Iterator[bytes]) -> None:
+        self._out, self._stream, self._samples = out, stream, samples
+        stream.codec_context.bit_rate = _SOUND_BPS
+        self._at = 0
+        self._over = False
+
+    def until(self, time_s: float) -> None:
+        """Encode it up to a time."""
+        while not self._over and self._at < time_s * RATE_HZ:
+            chunk = next(self._samples, None)
+            if chunk is None:
+                self._over = True
+                self._out.mux(self._stream.encode(None))
+                return
+            values = np.frombuffer(chunk, "<i2").reshape(1, -1)
+            frame = AudioFrame.from_ndarray(values, format="s16", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, self._at, Fraction(1, RATE_HZ)
+            self._out.mux(self._stream.encode(frame))
+            self._at += values.size // CHANNELS
+
+
+def _in_order(
+    media: Media, decoder: Decoder, inspected: Inspected, size: tuple[int, int], matrix: str
+) -> Iterator[tuple[int, VideoFrame]]:
+    """(when it is shown, in ticks; the picture), one after the other."""
+    index = inspected.index
+    waiting: list[tuple[int, int, VideoFrame]] = []
+    last = -1
+
+    def ready(most: int) -> Iterator[tuple[int, VideoFrame]]:
+        nonlocal last
+        while len(waiting) > most:
+            time, _, frame = heapq.heappop(waiting)
+            # No two at once.
+            last = max(time, last + 1)
+            yield last, frame
+
+    for row, pixels in frames(media, decoder, index, index.display_order, size):
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=matrix)
+        time = round((int(index.pts[row]) - index.origin) * index.time_base * _CLOCK)
+        heapq.heappush(waiting, (time, row, frame))
+        yield from ready(_REORDERED)
+    yield from ready(0)

@@ -1,0 +1,78 @@
+"""Archives of what is held: handed out, and read back."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from litestar import Request, get, post
+from litestar.response import Stream
+
+from serving.api.access import Principal, needs
+from serving.api.bodies import TAR
+from serving.api.videos import VideoId
+from serving.archive.exporting import export
+from serving.archive.importing import Imported, Importing
+from serving.db.database import Database
+from serving.settings import Settings
+from serving.storage.store import Store
+
+_HEADERS: Final = {"Cache-Control": "no-store"}
+
+
+@get(
+    "/v1/videos/{video_id:str}/export",
+    operation_id="export_video",
+    **needs("rights:manage"),
+    media=True,
+    tags=["rights"],
+    summary="All that is held about a video",
+)
+async def export_video(principal: Principal, database: Database, store: Store, video_id: VideoId) -> Stream:
+    """A tar archive (docs/archive-format.md): the video as it came, its reports, labels, metadata, what was said of its
+    tags, its jobs. It is made as it is sent, and is whole only with `end.json` in the end. As it comes, anybody can
+    read it: `automations export` can lock it as it is written."""
+    return await _streamed(export(database, store, principal.tenant_id, video_id), f"{video_id}.tar")
+
+
+@get(
+    "/v1/export",
+    operation_id="export_tenant",
+    **needs("rights:manage"),
+    media=True,
+    tags=["rights"],
+    summary="All that is held about you",
+)
+async def export_tenant(principal: Principal, database: Database, store: Store) -> Stream:
+    """As of one video, of all that there are, with vocabularies, people, webhooks and rules; no secrets."""
+    return await _streamed(export(database, store, principal.tenant_id, None), "library.tar")
+
+
+@post(
+    "/v1/import",
+    operation_id="import_archive",
+    **needs("rights:manage"),
+    tags=["rights"],
+    summary="Read an archive back",
+    status_code=200,
+    request_max_body_size=None,
+)
+async def import_archive(
+    request: Request[Any, Any, Any], principal: Principal, database: Database, store: Store, settings: Settings
+) -> Imported:
+    """Take in the videos of an archive that `export` gave, here or elsewhere: under new ids, sealed with new keys, each
+    once all its hashes hold. Videos whose bytes are here already stay as they are, and so do vocabularies whose names
+    are. What is no archive, or was changed, is refused (422 `archive_refused`)."""
+    importing = Importing(database, store, settings.upload, principal.tenant_id)
+    return await importing.read(request.stream())
+
+
+async def _streamed(chunks: AsyncIterator[bytes], name: str) -> Stream:
+    # What is wrong at once is told as a problem.
+    first = await anext(chunks)
+
+    async def all_of_it() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    headers = _HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Stream(all_of_it(), media_type=TAR, headers=headers)

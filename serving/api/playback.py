@@ -1,0 +1,122 @@
+"""Whether browsers play a video as it is, and having it encoded anew where they do not."""
+
+from datetime import datetime
+from typing import Final, Literal, cast
+
+from litestar import get, post
+
+from pipeline.errors import UnsupportedCodec
+from pipeline.record import Record
+from serving.api.access import needs
+from serving.api.videos import VideoId, find
+from serving.auth.principals import Principal
+from serving.db.database import Database
+from serving.db.playback import Rendition
+from serving.errors import Conflict
+from serving.playback import renditions
+from serving.playback.hls import Cut, Hls
+from serving.playback.media import Media
+from serving.storage.store import video_at
+
+_BEGINNING: Final = "browsers do not play it as it is: "
+
+
+class RenditionView(Record, frozen=True, kw_only=True):
+    """The video as H.264 and AAC."""
+
+    state: Literal["due", "done", "failed"]
+    """`due`: it waits for a worker, or one is at it."""
+    code: str | None
+    """Of the problem that it failed with."""
+    detail: str | None
+    width: int | None
+    height: int | None
+    size_bytes: int | None
+    created_at: datetime
+    done_at: datetime | None
+
+
+class PlaybackView(Record, frozen=True, kw_only=True):
+    """How a video can be played."""
+
+    as_it_is: bool
+    """Whether browsers play it, repacked by HLS; most do by its stream then, too."""
+    why_not: str | None
+    codecs: str | None
+    """As `MediaSource.isTypeSupported` takes them; of the rendition where that is what HLS plays."""
+    duration_s: float | None
+    hls: Literal["original", "rendition"] | None
+    """What its playlist is of; None where there is none before there is a rendition."""
+    rendition: RenditionView | None
+
+
+@get(
+    "/v1/videos/{video_id:str}/playback",
+    operation_id="get_playback",
+    **needs("videos:read"),
+    tags=["playback"],
+    summary="How it can be played",
+)
+async def get_playback(media: Media, hls: Hls, database: Database, video_id: VideoId) -> PlaybackView:
+    """Whether browsers play it as it is, why not, and how its rendition is."""
+    reason, cut = None, None
+    try:
+        cut = await _original(media, hls)
+    except UnsupportedCodec as error:
+        reason = str(error).removeprefix(_BEGINNING)
+    if cut is None and media.made is not None:
+        cut = await hls.cut(video_at(media.tenant_id, media.made.object_key), media.made.key)
+    async with database.read(media.tenant_id) as session:
+        row = await session.get(Rendition, media.id)
+    return PlaybackView(
+        as_it_is=reason is None,
+        why_not=reason,
+        codecs=cut and cut.seen.codecs,
+        duration_s=cut and sum(part.duration_s for part in cut.segments),
+        hls=None if cut is None else "original" if reason is None else "rendition",
+        rendition=None if row is None else _view(row),
+    )
+
+
+@post(
+    "/v1/videos/{video_id:str}/rendition",
+    operation_id="create_rendition",
+    **needs("videos:write"),
+    tags=["playback"],
+    summary="Have it encoded for browsers",
+    status_code=202,
+)
+async def create_rendition(
+    principal: Principal, media: Media, hls: Hls, database: Database, video_id: VideoId
+) -> RenditionView:
+    """Have a worker encode it as H.264 and AAC, of 1920 pixels at the longer side at most. What is under way or done is
+    not begun anew; what failed is. One that browsers play as it is, is not encoded."""
+    try:
+        await _original(media, hls)
+    except UnsupportedCodec:
+        pass
+    else:
+        raise Conflict("browsers play it as it is; there is no need for a rendition")
+    async with database.write("rendition.write", principal.tenant_id) as session:
+        await find(session, principal.tenant_id, video_id, lock=True)
+        await renditions.ask(session, principal.tenant_id, video_id)
+        row = await session.get(Rendition, video_id)
+        assert row is not None
+        return _view(row)
+
+
+async def _original(media: Media, hls: Hls) -> Cut:
+    return await hls.cut(video_at(media.tenant_id, media.object_key), media.key)
+
+
+def _view(row: Rendition) -> RenditionView:
+    return RenditionView(
+        state=cast(Literal["due", "done", "failed"], row.state),
+        code=row.code,
+        detail=row.detail,
+        width=row.width,
+        height=row.height,
+        size_bytes=row.size_bytes,
+        created_at=row.created_at,
+        done_at=row.done_at,
+    )

@@ -1,0 +1,1 @@
+"""Backups: all that a server keeps, in a folder that tells nothing to who lacks the master key. See docs/backups.md."""

@@ -1,0 +1,244 @@
+"""Brings a server back from a snapshot, without what was erased since: into an empty database, and before it starts."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from pipeline.errors import Altered
+from pipeline.record import Record
+from serving.backup import form
+from serving.backup.rows import Sieve, references
+from serving.backup.saving import listed, manifest_of
+from serving.db import migrate
+from serving.errors import BackupRefused, MasterKeyMissing
+from serving.places import Places
+from serving.rights import journal
+from serving.rights.journal import Erased
+from serving.storage.store import Store, is_object
+
+#: Lists that name videos; of those of a tenant's labels there are few.
+_LISTS: Final = """
+    UPDATE learned_label SET
+        gained_videos = ARRAY(SELECT v FROM unnest(gained_videos) v WHERE v <> ALL($1::text[])),
+        lost_videos = ARRAY(SELECT v FROM unnest(lost_videos) v WHERE v <> ALL($1::text[]))
+    WHERE gained_videos && $1::text[] OR lost_videos && $1::text[]
+"""
+
+_ERASED: Final = """
+    INSERT INTO erasure (id, tenant_id, video_id, reason, rule_id, counts, pending, at, finished_at)
+    SELECT $1, $2, $3, $4, $5, $6::jsonb, '{}', $7, now() WHERE EXISTS (SELECT FROM tenant WHERE id = $2)
+    ON CONFLICT (id) DO UPDATE SET pending = '{}', finished_at = coalesce(erasure.finished_at, now())
+"""
+
+
+class Restored(Record, frozen=True, kw_only=True):
+    """What a restore did."""
+
+    name: str
+    rows: int
+    objects: int
+    erasures: int
+    """Erasures that were known, from before and since."""
+    left_out: int
+    """Videos of the snapshot that were not brought back: they were erased since."""
+    damaged: tuple[str, ...]
+    """Objects that are missing in the backup, or not what they were; what they belong to cannot be read."""
+
+
+def restore(
+    place: Places,
+    folder: Path,
+    keys_folder: Path,
+    *,
+    name: str | None = None,
+    erasures: Sequence[Erased] = (),
+    damaged_too: bool = False,
+) -> Restored:
+    """Bring back a snapshot, where no loop runs. The database has all of it, or nothing: in one transaction, once all
+    objects are there.
+
+    Args:
+        name: of the snapshot; None: the latest.
+        erasures: what was erased, besides what the journals here and in the folder know.
+        damaged_too: go on where objects are damaged, without them.
+
+    Raises:
+        BackupRefused: the database is in use; there is no such snapshot; or objects of it are damaged.
+        MasterKeyMissing: the master key that it was made with is not here.
+        Altered: a part of it is not what was written.
+        OSError: what the disks cannot do.
+    """
+    name = name or next(reversed(form.names(folder)), "none at all")
+    if name not in form.names(folder):
+        raise BackupRefused(f"{folder}: there is no such snapshot ({name})")
+    opened = asyncio.run(_opened(place, folder, keys_folder, name, erasures))
+    _prepare(place.database_url, opened.manifest.revision)
+    objects, damaged = asyncio.run(_objects(place.store, opened))
+    if damaged and not damaged_too:
+        raise BackupRefused(
+            f"{len(damaged)} objects are missing in the backup, or not what they were: {', '.join(damaged[:5])}; the "
+            "database was not restored; try an older snapshot, or go on without them by --damaged-too"
+        )
+    sieve = asyncio.run(_load(place.database_url, opened))
+    migrate.upgrade(place.database_url)
+    asyncio.run(_written_down(place.store, opened.erased.values()))
+    _put_secret(place.folder / "secret", opened.secret)
+    return Restored(
+        name=name,
+        rows=sum(table.rows for table in opened.manifest.tables) - sum(sieve.left_out.values()),
+        objects=objects,
+        erasures=len(opened.erased),
+        left_out=sieve.left_out.get("video", 0),
+        damaged=tuple(damaged),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A snapshot that can be read, and what is not to be brought back of it."""
+
+    source: Store
+    manifest: form.Manifest
+    keys: form.Keys
+    secret: bytes
+    erased: dict[str, Erased]
+    videos: frozenset[str]
+    """That were erased."""
+
+
+async def _opened(place: Places, folder: Path, keys_folder: Path, name: str, erasures: Sequence[Erased]) -> _Opened:
+    await _require_empty(place.database_url)
+    source, master = Store(folder, place.keyring), place.keyring.master
+    manifest = await manifest_of(source, keys_folder, name, place)
+    keys = form.read_keys(keys_folder, name)
+    secret = await master.unwrap(keys.secret, form.secret_of(name), keys.master)
+    if lost := sorted({row.master for row in keys.tenant_keys if not master.knows(row.master)}):
+        raise MasterKeyMissing(
+            f"keys of the snapshot are wrapped by the master key {', '.join(lost)}, which is not here; name it in "
+            "storage.old_master_keys"
+        )
+    known = [*await journal.read(source), *await journal.read(place.store), *erasures]
+    erased = {one.id: one for one in known}
+    return _Opened(source, manifest, keys, secret, erased, frozenset(one.video_id for one in erased.values()))
+
+
+async def _require_empty(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute("SELECT set_config('app.tenant', '*', false)")
+        there = await connection.fetchval("SELECT to_regclass('tenant') IS NOT NULL")
+        if there and await connection.fetchval("SELECT EXISTS (SELECT FROM tenant)"):
+            raise BackupRefused(
+                "the database is in use, and a backup is restored into an empty one only; name another database or "
+                "data folder, or move this one away. Nothing was changed"
+            )
+    finally:
+        await connection.close()
+
+
+def _prepare(url: str, revision: str) -> None:
+    """Have the schema be as it was. Raises BackupRefused: nobody here knows that one."""
+    if not migrate.knows(revision):
+        raise BackupRefused(
+            f"the snapshot has the schema {revision}, which this version does not know; use a newer one"
+        )
+    there = migrate.current(url)
+    if there is None:
+        migrate.upgrade(url, revision)
+    elif there != revision:
+        migrate.downgrade(url, "base")
+        migrate.upgrade(url, revision)
+
+
+async def _objects(store: Store, opened: _Opened) -> tuple[int, list[str]]:
+    """Copy all objects that are wanted, each proved to be what was saved; how many, and which could not be."""
+    there = [row for row in opened.keys.data_keys if row.video_id not in opened.videos]
+    wanted = {row.object_key for row in there if is_object(row.object_key)}
+    damaged, done = [], 0
+    async for line in listed(opened.source, opened.manifest):
+        if line.key not in wanted:
+            continue
+        wanted.remove(line.key)
+        try:
+            await store.put_raw(line.key, _proved(opened.source, line))
+            done += 1
+        except (Altered, FileNotFoundError):
+            damaged.append(line.key)
+    return done, sorted([*damaged, *wanted])
+
+
+async def _proved(source: Store, line: form.ObjectLine) -> AsyncIterator[bytes]:
+    digest, size = hashlib.sha256(), 0
+    async for chunk in source.get_raw(f"objects/{line.key}"):
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
+    if (size, digest.hexdigest()) != (line.size_bytes, line.sha256):
+        raise Altered(f"{line.key}: not what was saved")
+
+
+async def _load(url: str, opened: _Opened) -> Sieve:
+    """All rows that are to come back, in one transaction; which were left out."""
+    names = [table.name for table in opened.manifest.tables]
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT set_config('app.tenant', '*', true)")
+            # COPY into a table is not for whom row-level security binds; and triggers would make what comes anyway.
+            for name in names:
+                await connection.execute(f'ALTER TABLE "{name}" NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER USER')
+            sieve = Sieve.without(await references(connection), tuple(opened.videos))
+            for table in opened.manifest.tables:
+                what = form.sealed_file(opened.manifest.name, table.name)
+                rows = sieve.kept(table.name, table.columns, opened.source.get(what, table.key))
+                done = await connection.copy_to_table(table.name, source=rows, columns=table.columns, format="text")
+                if int(done.split()[-1]) + sieve.left_out.get(table.name, 0) != table.rows:
+                    raise Altered(f"{table.name}: not as many rows as were saved")
+            await _keys(connection, opened.keys, sieve)
+            await connection.execute(_LISTS, list(opened.videos))
+            for one in opened.erased.values():
+                counts = msgspec.json.encode(one.counts).decode()
+                values = (one.id, one.tenant_id, one.video_id, one.reason, one.rule_id, counts, one.at)
+                await connection.execute(_ERASED, *values)
+            for name in names:
+                await connection.execute(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY, ENABLE TRIGGER USER')
+    finally:
+        await connection.close()
+    return sieve
+
+
+async def _keys(connection: asyncpg.Connection, keys: form.Keys, sieve: Sieve) -> None:
+    """Keys of tenants, and of the objects that are there."""
+    stay = [
+        row
+        for row in keys.data_keys
+        if not sieve.is_gone("video", "id", row.video_id) and not sieve.is_gone("upload", "id", row.upload_id)
+    ]
+    for table, kind, rows in (("tenant_key", form.TenantKeyRow, keys.tenant_keys), ("data_key", form.DataKeyRow, stay)):
+        columns = kind.__struct_fields__
+        places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+        insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
+        await connection.executemany(insert, [msgspec.structs.astuple(row) for row in rows])
+
+
+async def _written_down(store: Store, erased: Iterable[Erased]) -> None:
+    for one in erased:
+        await journal.write(store, one)
+
+
+def _put_secret(file: Path, secret: bytes) -> None:
+    """In place of the one that this data folder began with, which nobody was given a key by."""
+    descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}-")
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(secret)
+        out.flush()
+        os.fsync(descriptor)
+    os.replace(made, file)

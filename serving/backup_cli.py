@@ -1,0 +1,95 @@
+"""`automations backup`, `restore` and `erasures`: for who runs the server."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from serving.accounts_cli import AsJson, print_json, with_place
+from serving.settings import load
+
+if TYPE_CHECKING:
+    from serving.backup.saving import Saved
+    from serving.db.database import Database
+    from serving.places import Places
+    from serving.rights.journal import Erased
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the backup; on another disk, or mounted from elsewhere.")]
+KeysFolder = Annotated[
+    Path | None,
+    typer.Option("--keys", help="Folder of its keys; `keys` in the other one where it is not said. Better elsewhere."),
+]
+
+
+def backup(
+    folder: Folder,
+    keys: KeysFolder = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Snapshots to keep, this one counted; all by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a snapshot of database and videos to a folder. The server may run meanwhile; objects that are there already
+    are not copied again. Nothing in it can be read without the master key, which is not in it: keep that one, too."""
+    from serving.backup import saving
+
+    async def save(_: "Database", place: "Places") -> "Saved":
+        return await saving.save(place, folder, keys or folder / "keys", keep)
+
+    done = with_place(save)
+    if as_json:
+        print_json(done)
+    else:
+        print(f"{done.name}: {done.rows} rows, {done.objects} objects, of which {done.copied} were new")
+        if done.removed_objects or done.removed_snapshots:
+            print(f"{done.removed_snapshots} old snapshots and {done.removed_objects} objects were removed")
+    for key in done.missing:
+        print(f"{key} was not there: deleted meanwhile, or lost", file=sys.stderr)
+
+
+def restore(
+    folder: Folder,
+    keys: KeysFolder = None,
+    snapshot: Annotated[str | None, typer.Option(help="Name of the snapshot; the latest by default.")] = None,
+    erasures: Annotated[
+        list[Path] | None,
+        typer.Option(help="Journal of what was erased since, as `automations erasures` prints it; may be repeated."),
+    ] = None,
+    damaged_too: Annotated[
+        bool, typer.Option("--damaged-too", help="Go on where objects are damaged or missing, without them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a server back from a backup, into an empty database; before it is started. What was erased since the
+    snapshot stays erased, as far as journals know: that of the backup, that of the data folder, and --erasures."""
+    from serving import places
+    from serving.backup import restoring
+    from serving.rights import journal
+
+    known: list[Erased] = []
+    for file in erasures or ():
+        known += journal.parsed(file.read_bytes(), str(file))
+    with places.places(load().settings, migrated=False) as place:
+        done = restoring.restore(
+            place, folder, keys or folder / "keys", name=snapshot, erasures=known, damaged_too=damaged_too
+        )
+    if as_json:
+        print_json(done)
+        return
+    print(f"{done.name}: {done.rows} rows, {done.objects} objects")
+    print(f"{done.erasures} erasures are known; {done.left_out} videos of the snapshot were not brought back")
+    for key in done.damaged:
+        print(f"{key} is damaged or missing", file=sys.stderr)
+
+
+def erasures() -> None:
+    """Print the journal of erasures, one a line: to keep a copy of it elsewhere, for `restore --erasures`."""
+    from serving.rights import journal
+
+    async def look(_: "Database", place: "Places") -> "list[Erased]":
+        return await journal.read(place.store)
+
+    for one in with_place(look):
+        print(msgspec.json.encode(one).decode())

@@ -1,0 +1,174 @@
+"""Encodes videos anew that browsers do not play: takes on what is due, one at a time, behind the jobs. What comes of it
+is sealed while it is made; nothing of it touches a disk as it is."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from pipeline.errors import VideoError
+from pipeline.opened import Video
+from pipeline.rendition.encoding import Encoded, encode
+from pipeline.sandbox.client import Sandbox
+from pipeline.sandbox.decoder import SandboxedDecoder
+from pipeline.sandbox.hearing import hear
+from pipeline.sandbox.media import SandboxedMedia
+from serving.claiming import Bounds, Claimer, notices, told
+from serving.db.database import Database
+from serving.errors import DatabaseUnavailable, LeaseLost
+from serving.ids import new_id
+from serving.jobs.listening import Listener
+from serving.playback import renditions
+from serving.playback.renditions import RENDITION_CHANNEL, Claim
+from serving.settings import Settings
+from serving.storage.opening import opened
+from serving.storage.store import Store, video_at
+
+_LOG = logging.getLogger(__name__)
+
+#: How long a renderer may be silent before its video is anybody's, seconds.
+LEASE_S: Final = 60.0
+
+#: One video at a time, of each worker: it takes about as long as the video is.
+BOUNDS: Final = Bounds(slots=1, per_owner=1)
+
+#: Pieces that wait to be sealed at most.
+_AHEAD: Final = 4
+
+#: Nice value of the thread that encodes: the frames of jobs go first.
+_NICE: Final = 10
+
+
+class _Ended(Exception):
+    """Nobody wants it any more."""
+
+
+class Renderer:
+    """Encodes. As many as one likes may do so at once, in any process."""
+
+    def __init__(
+        self, database: Database, store: Store, settings: Settings, *, listener: Listener | None = None
+    ) -> None:
+        """`listener`: hears `RENDITION_CHANNEL`."""
+        self._database, self._store, self._settings, self._listener = database, store, settings, listener
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="rendition", initializer=_behind_others)
+        self._sandbox: Sandbox | None = None
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Encode until `stop` is set; what takes longer than five seconds then is given back, and begun anew by the
+        next."""
+        try:
+            await Claimer(self, BOUNDS, notices(self._listener, RENDITION_CHANNEL)).serve(stop)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._sandbox is not None:
+                self._sandbox.close()
+
+    async def claim(self, most: int, busy: Sequence[str]) -> list[Claim]:
+        """See `Claims.claim`."""
+        return await renditions.claim(self._database, most=most, busy=busy, lease_s=LEASE_S)
+
+    def owner(self, claim: Claim, /) -> str:
+        """See `Claims.owner`."""
+        return claim.tenant_id
+
+    async def work(self, claim: Claim, /) -> None:
+        """See `Claims.work`."""
+        try:
+            if claim.attempt > renditions.MOST_ATTEMPTS:
+                await renditions.fail(
+                    self._database, claim, "quarantined", "nobody who began to encode it was heard of again"
+                )
+            else:
+                await told(self._render(claim), self._tell(claim))
+        except asyncio.CancelledError:
+            # If that fails, too, it is somebody's once the lease is over.
+            with contextlib.suppress(DatabaseUnavailable):
+                await renditions.give_back(self._database, claim)
+            raise
+        except VideoError as error:
+            with contextlib.suppress(LeaseLost):
+                await renditions.fail(self._database, claim, error.code, str(error))
+        except LeaseLost as error:
+            _LOG.info("%s", error)
+        except DatabaseUnavailable:
+            _LOG.info("%s is left until its lease is over: the database cannot be reached", claim.video_id)
+
+    async def _render(self, claim: Claim) -> None:
+        object_key = f"videos/{new_id('vid')}"
+        done: asyncio.Future[Encoded] | None = None
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+        over = threading.Event()
+
+        def write(piece: bytes) -> None:
+            if over.is_set():
+                raise _Ended
+            asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
+
+        async def coming() -> AsyncGenerator[bytes]:
+            assert done is not None
+            done.add_done_callback(lambda _: asyncio.ensure_future(pieces.put(None)))
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            # What went wrong leaves no object.
+            await done
+
+        async with opened(self._database, self._store, claim.tenant_id, claim.object_key) as file:
+            done = loop.run_in_executor(self._pool, self._encode, file, claim.video_id, write)
+            try:
+                written = await self._store.put(video_at(claim.tenant_id, object_key), coming())
+            finally:
+                over.set()
+                while not done.done():
+                    # Whoever waits to hand on a piece is let go.
+                    with contextlib.suppress(asyncio.QueueEmpty):
+                        pieces.get_nowait()
+                    await asyncio.wait({done}, timeout=0.05)
+                # It is known, or nobody wants to know it.
+                done.exception()
+        try:
+            await renditions.record(self._database, self._store.keyring, claim, object_key, written, done.result())
+        except BaseException:
+            await self._store.delete(object_key)
+            raise
+
+    def _encode(self, file: Video, name: str, write) -> Encoded:
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self._settings.worker)
+        limits, decoder = self._settings.input, SandboxedDecoder(self._sandbox, max_idle=1, max_spare=0)
+        try:
+            media = SandboxedMedia(file, self._sandbox, limits)
+            inspected = media.inspect()
+            info, sound = inspected.info, None
+            if info.audio is not None:
+                sound = hear(file, self._sandbox, start_s=info.start_s, duration_s=info.duration_s, limits=limits)
+            return encode(media, decoder, inspected, sound, write)
+        except VideoError as error:
+            # Where it lies is nobody's business.
+            raise type(error)(str(error).rpartition(f"{_path(file)}: ")[2] or name) from error
+        finally:
+            decoder.close()
+
+    async def _tell(self, claim: Claim) -> None:
+        """Until it is canceled. Raises LeaseLost."""
+        while True:
+            await asyncio.sleep(LEASE_S / 4)
+            # Whoever has it by the time the database is back is found out by the next.
+            with contextlib.suppress(DatabaseUnavailable):
+                await renditions.renew(self._database, claim, LEASE_S)
+
+
+def _path(file: Video) -> str:
+    return str(getattr(file, "path", file))
+
+
+def _behind_others() -> None:
+    """Has the thread that calls this run behind all that is not nice, where the system knows threads by number."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,0 +1,76 @@
+"""The journal of erasures: what was erased, where no backup of the database takes it back.
+
+One small object for each erasure, `erasures/era_...`, written once and never changed. It says who, which and when, and
+nothing of what was erased. Whoever restores a backup reads it first. See docs/privacy.md.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from pipeline.record import Record
+from serving.db.rights import Erasure
+from serving.errors import InvalidRequest
+from serving.storage.store import Store
+
+PREFIX: Final = "erasures"
+
+VERSION: Final = 1
+
+
+class Erased(Record, frozen=True, kw_only=True):
+    """An erasure, as the journal has it."""
+
+    version: int
+    id: str
+    tenant_id: str
+    video_id: str
+    reason: str
+    rule_id: str | None
+    counts: dict[str, int]
+    at: datetime
+
+
+def entry(erasure: Erasure) -> Erased:
+    """A row as the journal has it."""
+    return Erased(
+        version=VERSION,
+        id=erasure.id,
+        tenant_id=erasure.tenant_id,
+        video_id=erasure.video_id,
+        reason=erasure.reason,
+        rule_id=erasure.rule_id,
+        counts=erasure.counts,
+        at=erasure.at,
+    )
+
+
+async def write(store: Store, erased: Erased) -> None:
+    """Write an erasure down; written twice, it is the same. Raises OSError."""
+    await store.put_raw(f"{PREFIX}/{erased.id}", _once(msgspec.json.encode(erased) + b"\n"))
+
+
+async def read(store: Store) -> list[Erased]:
+    """All of it, in the order of time. Raises OSError, and InvalidRequest: see `parsed`."""
+    found = []
+    async for keys in store.keys(PREFIX):
+        for key in keys:
+            found += parsed(b"".join([chunk async for chunk in store.get_raw(key)]), key)
+    return sorted(found, key=lambda one: one.id)
+
+
+def parsed(lines: bytes, name: str) -> list[Erased]:
+    """Entries, one a line. Raises InvalidRequest where a line is none: who leaves one out brings a video back."""
+    try:
+        found = [msgspec.json.decode(line, type=Erased) for line in lines.splitlines() if line.strip()]
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"{name}: not a journal of erasures ({error})") from error
+    if any(one.version != VERSION for one in found):
+        raise InvalidRequest(f"{name}: a journal of another version than {VERSION}; use a newer `automations`")
+    return found
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -1,0 +1,124 @@
+"""Retention: videos go when the rule that holds for them says so, unless they are under a legal hold."""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import func, text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from serving.db.database import SYSTEM, Database
+from serving.db.media import Video
+from serving.db.rights import LegalHold, RetentionRule
+from serving.db.statements import execute
+from serving.errors import Held, NotFound
+from serving.rights.erasing import erase, finish
+from serving.rights.rules import Rule, due, ruling
+from serving.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+#: Videos that are looked at in one transaction.
+_AT_ONCE: Final = 500
+
+_NOW: Final = select(func.now())
+
+_TENANTS: Final = text(
+    "SELECT tenant_id, min(keep_days) AS days FROM retention_rule WHERE keep_days IS NOT NULL GROUP BY tenant_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A video whose time is over."""
+
+    video_id: str
+    title: str
+    created_at: datetime
+    rule: Rule
+    since: datetime
+    held: bool
+    """Whether it stays all the same, under a legal hold."""
+
+
+async def rules_of(session: AsyncSession, tenant: str) -> list[Rule]:
+    """A tenant's rules."""
+    rows = (await session.exec(select(RetentionRule).where(RetentionRule.tenant_id == tenant))).all()
+    return [Rule(row.id, row.label, row.keep_days) for row in rows]
+
+
+async def over(
+    database: Database, tenant: str, rules: Sequence[Rule], after: tuple[datetime, str] | None = None
+) -> AsyncIterator[Due]:
+    """The tenant's videos whose time is over by some rules, oldest first.
+
+    Args:
+        after: begin behind this place: when a video came, and its id.
+    """
+    days = [rule.keep_days for rule in rules if rule.keep_days is not None]
+    if not days:
+        return
+    async with database.read(tenant) as session:
+        now = (await session.exec(_NOW)).one()
+    while True:
+        async with database.read(tenant) as session:
+            found = (await session.exec(_page(tenant, now - timedelta(days=min(days)), after))).all()
+        for video_id, title, labels, created_at, held in found:
+            rule = ruling(labels, rules)
+            since = None if rule is None else due(created_at, rule)
+            if rule is not None and since is not None and since <= now:
+                yield Due(video_id, title, created_at, rule, since, held is not None)
+        if len(found) < _AT_ONCE:
+            return
+        after = found[-1][3], found[-1][0]
+
+
+def _page(tenant: str, until: datetime, after: tuple[datetime, str] | None) -> Any:
+    columns = (Video.id, Video.title, Video.labels, Video.created_at, LegalHold.video_id)
+    query = (
+        select(*columns)  # type: ignore[call-overload]
+        .join(LegalHold, col(LegalHold.video_id) == col(Video.id), isouter=True)
+        .where(Video.tenant_id == tenant, col(Video.created_at) <= until)
+    )
+    if after is not None:
+        query = query.where(func.row(Video.created_at, Video.id) > func.row(*after))
+    return query.order_by(col(Video.created_at), col(Video.id)).limit(_AT_ONCE)
+
+
+async def apply(database: Database, store: Store) -> int:
+    """Erase all videos whose time is over; how many there were. Several processes may do it at once."""
+    async with database.read(SYSTEM) as session:
+        tenants = (await execute(session, _TENANTS)).all()
+    done = 0
+    for row in tenants:
+        async with database.read(row.tenant_id) as session:
+            rules = await rules_of(session, row.tenant_id)
+        async for one in over(database, row.tenant_id, rules):
+            if not one.held:
+                done += await _erase(database, store, row.tenant_id, one.video_id)
+    return done
+
+
+async def _erase(database: Database, store: Store, tenant: str, video_id: str) -> bool:
+    """Erase one, if its time is over still: its labels, and the rules, may be others by now."""
+    try:
+        async with database.write("video.delete", tenant) as session:
+            query = select(Video, func.now()).where(Video.tenant_id == tenant, Video.id == video_id)
+            found = (await session.exec(query)).one_or_none()
+            if found is None:
+                return False
+            video, now = found
+            rule = ruling(video.labels, await rules_of(session, tenant))
+            since = None if rule is None else due(video.created_at, rule)
+            if rule is None or since is None or since > now:
+                return False
+            erasure = await erase(session, tenant, video_id, "retention", rule.id)
+    except (NotFound, Held) as error:
+        # Somebody was quicker, in either direction.
+        _LOG.info("%s: %s", video_id, error)
+        return False
+    await finish(database, store, erasure)
+    return True

@@ -1,0 +1,332 @@
+"""What is exported comes back equal, elsewhere; and nothing comes that is no archive, or was changed."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from typing import IO, cast
+
+import msgspec
+import pytest
+
+from serving.archive.form import VERSION
+from tests.serving.rights.conftest import HEAD, call, call_shared, lived_in, server, uploaded, url
+from tests.serving.sealing import kept
+
+__all__ = ["call", "call_shared", "server", "url"]
+
+
+def _files(archive: bytes) -> dict[str, bytes]:
+    """As any tar reads it."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {one.name: cast(IO[bytes], tar.extractfile(one)).read() for one in tar.getmembers()}
+
+
+def _packed(files: dict[str, bytes], change: Callable[[tarfile.TarInfo], None] = lambda _: None) -> bytes:
+    """As any tar writes it."""
+    out = []
+    for name, content in files.items():
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        change(info)
+        out += [info.tobuf(tarfile.GNU_FORMAT), content, bytes(-len(content) % 512)]
+    return b"".join([*out, bytes(1024)])
+
+
+def _resealed(files: dict[str, bytes]) -> dict[str, bytes]:
+    """With hashes that hold, whatever is in it: what somebody can make who knows the format."""
+    files = dict(files)
+    for name in [name for name in files if name.startswith("videos/") and name.endswith("/manifest.json")]:
+        here, manifest = name.removesuffix("manifest.json"), json.loads(files[name])
+        for entry in manifest["entries"]:
+            content = files.get(here + entry["name"])
+            if content is not None:
+                entry |= {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        files[name] = json.dumps(manifest).encode()
+    manifests = [content for name, content in files.items() if name.endswith("manifest.json")]
+    told = {"videos": len(manifests) - 1, "sha256": hashlib.sha256(b"".join(manifests)).hexdigest()}
+    return files | {"end.json": json.dumps(told).encode()}
+
+
+async def _shown(api, client, video: str) -> dict:
+    """All that callers are told of a video, but for ids and when it was changed here; and its bytes."""
+    found: dict = {}
+    for part in ("", "/report", "/segments", "/shots", "/tags", "/signals"):
+        answer = await client.get(f"/v1/videos/{video}{part}")
+        assert answer.status_code == 200, (part, answer.text)
+        found[part] = answer.json()
+    for name in ("id", "links", "updated_at"):
+        del found[""][name]
+    for tag in found["/tags"]:
+        del tag["vocabulary_id"]
+    said = (await client.get("/v1/corrections", params={"video_id": video})).json()["data"]
+    names = {one["id"]: one["name"] for one in (await client.get("/v1/vocabularies")).json()["data"]}
+    found["corrections"] = [
+        {
+            key: value
+            for key, value in one.items()
+            if key not in ("id", "video_id", "vocabulary_id", "created_at", "links")
+        }
+        | {"vocabulary": names.get(one["vocabulary_id"])}
+        for one in said
+    ]
+    found["corrections"].sort(key=str)
+    ((object_key,),) = await api.world.sql("SELECT object_key FROM video WHERE id = :id", id=video)
+    found["bytes"] = await kept(api.world.database, api.store, object_key)
+    return found
+
+
+async def _vocabularies(client) -> dict:
+    listed = (await client.get("/v1/vocabularies")).json()["data"]
+    own = [(await client.get(f"/v1/vocabularies/{one['id']}")).json() for one in listed if not one["built_in"]]
+    return {one["name"]: (one["labels"], one["description"], one["applied_at"] is not None) for one in own}
+
+
+async def _counted(api, tenant: str) -> dict[str, int]:
+    """Rows that a video is found by."""
+    found = {}
+    for table in ("moment", "segment_vector", "video_vector", "look", "tag_span", "lexeme", "video_tag", "found_tags"):
+        query = f"SELECT count(*) FROM {table} WHERE tenant_id = :tenant"
+        ((found[table],),) = await api.world.sql(query, tenant=tenant)
+    return found
+
+
+@pytest.fixture
+def library(call, sample_report) -> Callable:
+    """As `call`, for `async def test(api, video)`, where a video is of which all is known."""
+
+    def run(body: Callable) -> None:
+        async def with_video(api) -> None:
+            # Those of the world have no bytes.
+            await api.world.change("DELETE FROM video")
+            video = await lived_in(api, "MARKED", sample_report)
+            await api.world.change("UPDATE vocabulary SET applied_at = now()")
+            tag = {"label": "a dog", "kind": "tag", "parent": None, "score": 0.9, "coverage": 0.5, "start_s": 1.0}
+            tag |= {"end_s": 2.0, "ranges": [{"start_s": 1.0, "end_s": 2.0, "score": 0.9}]}
+            tag |= {"source": {"name": "bundled", "version": "1"}}
+            await api.world.change(
+                "UPDATE found_tags SET tags = cast(:tags AS jsonb)", tags=msgspec.json.encode([tag]).decode()
+            )
+            said = {"video_id": video, "label": "a dog", "verdict": "rejected", "vocabulary": "held", "start_s": 1.5}
+            assert (await api.a.post("/v1/corrections", json=said)).status_code == 200
+            await body(api, video)
+
+        call(with_video)
+
+    return run
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_it_comes_back_equal_elsewhere(library, whole):
+    async def body(api, video):
+        exported = await api.a.get("/v1/export" if whole else f"/v1/videos/{video}/export")
+        assert exported.headers["content-type"] == "application/x-tar"
+        answer = await api.b.post("/v1/import", content=exported.content)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert set(told["videos"]) == {video}
+        assert (told["vocabularies"], told["there"]) == (["held"], {})
+        new = told["videos"][video]
+        assert new != video
+        before, after = await _shown(api, api.a, video), await _shown(api, api.b, new)
+        for part, told in before.items():
+            assert after[part] == told, part
+        assert {tag["vocabulary"] for tag in after["/tags"]} == {None, "held"}
+        assert len(after["corrections"]) == 3
+        assert await _vocabularies(api.b) == await _vocabularies(api.a)
+        # It is found as before, and by the words of its title; nothing had to be decoded.
+        assert await _counted(api, "b") == await _counted(api, "a")
+        # Other keys, and another object.
+        keys = await api.world.sql("SELECT tenant_id, object_key, wrapped FROM data_key")
+        assert len({row.tenant_id for row in keys}) == len({row.object_key for row in keys}) == 2
+        # Its report's job is there, too.
+        (job,) = (await api.b.get("/v1/jobs", params={"video_id": new})).json()["data"]
+        assert (await api.b.get(f"/v1/jobs/{job['id']}/report")).json() == after["/report"]
+        # Again, it is there already.
+        again = (await api.b.post("/v1/import", content=exported.content)).json()
+        assert (again["videos"], again["there"], again["vocabularies_there"]) == ({}, {video: new}, ["held"])
+        # And what came of it can be exported as well.
+        assert (await api.b.get(f"/v1/videos/{new}/export")).status_code == 200
+
+    library(body)
+
+
+def test_it_is_a_tar_with_a_manifest_of_all_that_is_in_it(library):
+    async def body(api, video):
+        files = _files((await api.a.get("/v1/export")).content)
+        assert next(iter(files)) == "manifest.json"
+        assert list(files)[-1] == "end.json"
+        manifest = json.loads(files["manifest.json"])
+        assert (manifest["format"], manifest["version"], manifest["kind"]) == ("automations archive", VERSION, "tenant")
+        here = f"videos/{video}/"
+        entries = json.loads(files[here + "manifest.json"])["entries"]
+        assert {here + one["name"] for one in entries} == {name for name in files if name.startswith(here)} - {
+            here + "manifest.json"
+        }
+        for one in entries:
+            content = files[here + one["name"]]
+            assert (one["size_bytes"], one["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert files[here + "media"] == HEAD + b"MARKED" * 50
+        held = json.loads(files[here + "held.json"])
+        assert {name: len(rows) for name, rows in held.items() if name != "tags"} == {
+            "jobs": 2,
+            "events": 8,
+            "uploads": 1,
+            "copies": 0,
+            "webhook_messages": 1,
+            "legal_hold": 0,
+        }
+        # No secret of anybody.
+        everything = b"".join(files.values())
+        for secret in ("password_hash", "digest", "whsec_", "wrapped"):
+            assert secret.encode() not in everything.replace(b'"webhooks"', b""), secret
+
+    library(body)
+
+
+def test_one_whose_bytes_are_lost_is_exported_without_them(call):
+    async def body(api):
+        video = (await uploaded(api.a, b"film"))["id"]
+        for key in [key async for keys in api.store.keys("videos") for key in keys]:
+            await api.store.delete(key)
+        exported = await api.a.get(f"/v1/videos/{video}/export")
+        assert f"videos/{video}/media" not in _files(exported.content)
+        told = (await api.b.post("/v1/import", content=exported.content)).json()
+        assert (told["videos"], told["without_bytes"]) == ({}, [video])
+
+    call(body)
+
+
+def _changed(files: dict[str, bytes], name: str, change: Callable[[dict], object]) -> dict[str, bytes]:
+    """Another document in place of one, which all hashes agree with."""
+    name = next(one for one in files if one.endswith(name))
+    told = json.loads(files[name])
+    change(told)
+    return _resealed(files | {name: json.dumps(told).encode()})
+
+
+def _renamed(files: dict[str, bytes], old: str, new: str) -> dict[str, bytes]:
+    return {new if name.endswith(old) else name: content for name, content in files.items()}
+
+
+def _link(info: tarfile.TarInfo) -> None:
+    if info.name.endswith("media"):
+        info.type, info.linkname, info.size = tarfile.SYMTYPE, "/etc/passwd", 0
+
+
+def _bomb(info: tarfile.TarInfo) -> None:
+    if info.name.endswith("video.json"):
+        info.size = 1 << 40
+
+
+def _first(files: dict[str, bytes], ending: str) -> str:
+    return next(name for name in files if name.endswith(ending))
+
+
+def _entries(told: dict, change: Callable[[list], object]) -> None:
+    change(told["entries"])
+
+
+#: What is done to an archive, given its files -> its bytes.
+HOSTILE: dict[str, Callable[[dict[str, bytes]], bytes]] = {
+    "no archive": lambda files: b"x" * 2000,
+    "nothing": lambda files: bytes(1024),
+    "cut off in a video": lambda files: _packed(files)[:-4000],
+    "cut off before its end": lambda files: _packed({k: v for k, v in files.items() if k != "end.json"}),
+    "something behind it": lambda files: _packed(files) + b"x",
+    "another format": lambda files: _packed(_changed(files, "manifest.json", lambda one: one.update(format="zip"))),
+    "a later version": lambda files: _packed(_changed(files, "manifest.json", lambda one: one.update(version=2))),
+    "an unknown field": lambda files: _packed(_changed(files, "video.json", lambda one: one.update(path="../x"))),
+    "a path out of it": lambda files: _packed(_resealed(_renamed(files, "held.json", "../../etc/cron.d/x"))),
+    "an absolute path": lambda files: _packed({"/etc/passwd": b"x"} | files),
+    "a link": lambda files: _packed(files, _link),
+    "a size of a terabyte": lambda files: _packed(files, _bomb),
+    "another video's bytes": lambda files: _packed(files | {_first(files, "media"): HEAD + b"OTHERS" * 50}),
+    "a changed report": lambda files: _packed(
+        files
+        | {
+            _first(files, "000001.json"): files[_first(files, "000001.json")]
+            .replace(b"harbour", b"harbor!")
+            .replace(b"0.97", b"0.98")
+        }
+    ),
+    "a report that is none": lambda files: _packed(_changed(files, "000001.json", lambda one: one.pop("video"))),
+    "an entry twice": lambda files: _packed(
+        _changed(
+            files,
+            f"{_first(files, 'video.json').removesuffix('video.json')}manifest.json",
+            lambda one: one["entries"].insert(1, one["entries"][0]),
+        )
+    ),
+    "a manifest of a thousand terabytes": lambda files: _packed(
+        _changed(
+            files,
+            f"{_first(files, 'video.json').removesuffix('video.json')}manifest.json",
+            lambda one: one["entries"].append({"name": "reports/x", "size_bytes": 1 << 50, "sha256": "0" * 64}),
+        )
+    ),
+    "an end of another one": lambda files: _packed(
+        files | {"end.json": json.dumps({"videos": 1, "sha256": "0" * 64}).encode()}
+    ),
+    "looks that are none": lambda files: _packed(
+        _changed(files, "video.json", lambda one: one["looks"].update(float16="AAAA"))
+    ),
+    "a vocabulary that is not there": lambda files: _packed(
+        _changed(files, "video.json", lambda one: one["corrections"][1].update(vocabulary_id="voc_1"))
+    ),
+    "no video": lambda files: _packed(
+        _changed(
+            files | {_first(files, "media"): b"MZ" * 500},
+            "video.json",
+            lambda one: one.update(sha256=hashlib.sha256(b"MZ" * 500).hexdigest(), size_bytes=1000),
+        )
+    ),
+}
+
+
+#: Where something is wrong behind the video.
+BEHIND = ("cut off before its end", "something behind it", "an end of another one")
+
+
+def test_what_is_no_archive_is_refused_and_nothing_of_it_stays(library):
+    async def body(api, video):
+        whole = (await api.a.get(f"/v1/videos/{video}/export")).content
+        files = _files(whole)
+        assert len(_packed(files)) == len(whole)
+        for name, made in HOSTILE.items():
+            answer = await api.b.post("/v1/import", content=made(files))
+            problem = answer.json()
+            assert (answer.status_code, problem.get("code")) == (422, "archive_refused"), (name, answer.text)
+            there = (await api.b.get("/v1/videos")).json()["data"]
+            # Each video is proved by itself: one that came before what is wrong stays.
+            assert len(there) == (name in BEHIND), name
+            for one in there:
+                assert (await api.b.delete(f"/v1/videos/{one['id']}")).status_code == 204
+        objects = [key async for keys in api.store.keys("videos") for key in keys]
+        assert len(objects) == 1, "something was left"
+        # What was made of the same files by hand, with nothing changed, is taken.
+        answer = await api.b.post("/v1/import", content=_packed(_resealed(files)))
+        assert answer.status_code == 200, answer.text
+
+    library(body)
+
+
+def test_it_is_no_way_around_quotas(library):
+    async def body(api, video):
+        whole = (await api.a.get(f"/v1/videos/{video}/export")).content
+        await api.world.change("UPDATE tenant SET quota_bytes = 10 WHERE id = 'b'")
+        answer = await api.b.post("/v1/import", content=whole)
+        assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded")
+        assert (await api.b.get("/v1/videos")).json()["data"] == []
+
+    library(body)
+
+
+def test_nobody_exports_what_is_anothers(call):
+    async def body(api):
+        video = (await uploaded(api.a, b"film"))["id"]
+        assert (await api.b.get(f"/v1/videos/{video}/export")).status_code == 404
+        assert video not in (await api.b.get("/v1/export")).text
+
+    call(body)

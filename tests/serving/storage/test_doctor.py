@@ -1,0 +1,46 @@
+"""`automations doctor` tries where objects are to be, and says what is wrong without saying what is secret."""
+
+import msgspec
+import pytest
+
+from serving.doctor import examine_storage
+from serving.settings import DEFAULTS, Settings
+from tests.serving.buckets import NAME
+
+
+def _settings(folder, **storage: str) -> Settings:
+    return msgspec.structs.replace(
+        DEFAULTS,
+        storage=msgspec.structs.replace(DEFAULTS.storage, **storage),
+        server=msgspec.structs.replace(DEFAULTS.server, data_dir=str(folder)),
+    )
+
+
+def test_where_objects_are_is_tried(s3_server, tmp_path):
+    assert examine_storage(_settings(tmp_path)) == []
+    (found,) = examine_storage(_settings(tmp_path, url=f"s3://{NAME}/doctor", endpoint=s3_server))
+    assert (found.good, found.says) == (True, f"s3://{NAME}/doctor: written, read, listed and deleted")
+    (found,) = examine_storage(_settings(tmp_path, url=f"file://{tmp_path}/elsewhere"))
+    assert found.good
+
+
+def test_what_is_wrong_is_said_without_secrets(s3_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    (found,) = examine_storage(_settings(tmp_path, url="s3://no-such-bucket/x", endpoint=s3_server))
+    assert not found.good
+    assert "no-such-bucket" in found.says
+    assert "NoSuchBucket" in found.says
+    assert "very-secret" not in str(found)
+    assert "Debug source" not in found.says
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", "very-secret")
+    (found,) = examine_storage(_settings(tmp_path, url="gs://bucket"))
+    assert not found.good
+    assert "very-secret" not in str(found)
+
+
+@pytest.mark.parametrize("name", ["AWS_ALLOW_HTTP", "AWS_CHECKSUM_ALGORITHM"])
+def test_what_the_environment_says_wrongly_is_told(name, tmp_path, monkeypatch):
+    monkeypatch.setenv(name, "very-secret")
+    (found,) = examine_storage(_settings(tmp_path, url="s3://bucket"))
+    assert not found.good
+    assert "very-secret" not in str(found)
