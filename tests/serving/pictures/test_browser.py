@@ -103,7 +103,7 @@ async def _look(address: str, labels: list[str]) -> None:
     async with async_api.async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
         page = await browser.new_page(viewport={"width": 760, "height": 760})
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -121,6 +121,8 @@ async def _look(address: str, labels: list[str]) -> None:
         assert any(labels[0][:30] in title for title in titles), titles
         assert await page.locator("#chapters script, #chapters img").count() == 0
 
+        # Before it knows the video, a player is of another height, and says that it is wherever it was sent.
+        await page.wait_for_function("document.querySelector('video').readyState >= 2")
         bar = await page.locator("#bar").bounding_box()
         for second in (0, 3, 4):
             await page.mouse.move(bar["x"] + bar["width"] * (second + 0.5) / 6, bar["y"] + bar["height"] / 2)
@@ -129,7 +131,8 @@ async def _look(address: str, labels: list[str]) -> None:
             picture = Image.open(io.BytesIO(await page.locator("#preview").screenshot()))
             assert second <= number_of(picture) / FPS < second + 1
         await page.locator("#chapters li").nth(2).click()
-        await page.wait_for_function("(v => v.currentTime === 3 && !v.seeking)(document.querySelector('video'))")
+        there = "(v => v.currentTime === 3 && !v.seeking && v.readyState >= 2)(document.querySelector('video'))"
+        await page.wait_for_function(there)
         shot = await page.evaluate(_FRAME)
         assert number_of(Image.open(io.BytesIO(base64.b64decode(shot.partition(",")[2])))) == 3 * FPS
         poster = "(async () => { const i = new Image(); i.src = document.querySelector('video').poster;"
