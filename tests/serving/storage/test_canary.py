@@ -153,6 +153,13 @@ def _used_and_killed(drill: Drill, key: str, more: int = 0) -> list[str]:
         _submitted(client, videos[-1:])
         until(lambda: {job["state"] for job in client.get("/v1/jobs").json()["data"]} == {"succeeded"})
         _looked_at(drill, client, videos[0])
+        # Killed while all that is held is taken away.
+        export = client.stream("GET", f"/v1/videos/{videos[0]}/export")
+        with contextlib.suppress(httpx.TransportError), export as answer:
+            for _ in answer.raise_for_status().iter_bytes(1000):
+                if api in drill.running:
+                    drill.kill(api)
+        assert api not in drill.running
     drill.kill_all()
     return videos
 
@@ -208,9 +215,12 @@ def _jobs(drill: Drill, client: httpx.Client, videos: list[str]) -> None:
 
 
 def _looked_at(drill: Drill, client: httpx.Client, video: str) -> None:
-    """Pictures of a video, and what lets others look at them."""
+    """A stretch of a video, pictures of it, and what lets others look at them."""
     urls = client.get(f"/v1/videos/{video}/pictures").raise_for_status().json()
     drill.known["signature"] = urls["poster"]["url"].rpartition("signature=")[2].encode()
+    stretch = client.get(f"/v1/videos/{video}/stream", headers={"Range": "bytes=100000-900000"})
+    assert stretch.status_code == 206
+    assert drill.known["pixels"] in stretch.content
     for part in ("poster?width=160", "thumbnail?at_s=3", "storyboard.jpg"):
         content = client.get(f"/v1/videos/{video}/{part}").raise_for_status().content
         drill.known[part] = content[len(content) // 2 :][:32]
