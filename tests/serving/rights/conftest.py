@@ -72,6 +72,8 @@ INSERT INTO idempotency_key (tenant_id, operation, key, digest, target)
     VALUES ('a', 'fetch_video', 'key:fetched ' || :video, '', 'upl_' || :video);
 INSERT INTO video_copy (id, tenant_id, first_id, second_id, first_share, second_share, likeness, moments, stretches)
     VALUES ('cpy_' || :video, 'a', least(:video, :other), greatest(:video, :other), 1, 1, 1, 1, '[]');
+INSERT INTO rendition (video_id, tenant_id, state, attempts, fence, detail)
+    VALUES (:video, 'a', 'failed', 1, 1, cast(:mark AS text));
 INSERT INTO space (tenant_id, space, dim, model, scale, state) VALUES ('a', 'shadow', 4, 'other', 1, 'shadow')
     ON CONFLICT DO NOTHING;
 INSERT INTO space_due (tenant_id, space, video_id) VALUES ('a', 'shadow', :video);

@@ -1,52 +1,18 @@
 """What is exported comes back equal, elsewhere; and nothing comes that is no archive, or was changed."""
 
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Callable
-from typing import IO, cast
 
 import msgspec
 import pytest
 
 from serving.archive.form import VERSION
 from tests.serving.rights.conftest import HEAD, call, call_shared, lived_in, uploaded, url
+from tests.serving.rights.hostile import HOSTILE, packed, resealed, unpacked
 from tests.serving.sealing import kept
 
 __all__ = ["call", "call_shared", "url"]
-
-
-def _files(archive: bytes) -> dict[str, bytes]:
-    """As any tar reads it."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        return {one.name: cast(IO[bytes], tar.extractfile(one)).read() for one in tar.getmembers()}
-
-
-def _packed(files: dict[str, bytes], change: Callable[[tarfile.TarInfo], None] = lambda _: None) -> bytes:
-    """As any tar writes it."""
-    out = []
-    for name, content in files.items():
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        change(info)
-        out += [info.tobuf(tarfile.GNU_FORMAT), content, bytes(-len(content) % 512)]
-    return b"".join([*out, bytes(1024)])
-
-
-def _resealed(files: dict[str, bytes]) -> dict[str, bytes]:
-    """With hashes that hold, whatever is in it: what somebody can make who knows the format."""
-    files = dict(files)
-    for name in [name for name in files if name.startswith("videos/") and name.endswith("/manifest.json")]:
-        here, manifest = name.removesuffix("manifest.json"), json.loads(files[name])
-        for entry in manifest["entries"]:
-            content = files.get(here + entry["name"])
-            if content is not None:
-                entry |= {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        files[name] = json.dumps(manifest).encode()
-    manifests = [content for name, content in files.items() if name.endswith("manifest.json")]
-    told = {"videos": len(manifests) - 1, "sha256": hashlib.sha256(b"".join(manifests)).hexdigest()}
-    return files | {"end.json": json.dumps(told).encode()}
 
 
 async def _shown(api, client, video: str) -> dict:
@@ -158,7 +124,7 @@ def test_it_is_a_tar_with_a_manifest_of_all_that_is_in_it(library):
     async def body(api, video):
         made = await api.a.post("/v1/webhooks", json={"url": "https://example.com/hook"})
         assert made.status_code == 201
-        files = _files((await api.a.get("/v1/export")).content)
+        files = unpacked((await api.a.get("/v1/export")).content)
         assert next(iter(files)) == "manifest.json"
         assert list(files)[-1] == "end.json"
         manifest = json.loads(files["manifest.json"])
@@ -200,98 +166,11 @@ def test_one_whose_bytes_are_lost_is_exported_without_them(call):
         for key in [key async for keys in api.store.keys("videos") for key in keys]:
             await api.store.delete(key)
         exported = await api.a.get(f"/v1/videos/{video}/export")
-        assert f"videos/{video}/media" not in _files(exported.content)
+        assert f"videos/{video}/media" not in unpacked(exported.content)
         told = (await api.b.post("/v1/import", content=exported.content)).json()
         assert (told["videos"], told["without_bytes"]) == ({}, [video])
 
     call(body)
-
-
-def _changed(files: dict[str, bytes], name: str, change: Callable[[dict], object]) -> dict[str, bytes]:
-    """Another document in place of one, which all hashes agree with."""
-    name = next(one for one in files if one.endswith(name))
-    told = json.loads(files[name])
-    change(told)
-    return _resealed(files | {name: json.dumps(told).encode()})
-
-
-def _renamed(files: dict[str, bytes], old: str, new: str) -> dict[str, bytes]:
-    return {new if name.endswith(old) else name: content for name, content in files.items()}
-
-
-def _link(info: tarfile.TarInfo) -> None:
-    if info.name.endswith("media"):
-        info.type, info.linkname, info.size = tarfile.SYMTYPE, "/etc/passwd", 0
-
-
-def _bomb(info: tarfile.TarInfo) -> None:
-    if info.name.endswith("video.json"):
-        info.size = 1 << 40
-
-
-def _first(files: dict[str, bytes], ending: str) -> str:
-    return next(name for name in files if name.endswith(ending))
-
-
-def _entries(told: dict, change: Callable[[list], object]) -> None:
-    change(told["entries"])
-
-
-#: What is done to an archive, given its files -> its bytes.
-HOSTILE: dict[str, Callable[[dict[str, bytes]], bytes]] = {
-    "no archive": lambda files: b"x" * 2000,
-    "nothing": lambda files: bytes(1024),
-    "cut off in a video": lambda files: _packed(files)[:-4000],
-    "cut off before its end": lambda files: _packed({k: v for k, v in files.items() if k != "end.json"}),
-    "something behind it": lambda files: _packed(files) + b"x",
-    "another format": lambda files: _packed(_changed(files, "manifest.json", lambda one: one.update(format="zip"))),
-    "a later version": lambda files: _packed(_changed(files, "manifest.json", lambda one: one.update(version=2))),
-    "an unknown field": lambda files: _packed(_changed(files, "video.json", lambda one: one.update(path="../x"))),
-    "a path out of it": lambda files: _packed(_resealed(_renamed(files, "held.json", "../../etc/cron.d/x"))),
-    "an absolute path": lambda files: _packed({"/etc/passwd": b"x"} | files),
-    "a link": lambda files: _packed(files, _link),
-    "a size of a terabyte": lambda files: _packed(files, _bomb),
-    "another video's bytes": lambda files: _packed(files | {_first(files, "media"): HEAD + b"OTHERS" * 50}),
-    "a changed report": lambda files: _packed(
-        files
-        | {
-            _first(files, "000001.json"): files[_first(files, "000001.json")]
-            .replace(b"harbour", b"harbor!")
-            .replace(b"0.97", b"0.98")
-        }
-    ),
-    "a report that is none": lambda files: _packed(_changed(files, "000001.json", lambda one: one.pop("video"))),
-    "an entry twice": lambda files: _packed(
-        _changed(
-            files,
-            f"{_first(files, 'video.json').removesuffix('video.json')}manifest.json",
-            lambda one: one["entries"].insert(1, one["entries"][0]),
-        )
-    ),
-    "a manifest of a thousand terabytes": lambda files: _packed(
-        _changed(
-            files,
-            f"{_first(files, 'video.json').removesuffix('video.json')}manifest.json",
-            lambda one: one["entries"].append({"name": "reports/x", "size_bytes": 1 << 50, "sha256": "0" * 64}),
-        )
-    ),
-    "an end of another one": lambda files: _packed(
-        files | {"end.json": json.dumps({"videos": 1, "sha256": "0" * 64}).encode()}
-    ),
-    "looks that are none": lambda files: _packed(
-        _changed(files, "video.json", lambda one: one["looks"].update(float16="AAAA"))
-    ),
-    "a vocabulary that is not there": lambda files: _packed(
-        _changed(files, "video.json", lambda one: one["corrections"][1].update(vocabulary_id="voc_1"))
-    ),
-    "no video": lambda files: _packed(
-        _changed(
-            files | {_first(files, "media"): b"MZ" * 500},
-            "video.json",
-            lambda one: one.update(sha256=hashlib.sha256(b"MZ" * 500).hexdigest(), size_bytes=1000),
-        )
-    ),
-}
 
 
 #: Where something is wrong behind the video.
@@ -301,8 +180,8 @@ BEHIND = ("cut off before its end", "something behind it", "an end of another on
 def test_what_is_no_archive_is_refused_and_nothing_of_it_stays(library):
     async def body(api, video):
         whole = (await api.a.get(f"/v1/videos/{video}/export")).content
-        files = _files(whole)
-        assert len(_packed(files)) == len(whole)
+        files = unpacked(whole)
+        assert len(packed(files)) == len(whole)
         for name, made in HOSTILE.items():
             answer = await api.b.post("/v1/import", content=made(files))
             problem = answer.json()
@@ -315,7 +194,7 @@ def test_what_is_no_archive_is_refused_and_nothing_of_it_stays(library):
         objects = [key async for keys in api.store.keys("videos") for key in keys]
         assert len(objects) == 1, "something was left"
         # What was made of the same files by hand, with nothing changed, is taken.
-        answer = await api.b.post("/v1/import", content=_packed(_resealed(files)))
+        answer = await api.b.post("/v1/import", content=packed(resealed(files)))
         assert answer.status_code == 200, answer.text
 
     library(body)
