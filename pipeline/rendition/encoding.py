@@ -122,13 +122,20 @@ class _Sound:
             chunk = next(self._samples, None)
             if chunk is None:
                 self._over = True
-                self._out.mux(self._stream.encode(None))
+                self._mux(None)
                 return
             values = np.frombuffer(chunk, "<i2").reshape(1, -1)
             frame = AudioFrame.from_ndarray(values, format="s16", layout="stereo")
             frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, self._at, Fraction(1, RATE_HZ)
-            self._out.mux(self._stream.encode(frame))
+            self._mux(frame)
             self._at += values.size // CHANNELS
+
+    def _mux(self, frame: AudioFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            # AAC begins with a packet of what was before the first sample, which is nothing; to make room for it, the
+            # muxer would have all pictures later than they are.
+            if packet.pts is None or packet.pts >= 0:
+                self._out.mux(packet)
 
 
 def _in_order(

@@ -78,7 +78,8 @@ _STREAM: Final = {
     "description": "Server-Sent Events: `id` counts from 1, `event` is the kind, `data` a JSON object with `at`.",
 }
 
-_VIDEO: Final = {"video/*": {"schema": {"type": "string", "format": "binary"}}}
+_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
+_VIDEO: Final = {"video/*": _BYTES, "application/mxf": _BYTES, "image/gif": _BYTES, "application/octet-stream": _BYTES}
 
 #: Operation -> status -> an answer besides those that the handler declares. `like` is the status of one that has the
 #: same body.

@@ -68,6 +68,9 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
         cut = await hls.cut(video_at(media.tenant_id, media.made.object_key), media.made.key)
     async with database.read(media.tenant_id) as session:
         row = await session.get(Rendition, media.id)
+    if row is not None and row.state == "done" and media.made is None:
+        # Since the video was read. What is told is of one moment: who asks again finds it.
+        row = Rendition(video_id=row.video_id, tenant_id=row.tenant_id, created_at=row.created_at)
     return PlaybackView(
         as_it_is=reason is None,
         why_not=reason,

@@ -95,12 +95,13 @@ def test_ranges(call_shared):
     call_shared(body)
 
 
-def test_random_ranges_are_what_was_uploaded(call_shared):
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.drill)])
+def test_random_ranges_are_what_was_uploaded(call_shared, count):
     drawn = random.Random(1)
 
     async def body(api):
         url = await url_of(api.a, await uploaded(api.a, CONTENT))
-        for _ in range(300):
+        for _ in range(count):
             start, stop = sorted(drawn.sample(range(SIZE + 1), 2))
             answer = await api.nobody.get(url, headers={"Range": f"bytes={start}-{stop - 1}"})
             assert answer.status_code == 206
