@@ -205,10 +205,11 @@ class Client:
 
     def imported(self, archive: Callable[[], Iterator[bytes]]) -> ImportSeen:
         """Have the server read an archive. `archive`: makes its bytes, anew for each try."""
-        headers = {"Content-Type": "application/x-tar"}
-        timeout = httpx.Timeout(3600.0, connect=10.0)
-        answer = self._ask("POST", "/v1/import", headers=headers, content=archive, timeout=timeout)
-        return decoded(answer, ImportSeen)
+        how: dict[str, Any] = {
+            "headers": {"Content-Type": "application/x-tar"},
+            "timeout": httpx.Timeout(3600, connect=10),
+        }
+        return decoded(self._ask("POST", "/v1/import", content=archive, **how), ImportSeen)
 
     def ask(self, method: str, path: str, kind: Any, body: Any = None, **params: str) -> Any:
         """What the server answers to a request with a JSON body, or none: a value of `kind`; None: without a body."""

@@ -78,8 +78,9 @@ _STREAM: Final = {
     "description": "Server-Sent Events: `id` counts from 1, `event` is the kind, `data` a JSON object with `at`.",
 }
 
-_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
-_VIDEO: Final = {"video/*": _BYTES, "application/mxf": _BYTES, "image/gif": _BYTES, "application/octet-stream": _BYTES}
+_VIDEO: Final = {
+    name: {"schema": _BYTES} for name in ("video/*", "application/mxf", "image/gif", "application/octet-stream")
+}
 
 #: Operation -> status -> an answer besides those that the handler declares. `like` is the status of one that has the
 #: same body.

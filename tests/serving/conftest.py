@@ -3,8 +3,7 @@
 import io
 import itertools
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -27,10 +26,9 @@ from pipeline.report import (
     VideoInfo,
 )
 from pipeline.spec import DEFAULT_WEIGHTS, AnalysisSpec
-from tests.serving import buckets
-from tests.serving.databases import server
+from tests.serving.servers import s3_server, server, stores
 
-__all__ = ["server"]
+__all__ = ["s3_server", "server", "stores"]
 
 DURATION_S = 60.0
 RATE_HZ = 4
@@ -85,20 +83,6 @@ _TAGS = (
 )
 _SHAPES = Source(name="pipeline.shots", version="1")
 _HEAD = Source(name="bundled-clip", version="shapes-1")
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The address of an S3 server; see `buckets`."""
-    with buckets.s3() as address:
-        yield address
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _stores(request) -> None:
-    """Where stores of tests are."""
-    if os.environ.get(buckets.VARIABLE):
-        os.environ[buckets.ENDPOINT] = request.getfixturevalue("s3_server")
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
-"""The server that tests make their databases in."""
+"""The servers that tests make their databases and, where they are told to, their buckets in."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from serving.db import embedded, migrate
+from tests.serving import buckets
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,17 @@ def _hurry(folder: Path) -> None:
     for setting in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
         server.psql(f"ALTER SYSTEM SET {setting} = off;")
     server.psql("SELECT pg_reload_conf();")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server; see `buckets`."""
+    with buckets.s3() as address:
+        yield address
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores(request) -> None:
+    """Where stores of tests are."""
+    if os.environ.get(buckets.VARIABLE):
+        os.environ[buckets.ENDPOINT] = request.getfixturevalue("s3_server")
