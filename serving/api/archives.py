@@ -10,7 +10,7 @@ from serving.api.access import Principal, needs
 from serving.api.bodies import TAR
 from serving.api.videos import VideoId
 from serving.archive.exporting import export
-from serving.archive.importing import Imported, Importing
+from serving.archive.form import Imported
 from serving.db.database import Database
 from serving.settings import Settings
 from serving.storage.store import Store
@@ -61,6 +61,9 @@ async def import_archive(
     """Take in the videos of an archive that `export` gave, here or elsewhere: under new ids, sealed with new keys, each
     once all its hashes hold. Videos whose bytes are here already stay as they are, and so do vocabularies whose names
     are. What is no archive, or was changed, is refused (422 `archive_refused`)."""
+    # What it is read with is loaded by who sends one, not by every process at its start.
+    from serving.archive.importing import Importing
+
     importing = Importing(database, store, settings.upload, principal.tenant_id)
     return await importing.read(request.stream())
 

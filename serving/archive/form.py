@@ -153,3 +153,18 @@ def encoded(record: msgspec.Struct | dict[str, Any]) -> bytes:
 def entry_of(name: str, content: bytes) -> Entry:
     """The entry that a document is."""
     return Entry(name=name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+class Imported(Record, frozen=True, kw_only=True):
+    """What an import did."""
+
+    videos: dict[str, str]
+    """Id in the archive -> id here, of videos that came with it."""
+    there: dict[str, str]
+    """The same of videos whose bytes were here already: nothing was changed of them."""
+    without_bytes: tuple[str, ...]
+    """Ids in the archive of videos whose bytes had been lost where it was made: they cannot come back."""
+    vocabularies: tuple[str, ...]
+    """Names of vocabularies that came with it."""
+    vocabularies_there: tuple[str, ...]
+    """Names of those that were here already, and stay as they were."""

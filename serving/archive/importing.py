@@ -13,7 +13,6 @@ import msgspec
 from sqlmodel import select
 
 from pipeline.errors import VideoError
-from pipeline.record import Record
 from pipeline.report import Report
 from serving.api.metadata import require_modest
 from serving.archive import tar
@@ -29,6 +28,7 @@ from serving.archive.form import (
     ArchivedVideo,
     End,
     Entry,
+    Imported,
     VideoManifest,
 )
 from serving.archive.placing import Placing
@@ -42,21 +42,6 @@ from serving.uploads import receive
 T = TypeVar("T")
 
 _MANIFEST: Final = re.compile(r"videos/(vid_[0-9A-Za-z_]{1,60})/manifest\.json")
-
-
-class Imported(Record, frozen=True, kw_only=True):
-    """What an import did."""
-
-    videos: dict[str, str]
-    """Id in the archive -> id here, of videos that came with it."""
-    there: dict[str, str]
-    """The same of videos whose bytes were here already: nothing was changed of them."""
-    without_bytes: tuple[str, ...]
-    """Ids in the archive of videos whose bytes had been lost where it was made: they cannot come back."""
-    vocabularies: tuple[str, ...]
-    """Names of vocabularies that came with it."""
-    vocabularies_there: tuple[str, ...]
-    """Names of those that were here already, and stay as they were."""
 
 
 @dataclass(slots=True)

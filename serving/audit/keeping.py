@@ -6,6 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from sqlalchemy.exc import ProgrammingError
+
 from serving.audit.acting import SERVER
 from serving.audit.linking import Linker
 from serving.audit.recording import Entry, add
@@ -45,12 +47,16 @@ class Keeping:
         self._failing: set[str] = set()
 
     async def begin(self) -> None:
-        """Have the key at hand, before anybody waits for it; later, where the database does not answer yet. Without it,
-        nothing is written that somebody does, but all else goes on. Raises MasterKeyMissing and Altered."""
+        """Have the key at hand, before anybody waits for it; later, where the database does not answer yet, or lacks
+        tables. Without it, nothing is written that somebody does, but all else goes on. Raises MasterKeyMissing and
+        Altered."""
         try:
             await self.signer.key()
         except (DatabaseUnavailable, AuditKeyMissing) as error:
             _LOG.warning("the key of the audit log is not here: %s", error)
+        except ProgrammingError:
+            # As all else that asks it finds, and `readyz` says how far behind it is.
+            _LOG.warning("the key of the audit log is not here: the database lacks its tables (automations db upgrade)")
 
     async def run(self) -> None:
         """Again and again, until canceled."""

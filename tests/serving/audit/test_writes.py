@@ -14,6 +14,7 @@ from tests.serving.api.test_matrix import Things, _filled
 _NO_WRITES = {
     "create_event_ticket": "a ticket is signed, not kept",
     "create_video_urls": "they are signed, not kept",
+    "create_rendition": "there is no file behind the video that it is tried on",
     "embed_texts": "nothing is kept of texts",
     "search": "what is asked of models is kept for seconds, and of nobody's things",
     "recommend": "nothing is kept of what somebody likes",
@@ -100,7 +101,7 @@ def test_every_operation_that_writes_is_noted(call, sample_report):
 
 def test_no_operation_that_reads_writes(call, sample_report):
     async def body(api):
-        things = Things(api.world.database, sample_report)
+        things = Things(api.world.database, sample_report, api.store)
         for name, row in OPERATIONS.items():
             if row.method in ("GET", "HEAD") and row.scope not in (None, PERSON):
                 ids = await things.make(row.target, "a") if row.target else dict(MISSING)

@@ -80,6 +80,10 @@ ELSEWHERE = {
     **dict.fromkeys(("webhook.write", "vocabulary.write"), "one row, which its owner reads and writes"),
     "search.catch_up": "looks again the next time",
     **dict.fromkeys(
+        ("rendition.write", "rendition.claim", "rendition.renew", "rendition.done"),
+        "tests/serving/playback/test_renditions.py",
+    ),
+    **dict.fromkeys(
         ("space.claim", "space.renew", "space.fill", "space.later"), "tests/serving/search/test_change_of_models.py"
     ),
     **dict.fromkeys(("space.lack", "space.removed"), "looks again the next time"),
