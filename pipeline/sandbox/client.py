@@ -1,8 +1,6 @@
 """The keeper's side: starts workers, asks them, and ends those that do not answer as they should."""
 
 import contextlib
-import fcntl
-import mmap
 import os
 import signal
 import socket
@@ -276,19 +274,6 @@ class Sandbox:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
-
-
-def shared_memory(size: int) -> tuple[int, mmap.mmap]:
-    """(descriptor, mapping) of fresh shared memory that nobody can make shorter: a worker that did so would have this
-    process killed on its next read."""
-    descriptor = os.memfd_create("pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(descriptor, size)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        return descriptor, mmap.mmap(descriptor, size)
-    except BaseException:
-        os.close(descriptor)
-        raise
 
 
 def _error(failure: wire.Failure) -> Exception:

@@ -17,7 +17,8 @@ from pipeline.errors import DecoderCrashed, DecoderStateLost, LimitExceeded
 from pipeline.frames import FrameBatch
 from pipeline.plans import MAX_RGB_BYTES, MAX_WANTED
 from pipeline.sandbox import distrust
-from pipeline.sandbox.client import Sandbox, Worker, shared_memory
+from pipeline.sandbox.client import Sandbox, Worker
+from pipeline.sandbox.memory import shared_memory
 from pipeline.sandbox.protocol import Decode, Pictures
 
 #: Idle workers that are kept for the videos they belong to; the one idle for longest goes first.

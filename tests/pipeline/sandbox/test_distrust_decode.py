@@ -19,9 +19,10 @@ from pipeline.media import LocalMedia
 from pipeline.plans import plan
 from pipeline.report import Notice
 from pipeline.sandbox import wire
-from pipeline.sandbox.client import Sandbox, shared_memory
+from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.decoder import SandboxedDecoder
 from pipeline.sandbox.media import SandboxedMedia
+from pipeline.sandbox.memory import shared_memory
 from pipeline.sandbox.protocol import Heard, Pictures
 from tests.pipeline.sandbox import forge
 from tests.pipeline.sandbox.hostile import says, taken
