@@ -195,7 +195,7 @@ class Client:
         """An archive of a video, or of all that the caller has, as it comes. Where it breaks off, Unreachable."""
         path = "/v1/export" if video_id is None else f"/v1/videos/{quote(video_id, safe='')}/export"
         try:
-            with self._http.stream("GET", path, timeout=httpx.Timeout(600.0, connect=10.0)) as answer:
+            with self._http.stream("GET", path, timeout=600.0) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     raise failure_of(answer)
@@ -205,11 +205,8 @@ class Client:
 
     def imported(self, archive: Callable[[], Iterator[bytes]]) -> ImportSeen:
         """Have the server read an archive. `archive`: makes its bytes, anew for each try."""
-        how: dict[str, Any] = {
-            "headers": {"Content-Type": "application/x-tar"},
-            "timeout": httpx.Timeout(3600, connect=10),
-        }
-        return decoded(self._ask("POST", "/v1/import", content=archive, **how), ImportSeen)
+        told = {"Content-Type": "application/x-tar"}
+        return decoded(self._ask("POST", "/v1/import", headers=told, content=archive, timeout=3600.0), ImportSeen)
 
     def ask(self, method: str, path: str, kind: Any, body: Any = None, **params: str) -> Any:
         """What the server answers to a request with a JSON body, or none: a value of `kind`; None: without a body."""
