@@ -1,5 +1,6 @@
 """A real database, for the real API."""
 
 from tests.serving.jobs.conftest import url
+from tests.serving.servers import server
 
-__all__ = ["url"]
+__all__ = ["server", "url"]
