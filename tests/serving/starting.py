@@ -1,6 +1,7 @@
 """Servers as their operators start them, and commands for them as their callers run them."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from tests.serving.cutting import free_port
 
 #: Options of the commands that start a server: tests of other things than the graph do without Ray.
 COMMANDS = {"api": (), "serve": ("--engine", "local")}
+
+_numbers = itertools.count()
 
 
 @dataclass
@@ -54,8 +57,9 @@ class Serving:
 def started(command: str, server: str, folder: Path, **more: object) -> Iterator[Serving]:
     """`automations serve` or `api`, with a database of its own in `server`, and a key that may do everything; `more`:
     variables besides."""
-    url = embedded.named(server, f"client_{command}")
-    embedded.copied(server, f"client_{command}")
+    name = f"client_{next(_numbers)}"
+    url = embedded.named(server, name)
+    embedded.copied(server, name)
     options = msgspec.structs.replace(DEFAULTS.server, data_dir=str(folder), database_url=url)
     with places(msgspec.structs.replace(DEFAULTS, server=options), migrated=False) as place:
         key = made_first_key(place)

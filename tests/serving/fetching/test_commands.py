@@ -6,6 +6,7 @@ import re
 from tests.serving.api.conftest import made_key
 from tests.serving.commands import here
 from tests.serving.fetching.conftest import fetching, holding, named
+from tests.serving.sealing import MASTER_KEY
 from tests.serving.webhooks.receiver import receiving
 
 
@@ -34,6 +35,8 @@ def test_submit_a_url(call, film):
 
 def test_a_quota_is_set(url, call, tmp_path):
     where = {"AUTOMATIONS_SERVER__DATABASE_URL": url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path}
+    # What operators do is noted, with the key of the log that the server made.
+    where["AUTOMATIONS_STORAGE__MASTER_KEY"] = MASTER_KEY.hex()
 
     async def body(api):
         for given, allowed in (("5000", 5000), ("0", None), ("default", None)):

@@ -204,7 +204,7 @@ def _jobs(drill: Drill, client: httpx.Client, videos: list[str]) -> None:
     decoders = locked_in(worker)
     assert decoders, "somebody decodes"
     for process in decoders:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
             limits = Path(f"/proc/{process.pid}/limits").read_text()
             assert [line.split()[4:6] for line in limits.splitlines() if "core file" in line] == [["0", "0"]]
             process.kill()
