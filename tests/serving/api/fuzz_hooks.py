@@ -42,6 +42,7 @@ EXPLAINED = (
     (400, r"the length of an upload does not change", "what was said before"),
     (400, r"the body is empty|the body is missing", "no bytes are a body as well"),
     (400, r"the form cannot be taken", "the order of a form's parts"),
+    (400, r"too long for a signed URL", "what a setting says"),
     (400, r"the old password is another one", "what nobody but its owner knows"),
     (400, r"the password is too", "characters and bytes that are counted otherwise than a schema counts"),
 )
