@@ -123,7 +123,7 @@ def answers_are_as_described(ctx, response, case):
 
 #: Bytes that begin as a video does, mostly.
 _VIDEOS = st.one_of(st.binary(max_size=200).map(lambda more: b"\x1aE\xdf\xa3" + more), st.binary(max_size=50))
-for _name in ("application/octet-stream", "video/mp4", "application/offset+octet-stream"):
+for _name in ("application/octet-stream", "video/mp4", "application/offset+octet-stream", "application/x-tar"):
     schemathesis.openapi.media_type(_name, _VIDEOS)
 
 
