@@ -15,7 +15,7 @@ PLAN = {"admin key": ALL_PHASES, "viewer key": ("examples",), "nobody": ("exampl
 
 
 def test_no_request_finds_a_fault(url, tmp_path, sample_report):
-    count = asyncio.run(fuzz(url, tmp_path, sample_report, plan=PLAN, examples=2))
+    count = asyncio.run(fuzz(url, tmp_path, sample_report, plan=PLAN, examples=3))
     assert count.failures == []
     assert count.errors == []
     # There is no graph here to embed texts.
