@@ -4,7 +4,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from pipeline.errors import Altered
@@ -98,8 +97,10 @@ class Ranges:
             numbers = next(pieces, None)
             ahead = asyncio.create_task(self._piece(what, segments, numbers)) if numbers else None
             try:
-                yield plain[max(0, start - at) : stop - at]
-                at += len(plain)
+                for segment in plain:
+                    # As they were opened, most of them: to join them would be to copy them.
+                    yield segment[max(0, start - at) : stop - at]
+                    at += len(segment)
                 plain = await ahead if ahead else None
             finally:
                 if ahead is not None and not ahead.done():
@@ -107,12 +108,12 @@ class Ranges:
                     # What becomes of it is nobody's business any more.
                     ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def _same(self, key: str, version: Version, segments: Segments, numbers: range) -> bytes | None:
+    async def _same(self, key: str, version: Version, segments: Segments, numbers: range) -> list[bytes] | None:
         """What is in these; None where it is another object than it was, for which nothing is proved. Raises as
         `Fetch`, and Altered."""
 
-        def use(found: Found) -> bytes | None:
-            return _opened(segments, numbers, found) if found.version == version else None
+        def use(found: Found) -> list[bytes] | None:
+            return segments.opened(numbers, found.content) if found.version == version else None
 
         try:
             return await self._fetch(key, *segments.place(numbers), use)
@@ -122,8 +123,9 @@ class Ranges:
                 raise
             return None
 
-    async def _piece(self, what: What, segments: Segments, numbers: range) -> bytes:
-        return await self._fetch(what.blob, *segments.place(numbers), partial(_opened, segments, numbers))
+    async def _piece(self, what: What, segments: Segments, numbers: range) -> list[bytes]:
+        place = segments.place(numbers)
+        return await self._fetch(what.blob, *place, lambda found: segments.opened(numbers, found.content))
 
     async def _proved(self, what: What, key: bytes) -> tuple[_Known, Segments]:
         """The object, its last segment opened. Raises Altered."""
@@ -138,11 +140,6 @@ class Ranges:
         while len(self._known) > _KNOWN:
             self._known.popitem(last=False)
         return known, segments
-
-
-def _opened(segments: Segments, numbers: range, found: Found) -> bytes:
-    pieces = segments.opened(numbers, found.content)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _pieces(numbers: range) -> Iterator[range]:

@@ -121,8 +121,8 @@ class Store:
         )
 
     async def read(self, what: What, key: bytes | None, start: int, stop: int) -> AsyncGenerator[bytes]:
-        """The bytes of an object from `start` up to, not including, `stop`; fewer where it ends before. They come in
-        pieces of up to half a MiB, the first ones smaller. Two pieces at most are in memory: while one is handed on,
+        """The bytes of an object from `start` up to, not including, `stop`; fewer where it ends before. They come
+        segment by segment; up to half a MiB is read at once. Twice that at most is in memory: while it is handed on,
         the next is read, and no more until that is asked for. Whoever does not want the rest closes the iterator.
 
         Args:
