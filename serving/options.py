@@ -32,7 +32,7 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     """Those of one tenant, in one API process."""
     stalled_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     """Seconds in which a client may take nothing of such an answer before it is ended; players then ask for the
-    rest."""
+    rest. On Linux, of any answer."""
     keep_alive_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0
     """Seconds of silence after which a stream of events says that it is still there."""
     trusted_proxies: Annotated[str, Meta(max_length=4096)] = ""

@@ -46,6 +46,7 @@ def serve_api(settings: Settings, found: Callable[[], Places], waits: Callable[[
     import uvicorn
 
     from serving.api.starting import App, Early
+    from serving.connections import connections
     from serving.proxies import proxy_options
 
     def build() -> App:
@@ -82,6 +83,7 @@ def serve_api(settings: Settings, found: Callable[[], Places], waits: Callable[[
             server_header=False,
             # Nothing here speaks it, and it takes its time to load.
             ws="none",
+            http=connections(settings.server.stalled_s),
             **proxy_options(settings.server.trusted_proxies),
         )
     )

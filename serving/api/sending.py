@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import VideoError
 from serving.api.streams import Slot
+from serving.cutting import cut_off
 from serving.errors import ServerError
 
 #: How often is looked whether whoever asked still may, seconds.
@@ -56,33 +57,39 @@ class Sent(Response[None]):
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        start = {"type": "http.response.start", "status": self._status, "headers": headers}
         if self._sending is None:
+            await send(start)  # type: ignore[arg-type]
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         gone = asyncio.create_task(_until_gone(receive))
         try:
-            await _send_all(self._sending, send, gone)
+            if not await _send_all(self._sending, start, send, gone):
+                await cut_off(scope, gone)
         finally:
             gone.cancel()
             with suppress(asyncio.CancelledError):
                 await gone
 
 
-async def _send_all(what: Sending, send: Send, gone: "asyncio.Task[None]") -> None:
-    """Send it. Where it cannot go on, it ends: the connection is closed before all was sent that was said to come, by
-    which clients know it."""
+async def _send_all(what: Sending, start: dict[str, Any], send: Send, gone: "asyncio.Task[None]") -> bool:
+    """Send it, after its `start`; whether the client may have what was handed over. It may not have the rest of it
+    where it takes nothing or may no longer, and is cut off then. Where something else is in the way it ends too: the
+    connection is closed before all was sent that was said to come, by which clients know it."""
     left, checked = what.size_bytes, time.monotonic()
     with what.slot:
         try:
             async with aclosing(what.pieces):
+                # This waits too, where an earlier answer on the same connection is not taken.
+                async with asyncio.timeout(what.stalled_s):
+                    await send(start)  # type: ignore[arg-type]
                 async for piece in what.pieces:
                     for at in range(0, len(piece), _AT_ONCE):
                         if gone.done():
-                            return
+                            return True
                         if time.monotonic() - checked >= CHECK_S:
                             if not await what.allowed():
-                                return
+                                return False
                             checked = time.monotonic()
                         part = bytes(piece[at : at + _AT_ONCE])
                         left -= len(part)
@@ -90,9 +97,10 @@ async def _send_all(what: Sending, send: Send, gone: "asyncio.Task[None]") -> No
                         async with asyncio.timeout(what.stalled_s):
                             await send({"type": "http.response.body", "body": part, "more_body": left > 0})
         except TimeoutError:
-            return
+            return False
         except (VideoError, ServerError, OSError) as error:
             _LOG.warning("%s: what was being sent ended: %s: %s", what.name, type(error).__name__, error)
+    return True
 
 
 async def _until_gone(receive: Receive) -> None:

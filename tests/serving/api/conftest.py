@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from serving.api.app import create_app
 from serving.auth import opaque
 from serving.auth.principals import ROLES
+from serving.connections import connections
 from serving.db import embedded
 from serving.db.accounts import ApiKey
 from serving.db.database import Database
@@ -83,7 +84,8 @@ async def served(
     app = create_app(Database(url), store, settings, SECRET)
     for route in routes:
         app.register(route)
-    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False)
+    http = connections(settings.server.stalled_s)
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, proxy_headers=False, http=http)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:

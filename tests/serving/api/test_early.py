@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 import sys
 import time
@@ -146,7 +147,7 @@ def test_what_cannot_be_had_ends_the_server(where):
 
 
 def _api(folder: Path, database: str, port: int) -> "subprocess.Popen[str]":
-    settings = {"DATABASE_URL": database, "DATA_DIR": folder, "PORT": port}
+    settings = {"DATABASE_URL": database, "DATA_DIR": folder, "PORT": port, "STALLED_S": 0.5}
     env = environment({f"AUTOMATIONS_SERVER__{name}": value for name, value in settings.items()})
     command = [sys.executable, "-m", "serving.cli", "api"]
     return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -161,6 +162,22 @@ def _asked(address: str) -> httpx.Response:
         time.sleep(0.02)
 
 
+def _cut_off(port: int) -> bool:
+    """Whether a client that asks and asks, and takes no answer, is cut off."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 10)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        until = time.monotonic() + LONG_S
+        # Linux ends it silently: who sends something then is told.
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < until:
+                time.sleep(0.1)
+                client.sendall(b"\r\n")
+            return False
+    return True
+
+
 def test_the_command_answers_while_it_waits_for_its_database(tmp_path):
     port = free_port()
     nowhere = f"postgresql://x:y@127.0.0.1:{free_port()}/z"
@@ -169,6 +186,7 @@ def test_the_command_answers_while_it_waits_for_its_database(tmp_path):
         assert _asked(f"http://127.0.0.1:{port}/readyz").status_code == 503
         assert process.stderr is not None
         assert "waiting   the database cannot be reached" in process.stderr.readline()
+        assert _cut_off(port)
         assert _asked(f"http://127.0.0.1:{port}/livez").status_code == 200
         process.terminate()
         _, err = process.communicate(timeout=LONG_S)

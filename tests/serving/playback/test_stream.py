@@ -1,22 +1,12 @@
-"""A video's bytes over HTTP: any range, as RFC 9110 has it, to clients that are slow, leave, or may no longer."""
+"""A video's bytes over HTTP: any range, as RFC 9110 has it."""
 
-import asyncio
 import random
-import socket
-import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 import httpx
-import msgspec
 import pytest
 
 from pipeline.sealed.form import HEADER_BYTES, fresh
-from serving.storage.store import Store
-from tests.serving.api.conftest import SETTINGS, made_key, served
-from tests.serving.jobs.conftest import World
 from tests.serving.playback.conftest import content_of, uploaded, url_of
-from tests.serving.sealing import store_at
 
 #: Five segments, the last one short.
 SIZE = 4 * fresh().plain_bytes + 1234
@@ -170,126 +160,3 @@ def test_bytes_that_were_changed_are_not_sent(call_shared):
             await api.nobody.get(url, headers={"Range": whole})
 
     call_shared(body)
-
-
-class _Counted(Store):
-    """Counts bytes that are read, and readers that are at it."""
-
-    read_bytes = 0
-    reading = 0
-
-    async def read(self, what, key, start, stop) -> AsyncGenerator[bytes]:
-        self.reading += 1
-        try:
-            async with aclosing(super().read(what, key, start, stop)) as pieces:
-                async for piece in pieces:
-                    self.read_bytes += len(piece)
-                    yield piece
-        finally:
-            self.reading -= 1
-
-
-async def _until(holds, limit_s: float = 20.0) -> None:
-    ends = time.monotonic() + limit_s
-    while not holds():
-        assert time.monotonic() < ends
-        await asyncio.sleep(0.02)
-
-
-#: More than sockets and buffers ever hold on their way.
-LARGE = 24 << 20
-
-
-def _sending(url, tmp_path, body, **options) -> None:
-    """Runs `async def body(client, store, connect)`; `connect()` asks for a large video, and reads no more of it."""
-
-    async def main() -> None:
-        from serving.db.database import Database
-
-        store = _Counted(tmp_path / "objects", store_at(tmp_path / "objects").keyring)
-        settings = msgspec.structs.replace(SETTINGS, server=msgspec.structs.replace(SETTINGS.server, **options))
-        database = Database(url)
-        try:
-            await World.made(database)
-            headers = {"Authorization": f"Bearer {await made_key(database, 'a')}"}
-            async with (
-                served(url, store, settings) as address,
-                httpx.AsyncClient(base_url=address, headers=headers, verify=False, timeout=30) as client,
-            ):
-                path = await url_of(client, await uploaded(client, content_of(LARGE)))
-
-                async def connect() -> socket.socket:
-                    host, port = address.removeprefix("http://").split(":")
-                    connection = socket.socket()
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
-                    connection.setblocking(False)
-                    loop = asyncio.get_running_loop()
-                    await loop.sock_connect(connection, (host, int(port)))
-                    await loop.sock_sendall(connection, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                    assert (await loop.sock_recv(connection, 1000)).startswith(b"HTTP/1.1 200")
-                    return connection
-
-                await body(client, store, connect)
-        finally:
-            await database.close()
-
-    asyncio.run(main())
-
-
-async def _rest(connection: socket.socket) -> int:
-    """How many bytes come until there are no more."""
-    count, loop = 0, asyncio.get_running_loop()
-    while part := await loop.sock_recv(connection, 1 << 20):
-        count += len(part)
-    return count
-
-
-def test_who_takes_nothing_has_nothing_read_for_them_and_who_leaves_ends_it(url, tmp_path):
-    async def body(client, store, connect):
-        connection = await connect()
-        seen = -1
-        while seen != store.read_bytes:
-            seen = store.read_bytes
-            await asyncio.sleep(0.3)
-        # What is in sockets on the way, and two pieces.
-        assert seen < LARGE // 2
-        assert store.reading == 1
-        # Others are answered meanwhile.
-        assert (await client.get("/v1/videos")).status_code == 200
-        connection.close()
-        await _until(lambda: store.reading == 0)
-        assert store.read_bytes < LARGE
-
-    _sending(url, tmp_path, body)
-
-
-def test_it_ends_when_the_client_stalls_and_when_it_is_revoked(url, tmp_path):
-    async def body(client, store, connect):
-        with await connect() as connection:
-            await _until(lambda: store.reading == 1)
-            await _until(lambda: store.reading == 0)
-            assert await _rest(connection) < LARGE
-        path = (await client.get("/v1/videos")).json()["data"][0]["id"]
-        with await connect() as connection:
-            assert (await client.delete(f"/v1/videos/{path}/urls")).status_code == 204
-            await asyncio.sleep(1.2)
-            assert await _rest(connection) < LARGE
-            await _until(lambda: store.reading == 0)
-
-    _sending(url, tmp_path, body, stalled_s=1.5)
-
-
-def test_there_are_as_many_at_once_as_may_be(url, tmp_path):
-    async def body(client, store, connect):
-        with await connect() as connection:
-            video = (await client.get("/v1/videos")).json()["data"][0]["id"]
-            answer = await client.get(f"/v1/videos/{video}/stream", headers={"Range": "bytes=0-9"})
-            assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-            assert int(answer.headers["retry-after"]) >= 1
-            assert (await client.head(f"/v1/videos/{video}/stream")).status_code == 200
-            connection.close()
-            await _until(lambda: store.reading == 0)
-        answer = await client.get(f"/v1/videos/{video}/stream", headers={"Range": "bytes=0-9"})
-        assert answer.status_code == 206
-
-    _sending(url, tmp_path, body, max_media_streams_per_tenant=1)
