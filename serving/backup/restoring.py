@@ -63,7 +63,7 @@ def restore(
     damaged_too: bool = False,
 ) -> Restored:
     """Bring back a snapshot, where no loop runs. The database has all of it, or nothing: in one transaction, once all
-    objects are there.
+    else is there. Interrupted before that, it can be done again; after it, the schema is all that may be left behind.
 
     Args:
         name: of the snapshot; None: the latest.
@@ -87,10 +87,11 @@ def restore(
             f"{len(damaged)} objects are missing in the backup, or not what they were: {', '.join(damaged[:5])}; the "
             "database was not restored; try an older snapshot, or go on without them by --damaged-too"
         )
-    sieve = asyncio.run(_load(place.database_url, opened))
-    migrate.upgrade(place.database_url)
+    # Before the rows: with those the database is in use, and nothing is restored into it again.
     asyncio.run(_written_down(place.store, opened.erased.values()))
     _put_secret(place.folder / "secret", opened.secret)
+    sieve = asyncio.run(_load(place.database_url, opened))
+    migrate.upgrade(place.database_url)
     return Restored(
         name=name,
         rows=sum(table.rows for table in opened.manifest.tables) - sum(sieve.left_out.values()),
@@ -138,7 +139,8 @@ async def _require_empty(url: str) -> None:
         if there and await connection.fetchval("SELECT EXISTS (SELECT FROM tenant)"):
             raise BackupRefused(
                 "the database is in use, and a backup is restored into an empty one only; name another database or "
-                "data folder, or move this one away. Nothing was changed"
+                "data folder, or move this one away. Nothing was changed. If a restore into it was interrupted, it has "
+                "all of that, and `automations db upgrade` does the rest"
             )
     finally:
         await connection.close()

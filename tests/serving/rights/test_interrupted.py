@@ -1,0 +1,111 @@
+"""Backups and restores of what is not finished, and those that are not finished themselves."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from serving.backup import restoring
+from serving.db import embedded
+from serving.db.accounts import Tenant
+from serving.db.database import SYSTEM, Database
+from tests.serving.api.conftest import SECRET, made_key
+from tests.serving.commands import here
+from tests.serving.rights.conftest import HEAD, uploaded
+from tests.serving.rights.servers import running, settings_of, with_secret
+from tests.serving.rights.test_backup import _done, empty
+from tests.serving.rights.test_erasing import _holding
+
+__all__ = ["empty"]
+
+TUS = {"Tus-Resumable": "1.0.0"}
+
+
+@dataclass
+class Small:
+    """A server that was saved once; then a video was erased."""
+
+    settings: dict[str, str]
+    backup: Path
+    key: str
+    """Of tenant `a`."""
+    name: str
+    """Of the snapshot."""
+    kept: str
+    """A video, and"""
+    erased: str
+    """another one."""
+    upload: str
+    """Which waited for more, with a part."""
+    journal: Path
+
+
+@pytest.fixture(scope="module")
+def small(server, tmp_path_factory) -> Small:
+    """See there."""
+    folder, backup = with_secret(tmp_path_factory.mktemp("data")), tmp_path_factory.mktemp("backup") / "to"
+    embedded.copied(server, "small")
+    url = embedded.named(server, "small")
+
+    async def live() -> Small:
+        database = Database(url)
+        async with database.write("tenant.create", SYSTEM) as session:
+            session.add(Tenant(id="a", name="a"))
+        key = await made_key(database, "a")
+        await database.close()
+        async with running(url, folder, key) as api:
+            kept, erased = [(await uploaded(api.a, content))["id"] for content in (b"kept", b"erased")]
+            upload = await _begun(api)
+            name = (await _done(api, "backup", backup))["name"]
+            assert (await api.a.delete(f"/v1/videos/{erased}")).status_code == 204
+            journal = folder / "erasures.jsonl"
+            journal.write_text((await api.automations("erasures")).stdout)
+        return Small(settings_of(url, folder), backup, key, name, kept, erased, upload, journal)
+
+    return asyncio.run(live())
+
+
+async def _begun(api) -> str:
+    made = await api.a.post("/v1/uploads", headers=TUS | {"Upload-Length": "100"})
+    assert made.status_code == 201, made.text
+    headers = TUS | {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    sent = await api.a.patch(made.headers["location"], headers=headers, content=HEAD + b"CANARY")
+    assert sent.status_code == 204, sent.text
+    upload = made.headers["location"].rsplit("/", 1)[-1]
+    known = "INSERT INTO idempotency_key (tenant_id, operation, key, digest, target) VALUES ('a', 'x', 'key', '', :id)"
+    await api.world.change(known, id=upload)
+    assert set(await _holding(api.world, upload)) >= {"upload", "upload_part", "data_key", "idempotency_key"}
+    return upload
+
+
+def _restored(small: Small, empty: dict[str, str]):
+    return here("restore", small.backup, "--snapshot", small.name, "--erasures", small.journal, **empty)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_interrupted_restore_locks_nobody_out(small, empty, monkeypatch, committed):
+    load = restoring._load
+
+    async def dies(url, opened):
+        if committed:
+            await load(url, opened)
+        raise OSError("the power went")
+
+    monkeypatch.setattr(restoring, "_load", dies)
+    with pytest.raises(OSError, match="power"):
+        _restored(small, empty)
+    monkeypatch.undo()
+    again = _restored(small, empty)
+    assert (again.returncode, "db upgrade" in again.stderr) == ((2, True) if committed else (0, False)), again.stderr
+    url, folder = empty["AUTOMATIONS_SERVER__DATABASE_URL"], Path(empty["AUTOMATIONS_SERVER__DATA_DIR"])
+    assert (folder / "secret").read_bytes() == SECRET
+
+    async def look() -> None:
+        async with running(url, folder, small.key) as api:
+            assert (await api.a.get(f"/v1/videos/{small.kept}")).status_code == 200
+            # The journal is there, for the next backup and the next restore.
+            assert json.loads((await api.automations("erasures")).stdout)["video_id"] == small.erased
+
+    asyncio.run(look())
