@@ -25,6 +25,16 @@ _REFERENCES: Final = """
 """
 
 
+#: What of a table is taken: nothing of an upload that is no video. It would become one after a restore, though that
+#: video was erased meanwhile: no erasure names the upload.
+WHERE: Final = {
+    "upload": "video_id IS NOT NULL",
+    "upload_part": "upload_id IN (SELECT id FROM upload WHERE video_id IS NOT NULL)",
+    "idempotency_key": "target NOT IN (SELECT id FROM upload WHERE video_id IS NULL)",
+    "data_key": "upload_id IS NULL OR upload_id IN (SELECT id FROM upload WHERE video_id IS NOT NULL)",
+}
+
+
 def columns_of(table: str) -> tuple[str, ...]:
     """Those that are not computed from others."""
     return tuple(str(column.name) for column in METADATA.tables[table].columns if column.computed is None)
@@ -48,7 +58,7 @@ class Out:
 
         async def copy() -> str:
             try:
-                query = f'SELECT {names} FROM "{self.table}"'
+                query = f'SELECT {names} FROM "{self.table}" WHERE {WHERE.get(self.table, "true")}'
                 return await self.connection.copy_from_query(query, output=waiting.put, format="text")
             finally:
                 await waiting.put(None)

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.record import Record
 from serving.backup import form
-from serving.backup.rows import Out, columns_of
+from serving.backup.rows import WHERE, Out, columns_of
 from serving.db import migrate
 from serving.errors import BackupRefused
 from serving.places import Places
@@ -26,9 +26,9 @@ _UNSEALED: Final = """
 
 _TENANT_KEYS: Final = "SELECT tenant_id, version, wrapped, master, created_at FROM tenant_key"
 
-_DATA_KEYS: Final = """
+_DATA_KEYS: Final = f"""
     SELECT object_key, tenant_id, tenant_version, wrapped, video_id, upload_id, created_at FROM data_key
-    ORDER BY object_key
+    WHERE {WHERE["data_key"]} ORDER BY object_key
 """
 
 _ERASED: Final = "SELECT id FROM erasure"

@@ -109,3 +109,19 @@ def test_an_interrupted_restore_locks_nobody_out(small, empty, monkeypatch, comm
             assert json.loads((await api.automations("erasures")).stdout)["video_id"] == small.erased
 
     asyncio.run(look())
+
+
+def test_an_unfinished_upload_is_in_no_backup(small, empty):
+    """Else the video that it becomes came back after it was erased: no erasure names an upload."""
+    assert list((small.backup / "objects").glob("uploads/*")) == []
+    assert small.upload not in (small.backup / "keys" / f"{small.name}.json").read_text()
+    done = _restored(small, empty)
+    assert done.returncode == 0, done.stderr
+    url, folder = empty["AUTOMATIONS_SERVER__DATABASE_URL"], Path(empty["AUTOMATIONS_SERVER__DATA_DIR"])
+
+    async def look() -> None:
+        async with running(url, folder, small.key) as api:
+            assert [video["id"] for video in (await api.a.get("/v1/videos")).json()["data"]] == [small.kept]
+            assert set(await _holding(api.world, small.upload)) <= {"audit"}
+
+    asyncio.run(look())
