@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,3 +126,26 @@ def test_an_unfinished_upload_is_in_no_backup(small, empty):
             assert set(await _holding(api.world, small.upload)) <= {"audit"}
 
     asyncio.run(look())
+
+
+@pytest.mark.parametrize("how", ["never whole", "half dropped", "of no snapshot here"])
+def test_keys_of_what_is_no_snapshot_tell_nothing_of_what_was_erased(small, tmp_path, how):
+    """Whatever was left when a backup died; but keys whose snapshot is elsewhere are kept, for all else."""
+    copy = Path(shutil.copytree(small.backup, tmp_path / "copy"))
+    keys, place = copy / "keys" / f"{small.name}.json", copy / "snapshots" / small.name
+    assert small.erased in keys.read_text()
+    if how == "never whole":
+        shutil.copy(keys, keys.with_suffix(".new"))
+        (place / "whole").unlink()
+    elif how == "half dropped":
+        for file in place.iterdir():
+            file.unlink()
+    else:
+        shutil.rmtree(place)
+        (copy / "keys" / "notes.json").write_text("{}")
+    done = here("backup", copy, **small.settings)
+    assert done.returncode == 0, done.stderr
+    assert not any(small.erased in file.read_text() for file in (copy / "keys").iterdir())
+    assert keys.exists() == (how == "of no snapshot here")
+    assert not keys.with_suffix(".new").exists()
+    assert len(list((copy / "snapshots").iterdir())) == 1
