@@ -87,10 +87,7 @@ def restore(
             f"{len(damaged)} objects are missing in the backup, or not what they were: {', '.join(damaged[:5])}; the "
             "database was not restored; try an older snapshot, or go on without them by --damaged-too"
         )
-    # Before the rows: with those the database is in use, and nothing is restored into it again.
-    asyncio.run(_written_down(place.store, opened.erased.values()))
-    _put_secret(place.folder / "secret", opened.secret)
-    sieve = asyncio.run(_load(place.database_url, opened))
+    sieve = asyncio.run(_load(place, opened))
     migrate.upgrade(place.database_url)
     return Restored(
         name=name,
@@ -135,15 +132,19 @@ async def _require_empty(url: str) -> None:
     connection = await asyncpg.connect(url, timeout=10)
     try:
         await connection.execute("SELECT set_config('app.tenant', '*', false)")
-        there = await connection.fetchval("SELECT to_regclass('tenant') IS NOT NULL")
-        if there and await connection.fetchval("SELECT EXISTS (SELECT FROM tenant)"):
-            raise BackupRefused(
-                "the database is in use, and a backup is restored into an empty one only; name another database or "
-                "data folder, or move this one away. Nothing was changed. If a restore into it was interrupted, it has "
-                "all of that, and `automations db upgrade` does the rest"
-            )
+        if await connection.fetchval("SELECT to_regclass('tenant') IS NOT NULL"):
+            await _require_nobody(connection)
     finally:
         await connection.close()
+
+
+async def _require_nobody(connection: asyncpg.Connection) -> None:
+    if await connection.fetchval("SELECT EXISTS (SELECT FROM tenant)"):
+        raise BackupRefused(
+            "the database is in use, and a backup is restored into an empty one only; name another database or data "
+            "folder, or move this one away. Nothing was changed. If a restore into it was interrupted, it has all of "
+            "that, and `automations db upgrade` does the rest"
+        )
 
 
 def _prepare(url: str, revision: str) -> None:
@@ -187,16 +188,20 @@ async def _proved(source: Store, line: form.ObjectLine) -> AsyncIterator[bytes]:
         raise Altered(f"{line.key}: not what was saved")
 
 
-async def _load(url: str, opened: _Opened) -> Sieve:
+async def _load(place: Places, opened: _Opened) -> Sieve:
     """All rows that are to come back, in one transaction; which were left out."""
     names = [table.name for table in opened.manifest.tables]
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await asyncpg.connect(place.database_url, timeout=10)
     try:
         async with connection.transaction():
             await connection.execute("SELECT set_config('app.tenant', '*', true)")
             # COPY into a table is not for whom row-level security binds; and triggers would make what comes anyway.
             for name in names:
                 await connection.execute(f'ALTER TABLE "{name}" NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER USER')
+            # Asked again, now that nobody else writes.
+            await _require_nobody(connection)
+            # A server that was started here without tenants has begun an audit log with a key of its own.
+            await connection.execute("TRUNCATE {} CASCADE".format(", ".join(f'"{name}"' for name in names)))
             sieve = Sieve.without(await references(connection), tuple(opened.videos))
             for table in opened.manifest.tables:
                 what = form.sealed_file(opened.manifest.name, table.name)
@@ -212,6 +217,9 @@ async def _load(url: str, opened: _Opened) -> Sieve:
                 await connection.execute(_ERASED, *values)
             for name in names:
                 await connection.execute(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY, ENABLE TRIGGER USER')
+            # Before the commit: from then on the database is in use, and nothing is restored into it again.
+            await _written_down(place.store, opened.erased.values())
+            _put_secret(place.folder / "secret", opened.secret)
     finally:
         await connection.close()
     return sieve

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.audit.signing import AuditSigner
 from serving.backup import restoring
 from serving.db import embedded
 from serving.db.accounts import Tenant
+from serving.db.audit import AuditEntry
 from serving.db.database import SYSTEM, Database
 from tests.serving.api.conftest import SECRET, made_key
 from tests.serving.commands import here
@@ -18,6 +20,7 @@ from tests.serving.rights.conftest import HEAD, uploaded
 from tests.serving.rights.servers import running, settings_of, with_secret
 from tests.serving.rights.test_backup import _done, empty
 from tests.serving.rights.test_erasing import _holding
+from tests.serving.sealing import keyring
 
 __all__ = ["empty"]
 
@@ -89,9 +92,9 @@ def _restored(small: Small, empty: dict[str, str]):
 def test_an_interrupted_restore_locks_nobody_out(small, empty, monkeypatch, committed):
     load = restoring._load
 
-    async def dies(url, opened):
+    async def dies(place, opened):
         if committed:
-            await load(url, opened)
+            await load(place, opened)
         raise OSError("the power went")
 
     monkeypatch.setattr(restoring, "_load", dies)
@@ -108,6 +111,31 @@ def test_an_interrupted_restore_locks_nobody_out(small, empty, monkeypatch, comm
             assert (await api.a.get(f"/v1/videos/{small.kept}")).status_code == 200
             # The journal is there, for the next backup and the next restore.
             assert json.loads((await api.automations("erasures")).stdout)["video_id"] == small.erased
+
+    asyncio.run(look())
+
+
+def test_a_database_that_a_server_was_started_on_is_empty(small, empty):
+    """It has a key of its own for its audit log, and lines in that."""
+    url = empty["AUTOMATIONS_SERVER__DATABASE_URL"]
+
+    async def started() -> None:
+        database = Database(url)
+        await AuditSigner(database, keyring().master).key()
+        async with database.write("tenant.create", SYSTEM) as session:
+            session.add(AuditEntry(id="aud_first", kind="write", operation="started"))
+        await database.close()
+
+    asyncio.run(started())
+    done = _restored(small, empty)
+    assert done.returncode == 0, done.stderr
+
+    async def look() -> None:
+        async with running(url, Path(empty["AUTOMATIONS_SERVER__DATA_DIR"]), small.key) as api:
+            assert await api.world.sql("SELECT id FROM audit WHERE id = 'aud_first'") == []
+            # It goes on with the key that came back, which is the only one.
+            assert [tuple(row) for row in await api.world.sql("SELECT count(*) FROM audit_key")] == [(1,)]
+            assert (await api.a.delete(f"/v1/videos/{small.kept}")).status_code == 204
 
     asyncio.run(look())
 
