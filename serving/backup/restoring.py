@@ -23,6 +23,7 @@ from serving.places import Places
 from serving.rights import journal
 from serving.rights.journal import Erased
 from serving.storage.store import Store, is_object
+from serving.tagging.due import learn_without
 
 #: Lists that name videos; of those of a tenant's labels there are few.
 _LISTS: Final = """
@@ -211,6 +212,7 @@ async def _load(place: Places, opened: _Opened) -> Sieve:
                     raise Altered(f"{table.name}: not as many rows as were saved")
             await _keys(connection, opened.keys, sieve)
             await connection.execute(_LISTS, list(opened.videos))
+            await learn_without(connection, sieve.said)
             for one in opened.erased.values():
                 counts = msgspec.json.encode(one.counts).decode()
                 values = (one.id, one.tenant_id, one.video_id, one.reason, one.rule_id, counts, one.at)

@@ -62,6 +62,7 @@ def small(server, tmp_path_factory) -> Small:
         async with running(url, folder, key) as api:
             kept, erased = [(await uploaded(api.a, content))["id"] for content in (b"kept", b"erased")]
             upload = await _begun(api)
+            await _learnt(api, kept, erased)
             name = (await _done(api, "backup", backup))["name"]
             assert (await api.a.delete(f"/v1/videos/{erased}")).status_code == 204
             journal = folder / "erasures.jsonl"
@@ -69,6 +70,20 @@ def small(server, tmp_path_factory) -> Small:
         return Small(settings_of(url, folder), backup, key, name, kept, erased, upload, journal)
 
     return asyncio.run(live())
+
+
+async def _learnt(api, kept: str, erased: str) -> None:
+    """What was said of both videos was learnt."""
+    labels = [{"name": name} for name in ("a dog", "a cat", "a \\ sign")] + [{"name": "a fox", "aliases": ["reynard"]}]
+    made = await api.a.post("/v1/vocabularies", json={"name": "held", "labels": labels})
+    assert made.status_code == 201, made.text
+    for video, label in ((erased, "a dog"), (erased, "a \\ sign"), (erased, "a fox"), (kept, "a cat")):
+        said = {"video_id": video, "label": label, "verdict": "accepted", "vocabulary": "held"}
+        answer = await api.a.post("/v1/corrections", json=said)
+        assert answer.status_code == 200, answer.text
+    # It was said by the name that the label had then.
+    await api.world.change("UPDATE correction SET label = 'reynard' WHERE label = 'a fox'")
+    await api.world.change("UPDATE learning SET state = 'done'")
 
 
 async def _begun(api) -> str:
@@ -140,8 +155,8 @@ def test_a_database_that_a_server_was_started_on_is_empty(small, empty):
     asyncio.run(look())
 
 
-def test_an_unfinished_upload_is_in_no_backup(small, empty):
-    """Else the video that it becomes came back after it was erased: no erasure names an upload."""
+def test_neither_unfinished_uploads_nor_what_was_learnt_come_back(small, empty):
+    """Else the video that an upload becomes came back after it was erased: no erasure names an upload."""
     assert list((small.backup / "objects").glob("uploads/*")) == []
     assert small.upload not in (small.backup / "keys" / f"{small.name}.json").read_text()
     done = _restored(small, empty)
@@ -152,6 +167,9 @@ def test_an_unfinished_upload_is_in_no_backup(small, empty):
         async with running(url, folder, small.key) as api:
             assert [video["id"] for video in (await api.a.get("/v1/videos")).json()["data"]] == [small.kept]
             assert set(await _holding(api.world, small.upload)) <= {"audit"}
+            # What was learnt of the erased one is to be learnt without it.
+            learning = {row.label: row.state for row in await api.world.sql("SELECT label, state FROM learning")}
+            assert learning == {"a dog": "due", "a \\ sign": "due", "a fox": "due", "a cat": "done"}
 
     asyncio.run(look())
 
