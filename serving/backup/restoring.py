@@ -23,6 +23,7 @@ from serving.places import Places
 from serving.rights import journal
 from serving.rights.journal import Erased
 from serving.storage.store import Store, is_object
+from serving.tagging.due import learn_without
 
 #: Lists that name videos; of those of a tenant's labels there are few.
 _LISTS: Final = """
@@ -63,7 +64,7 @@ def restore(
     damaged_too: bool = False,
 ) -> Restored:
     """Bring back a snapshot, where no loop runs. The database has all of it, or nothing: in one transaction, once all
-    objects are there.
+    else is there. Interrupted before that, it can be done again; after it, the schema is all that may be left behind.
 
     Args:
         name: of the snapshot; None: the latest.
@@ -87,10 +88,8 @@ def restore(
             f"{len(damaged)} objects are missing in the backup, or not what they were: {', '.join(damaged[:5])}; the "
             "database was not restored; try an older snapshot, or go on without them by --damaged-too"
         )
-    sieve = asyncio.run(_load(place.database_url, opened))
+    sieve = asyncio.run(_load(place, opened))
     migrate.upgrade(place.database_url)
-    asyncio.run(_written_down(place.store, opened.erased.values()))
-    _put_secret(place.folder / "secret", opened.secret)
     return Restored(
         name=name,
         rows=sum(table.rows for table in opened.manifest.tables) - sum(sieve.left_out.values()),
@@ -134,14 +133,19 @@ async def _require_empty(url: str) -> None:
     connection = await asyncpg.connect(url, timeout=10)
     try:
         await connection.execute("SELECT set_config('app.tenant', '*', false)")
-        there = await connection.fetchval("SELECT to_regclass('tenant') IS NOT NULL")
-        if there and await connection.fetchval("SELECT EXISTS (SELECT FROM tenant)"):
-            raise BackupRefused(
-                "the database is in use, and a backup is restored into an empty one only; name another database or "
-                "data folder, or move this one away. Nothing was changed"
-            )
+        if await connection.fetchval("SELECT to_regclass('tenant') IS NOT NULL"):
+            await _require_nobody(connection)
     finally:
         await connection.close()
+
+
+async def _require_nobody(connection: asyncpg.Connection) -> None:
+    if await connection.fetchval("SELECT EXISTS (SELECT FROM tenant)"):
+        raise BackupRefused(
+            "the database is in use, and a backup is restored into an empty one only; name another database or data "
+            "folder, or move this one away. Nothing was changed. If a restore into it was interrupted, it has all of "
+            "that, and `automations db upgrade` does the rest"
+        )
 
 
 def _prepare(url: str, revision: str) -> None:
@@ -185,16 +189,20 @@ async def _proved(source: Store, line: form.ObjectLine) -> AsyncIterator[bytes]:
         raise Altered(f"{line.key}: not what was saved")
 
 
-async def _load(url: str, opened: _Opened) -> Sieve:
+async def _load(place: Places, opened: _Opened) -> Sieve:
     """All rows that are to come back, in one transaction; which were left out."""
     names = [table.name for table in opened.manifest.tables]
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await asyncpg.connect(place.database_url, timeout=10)
     try:
         async with connection.transaction():
             await connection.execute("SELECT set_config('app.tenant', '*', true)")
             # COPY into a table is not for whom row-level security binds; and triggers would make what comes anyway.
             for name in names:
                 await connection.execute(f'ALTER TABLE "{name}" NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER USER')
+            # Asked again, now that nobody else writes.
+            await _require_nobody(connection)
+            # A server that was started here without tenants has begun an audit log with a key of its own.
+            await connection.execute("TRUNCATE {} CASCADE".format(", ".join(f'"{name}"' for name in names)))
             sieve = Sieve.without(await references(connection), tuple(opened.videos))
             for table in opened.manifest.tables:
                 what = form.sealed_file(opened.manifest.name, table.name)
@@ -204,12 +212,16 @@ async def _load(url: str, opened: _Opened) -> Sieve:
                     raise Altered(f"{table.name}: not as many rows as were saved")
             await _keys(connection, opened.keys, sieve)
             await connection.execute(_LISTS, list(opened.videos))
+            await learn_without(connection, sieve.said)
             for one in opened.erased.values():
                 counts = msgspec.json.encode(one.counts).decode()
                 values = (one.id, one.tenant_id, one.video_id, one.reason, one.rule_id, counts, one.at)
                 await connection.execute(_ERASED, *values)
             for name in names:
                 await connection.execute(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY, ENABLE TRIGGER USER')
+            # Before the commit: from then on the database is in use, and nothing is restored into it again.
+            await _written_down(place.store, opened.erased.values())
+            _put_secret(place.folder / "secret", opened.secret)
     finally:
         await connection.close()
     return sieve

@@ -4,6 +4,7 @@ Rows of what was erased are left out on the way: they never reach the new databa
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +16,11 @@ from serving.db.tables import METADATA
 #: Bytes that are handed on at once, about.
 _CHUNK_BYTES: Final = 1 << 18
 
+#: What COPY's text format has in place of NULL, and of characters that it needs itself.
+_NULL: Final = rb"\N"
+_ESCAPED: Final = re.compile(rb"\\(.)")
+_ESCAPES: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
 _REFERENCES: Final = """
     SELECT c.conrelid::regclass::text AS child, c.confrelid::regclass::text AS parent,
         (SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(c.conkey) WITH ORDINALITY k (number, n)
@@ -23,6 +29,16 @@ _REFERENCES: Final = """
             JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.number) AS parent_columns
     FROM pg_constraint c WHERE c.contype = 'f' AND c.connamespace = 'public'::regnamespace
 """
+
+
+#: What of a table is taken: nothing of an upload that is no video. It would become one after a restore, though that
+#: video was erased meanwhile: no erasure names the upload.
+WHERE: Final = {
+    "upload": "video_id IS NOT NULL",
+    "upload_part": "upload_id IN (SELECT id FROM upload WHERE video_id IS NOT NULL)",
+    "idempotency_key": "target NOT IN (SELECT id FROM upload WHERE video_id IS NULL)",
+    "data_key": "upload_id IS NULL OR upload_id IN (SELECT id FROM upload WHERE video_id IS NOT NULL)",
+}
 
 
 def columns_of(table: str) -> tuple[str, ...]:
@@ -48,7 +64,7 @@ class Out:
 
         async def copy() -> str:
             try:
-                query = f'SELECT {names} FROM "{self.table}"'
+                query = f'SELECT {names} FROM "{self.table}" WHERE {WHERE.get(self.table, "true")}'
                 return await self.connection.copy_from_query(query, output=waiting.put, format="text")
             finally:
                 await waiting.put(None)
@@ -104,6 +120,8 @@ class Sieve:
     """(table, columns) -> what they hold in rows that are left out."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Table -> rows."""
+    said: set[tuple[str, str]] = field(default_factory=set)
+    """(vocabulary, label) of what was said of the videos: what was learnt of it is to be learnt anew."""
 
     @classmethod
     def without(cls, references: Sequence[Reference], videos: Sequence[str]) -> "Sieve":
@@ -142,6 +160,15 @@ class Sieve:
         for names in told:
             self.gone.setdefault((table, names), set()).add(tuple(fields[place[name]] for name in names))
         self.left_out[table] = self.left_out.get(table, 0) + 1
+        if table == "correction":
+            vocabulary, label = (fields[place[name]] for name in ("vocabulary_id", "label"))
+            if vocabulary != _NULL:
+                self.said.add((_value(vocabulary), _value(label)))
+
+
+def _value(escaped: bytes) -> str:
+    """A value as COPY's text format has it."""
+    return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), escaped).decode()
 
 
 async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

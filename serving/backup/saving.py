@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.record import Record
 from serving.backup import form
-from serving.backup.rows import Out, columns_of
+from serving.backup.rows import WHERE, Out, columns_of
 from serving.db import migrate
 from serving.errors import BackupRefused
 from serving.places import Places
@@ -26,9 +26,9 @@ _UNSEALED: Final = """
 
 _TENANT_KEYS: Final = "SELECT tenant_id, version, wrapped, master, created_at FROM tenant_key"
 
-_DATA_KEYS: Final = """
+_DATA_KEYS: Final = f"""
     SELECT object_key, tenant_id, tenant_version, wrapped, video_id, upload_id, created_at FROM data_key
-    ORDER BY object_key
+    WHERE {WHERE["data_key"]} ORDER BY object_key
 """
 
 _ERASED: Final = "SELECT id FROM erasure"
@@ -77,7 +77,7 @@ async def save(place: Places, folder: Path, keys_folder: Path, keep: int | None 
     with form.alone(folder):
         keys_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in form.unfinished(folder):
-            shutil.rmtree(left)
+            _removed(left, keys_folder)
         at = datetime.now(UTC).replace(microsecond=0)
         while (folder / "snapshots" / form.name_of(at)).exists():
             at += timedelta(seconds=1)
@@ -243,16 +243,17 @@ async def _encoded(records: Iterable[msgspec.Struct]) -> AsyncIterator[bytes]:
 
 
 async def _struck_out(store: Store, folder: Path, keys_folder: Path) -> int:
-    """What was erased goes from the backup, too: its keys from all snapshots, its objects from the folder; how many
-    objects."""
+    """What was erased goes from the backup, too: its keys from all that are there, whatever snapshot they are of, its
+    objects from the folder; how many objects."""
     erased = {one.video_id for one in await journal.read(store)}
     removed = 0
     for name in form.names(folder):
+        form.keys_file(keys_folder, name).with_suffix(".new").unlink(missing_ok=True)
+    for file in sorted(keys_folder.glob("*.json")):
         try:
-            keys = form.read_keys(keys_folder, name)
+            keys = form.read_keys(keys_folder, file.stem)
         except BackupRefused:
-            # They are kept elsewhere by now.
-            continue
+            continue  # Another file, that somebody keeps there.
         gone = [row for row in keys.data_keys if row.video_id in erased]
         if gone:
             kept = tuple(row for row in keys.data_keys if row.video_id not in erased)
@@ -269,9 +270,17 @@ def _dropped(folder: Path, keys_folder: Path, keep: int | None) -> int:
     oldest = form.names(folder)[: -keep or None] if keep else []
     for name in oldest:
         (folder / "snapshots" / name / form.WHOLE).unlink()
-        form.keys_file(keys_folder, name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "snapshots" / name)
+        _removed(folder / "snapshots" / name, keys_folder)
     return len(oldest)
+
+
+def _removed(place: Path, keys_folder: Path) -> None:
+    """Remove one that is not whole. Its keys first, so that none stay whenever this ends; and none but its own: others
+    may be of another folder, or of this one, whose disk is not there today."""
+    file = form.keys_file(keys_folder, place.name)
+    file.unlink(missing_ok=True)
+    file.with_suffix(".new").unlink(missing_ok=True)
+    shutil.rmtree(place)
 
 
 async def _pruned(target: Store, folder: Path, keys_folder: Path, place: Places) -> int:

@@ -1,7 +1,9 @@
 """Labels of which something is to be learnt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+import asyncpg
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -40,6 +42,17 @@ _AGAIN = text(
         fence = learning.fence + 1, lease_until = NULL
     """
 )
+#: The same as `_SOON`, by any of the names that labels have.
+_WITHOUT: Final = """
+    INSERT INTO learning (tenant_id, vocabulary_id, label, state, changed_at, asked, fence, attempt)
+    SELECT DISTINCT v.tenant_id, v.id, l ->> 'name', 'due', clock_timestamp(), false, 0, 0
+    FROM unnest($1::text[], $2::text[]) AS said (vocabulary_id, label)
+    JOIN vocabulary v ON v.id = said.vocabulary_id
+    CROSS JOIN jsonb_array_elements(v.labels) AS l
+    WHERE l ->> 'name' = said.label OR l -> 'aliases' ? said.label
+    ON CONFLICT (vocabulary_id, label) DO UPDATE SET state = 'due', changed_at = excluded.changed_at, attempt = 0,
+        fence = learning.fence + 1, lease_until = NULL
+"""
 _ALL = text(
     """
     UPDATE learning SET state = 'due', changed_at = clock_timestamp(), attempt = 0, fence = fence + 1,
@@ -86,3 +99,10 @@ async def learn_all_again(session: AsyncSession, tenant: str) -> None:
     """The same for all labels of a tenant: its library is seen by other eyes."""
     await execute(session, _ALL, tenant=tenant)
     await notify(session, TAGGING_CHANNEL)
+
+
+async def learn_without(connection: asyncpg.Connection, said: Iterable[tuple[str, str]]) -> None:
+    """The same for labels of which something that was said is not there any more: (vocabulary, label), by any of its
+    names. For a restore, while no worker runs."""
+    pairs = sorted(said)
+    await connection.execute(_WITHOUT, [one for one, _ in pairs], [label for _, label in pairs])
