@@ -33,6 +33,9 @@ _TAKEN: Final = text(
     """
 )
 
+#: A line has one place: that it is said to have none does not give it another.
+_PLACED: Final = text("SELECT id FROM audit_link WHERE id = ANY(:ids)")
+
 #: Where the head of a chain is gone: as far as its links go.
 _LAST: Final = text("SELECT number, mac FROM audit_link WHERE chain = :chain ORDER BY number DESC LIMIT 1")
 
@@ -60,6 +63,9 @@ class Linker:
 
 async def _linked(session: AsyncSession, key: bytes) -> int:
     taken = {row.id: row.chain for row in (await execute(session, _TAKEN, most=_AT_ONCE)).all()}
+    count = len(taken)
+    for id in (await execute(session, _PLACED, ids=list(taken))).scalars():
+        del taken[id]
     entries = (await session.exec(select(AuditEntry).where(col(AuditEntry.id).in_(taken)))).all()
     found = {entry.id: entry for entry in entries}
     # By the database's clock; those that are gone already, last.
@@ -81,7 +87,7 @@ async def _linked(session: AsyncSession, key: bytes) -> int:
         await write_head(session, key, head, whole=whole)
     if links:
         await (await session.connection()).execute(insert(AuditLink), links)
-    return len(links)
+    return count
 
 
 async def _heads(session: AsyncSession, key: bytes, chains: Sequence[str]) -> dict[str, tuple[Head, bool]]:

@@ -11,6 +11,7 @@ Problem = Literal[
     "changed",
     "dropped",
     "added",
+    "repeated",
     "forged",
     "untagged",
     "late",

@@ -64,6 +64,8 @@ class AuditLink(SQLModel, table=True):
     """The place of an entry in its chain."""
 
     __tablename__ = "audit_link"  # type: ignore[assignment]
+    # In all chains together, an entry has one place.
+    __table_args__ = (Index("ix_audit_link_id", "id", unique=True),)
 
     chain: str = Field(primary_key=True)
     """Id of the tenant; empty: the system's."""

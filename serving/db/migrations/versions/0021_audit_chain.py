@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("chain", "number"),
     )
+    op.create_index("ix_audit_link_id", "audit_link", ["id"], unique=True)
     op.create_table(
         "audit_head",
         sa.Column("chain", sa.Text(), nullable=False),
