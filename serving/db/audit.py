@@ -54,10 +54,13 @@ class AuditPending(SQLModel, table=True):
     """An entry that has no place in its chain yet."""
 
     __tablename__ = "audit_pending"  # type: ignore[assignment]
+    __table_args__ = (Index("ix_audit_pending_order", "tagged", "id"),)
 
     id: str = Field(primary_key=True)
     tenant_id: str | None = None
     """Of the entry."""
+    tagged: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    """Not one from before there were tags."""
 
 
 class AuditLink(SQLModel, table=True):

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from sqlalchemy import text
 
 from serving.audit import linking
