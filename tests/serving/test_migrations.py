@@ -27,7 +27,10 @@ _ALEMBIC = "alembic_version"
 _EMPTIED = {"0020": {"checkpoint", "question"}}
 
 #: What is made of the rows that are there.
-_MADE = {"0021": ("SELECT tagged FROM audit_pending", [False])}
+_MADE = {
+    "0021": ("SELECT tagged FROM audit_pending", [False]),
+    "0024": ("SELECT table_name FROM written_over ORDER BY 1", ["report", "upload", "webhook_endpoint"]),
+}
 
 
 @pytest.fixture(scope="module")
