@@ -40,6 +40,9 @@ def status(as_json: AsJson = False) -> None:
     print(f"sealed rows      of {found.value_keys} videos and tenants")
     for what, count in (("videos", found.unsealed_videos), ("rows", found.unsealed_values)):
         print(f"{f'unsealed {what}':<16} {count}{' (stop the server and all workers, then seal)' if count else ''}")
+    if found.written_over:
+        tables = ", ".join(found.written_over)
+        print(f"written over     still in the files of {tables} (stop the server and all workers, then seal)")
 
 
 @keys.command()
@@ -63,7 +66,7 @@ def rotate(as_json: AsJson = False) -> None:
 def seal(as_json: AsJson = False) -> None:
     """Seal what is from before all was sealed: videos, reports, secrets of webhooks and uploads. No worker may run
     meanwhile. A video that cannot be sealed is told, stays as it is, and makes the exit code 1; what was interrupted
-    goes on."""
+    goes on. Tables that had unsealed rows are written anew, one by one; meanwhile that one is on the disk twice."""
     from serving.storage import old_objects, old_values
 
     def tell(video_id: str, why: str) -> None:

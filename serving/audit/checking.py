@@ -32,6 +32,13 @@ WHERE NOT EXISTS (SELECT FROM audit_link l WHERE l.id = a.id)
 ORDER BY id LIMIT $1
 """
 
+#: An index forbids it; who may write to the database may have dropped that.
+_REPEATED: Final = """
+SELECT chain, number, id FROM (
+    SELECT chain, number, id, row_number() OVER (PARTITION BY id ORDER BY chain, number) AS place FROM audit_link
+) l WHERE place > 1 ORDER BY chain, number LIMIT $1
+"""
+
 _WAITING: Final = "SELECT count(*) FROM audit_pending"
 
 
@@ -99,6 +106,8 @@ async def check(database: Database, key: bytes, kept: Sequence[Kept] = ()) -> Ch
         count.add(_unknown(heads, kept))
         for row in await connection.fetch(_BESIDES, MAX_FINDINGS):
             count.add(iter([_of(row["chain"], "added", "it is in no chain", row["id"])]))
+        for row in await connection.fetch(_REPEATED, MAX_FINDINGS):
+            count.add(iter([_of(row["chain"], "repeated", "it has a place already", row["id"], row["number"])]))
         waiting = await connection.fetchval(_WAITING)
     return Checked(
         chains=len(heads),

@@ -79,7 +79,8 @@ class Head:
     chains: int
     """Of the system's chain: how many others there are. Of others 0."""
     tagged: int
-    """Number of the first line from which on all have tags; 0: none has one yet."""
+    """Number of the first line from which on all have tags: 1, but in a chain that began before there was a key, which
+    has so many lines before that one as there were then."""
     first: int
     """Number of the last line that was deleted because it was old; 0: none was. So is"""
     first_mac: bytes
@@ -97,6 +98,11 @@ class Head:
         cleared = _moment(self.cleared or _EPOCH)
         end = struct.pack(">Q", self.number) + self.mac
         return _mac(key, _HEAD, _text(self.chain) + numbers + self.first_mac + cleared + end)
+
+
+def begun(chain: str, ordinal: int, chains: int = 0, untagged: int = 0) -> Head:
+    """The head of a chain that has no line yet. `untagged`: lines it will have from before there was a key."""
+    return Head(chain, ordinal, chains, untagged + 1, 0, BEGINNING, None, 0, BEGINNING)
 
 
 def columns(of: Line | Head) -> dict[str, Any]:

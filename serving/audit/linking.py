@@ -12,7 +12,7 @@ from sqlalchemy import insert, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from serving.audit.lines import BEGINNING, SYSTEM_CHAIN, Head, columns, head_of, line_of, link, same, tag
+from serving.audit.lines import BEGINNING, SYSTEM_CHAIN, Head, begun, columns, head_of, line_of, link, same, tag
 from serving.audit.signing import AuditSigner
 from serving.db.audit import AuditEntry, AuditHead, AuditLink
 from serving.db.database import SYSTEM, Database
@@ -26,12 +26,16 @@ ALONE: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('audit ch
 
 _WAITING: Final = text("SELECT EXISTS (SELECT FROM audit_pending)")
 
+#: Those from before there was a key first of all: from the first that has a tag on, all are to have one.
 _TAKEN: Final = text(
     """
-    DELETE FROM audit_pending WHERE id = ANY(ARRAY(SELECT id FROM audit_pending ORDER BY id LIMIT :most))
-    RETURNING id, coalesce(tenant_id, '') AS chain
+    DELETE FROM audit_pending WHERE id = ANY(ARRAY(SELECT id FROM audit_pending ORDER BY tagged, id LIMIT :most))
+    RETURNING id, coalesce(tenant_id, '') AS chain, tagged
     """
 )
+
+#: A line has one place: that it is said to have none does not give it another.
+_PLACED: Final = text("SELECT id FROM audit_link WHERE id = ANY(:ids)")
 
 #: Where the head of a chain is gone: as far as its links go.
 _LAST: Final = text("SELECT number, mac FROM audit_link WHERE chain = :chain ORDER BY number DESC LIMIT 1")
@@ -59,14 +63,17 @@ class Linker:
 
 
 async def _linked(session: AsyncSession, key: bytes) -> int:
-    taken = {row.id: row.chain for row in (await execute(session, _TAKEN, most=_AT_ONCE)).all()}
+    taken = {row.id: row for row in (await execute(session, _TAKEN, most=_AT_ONCE)).all()}
+    count = len(taken)
+    for id in (await execute(session, _PLACED, ids=list(taken))).scalars():
+        del taken[id]
     entries = (await session.exec(select(AuditEntry).where(col(AuditEntry.id).in_(taken)))).all()
     found = {entry.id: entry for entry in entries}
     # By the database's clock; those that are gone already, last.
-    order = sorted(taken, key=lambda id: (id not in found, found[id].at if id in found else None, id))
+    order = sorted(taken, key=lambda id: (taken[id].tagged, id not in found, found[id].at if id in found else None, id))
     chains: dict[str, list[tuple[str, AuditEntry | None]]] = {}
     for id in order:
-        chains.setdefault(taken[id], []).append((id, found.get(id)))
+        chains.setdefault(taken[id].chain, []).append((id, found.get(id)))
     heads = await _heads(session, key, list(chains))
     links: list[dict[str, Any]] = []
     for chain, members in chains.items():
@@ -75,13 +82,16 @@ async def _linked(session: AsyncSession, key: bytes) -> int:
             line = entry and line_of(entry)
             mark = entry and entry.tag
             mac = link(key, chain, head.number + 1, head.mac, mark, line, id)
-            tagged = head.tagged or (head.number + 1 if line and mark and same(tag(key, line), mark) else 0)
-            head = replace(head, number=head.number + 1, mac=mac, tagged=tagged)
+            number, tagged = head.number + 1, head.tagged
+            if number < tagged and line and mark and same(tag(key, line), mark):
+                # Of those from before, some were taken away. Nothing else gets their places.
+                tagged = number
+            head = replace(head, number=number, mac=mac, tagged=tagged)
             links.append({"chain": chain, "number": head.number, "id": id, "mac": mac})
         await write_head(session, key, head, whole=whole)
     if links:
         await (await session.connection()).execute(insert(AuditLink), links)
-    return len(links)
+    return count
 
 
 async def _heads(session: AsyncSession, key: bytes, chains: Sequence[str]) -> dict[str, tuple[Head, bool]]:
@@ -107,7 +117,7 @@ async def _begun(session: AsyncSession, chain: str, ordinal: int) -> Head:
     another ordinal than it had, so that the loss is seen."""
     last = (await execute(session, _LAST, chain=chain)).one_or_none()
     number, mac = (last.number, last.mac) if last else (0, BEGINNING)
-    head = Head(chain, ordinal, 0, 0, 0, BEGINNING, None, number, mac)
+    head = replace(begun(chain, ordinal), number=number, mac=mac)
     row = columns(head) | {"seal": b""}
     await (await session.connection()).execute(insert(AuditHead), [row])
     return head

@@ -1,7 +1,8 @@
 """The key of the audit log: made once, kept in the database wrapped by the master key, so that who may write to the
 database, but has not got the master key, writes no line that looks like ours."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
@@ -9,7 +10,7 @@ from sqlmodel import select
 
 from pipeline.sealed.form import What
 from serving.audit.acting import ACTING
-from serving.audit.lines import BEGINNING, SYSTEM_CHAIN, Head, Line, columns, tag
+from serving.audit.lines import SYSTEM_CHAIN, Line, begun, columns, tag
 from serving.db.audit import AuditHead, AuditKey
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
@@ -22,6 +23,13 @@ WHAT: Final = What("", "", "audit key", 1)
 
 #: Links are made from the moment on that there is a key, and go by it.
 _LINKED: Final = text("SELECT EXISTS (SELECT FROM audit_head)")
+
+#: Lines from before there was a key, of each chain: these may have no tags, and none that comes later.
+_BEFORE: Final = text(
+    """
+    SELECT coalesce(tenant_id, '') AS chain, count(*) AS lines FROM audit_pending WHERE NOT tagged GROUP BY 1 ORDER BY 1
+    """
+)
 
 
 class AuditSigner:
@@ -70,15 +78,23 @@ class AuditSigner:
             "wrapped": await self._master.wrap(key, WHAT),
             "master": self._master.name,
         }
-        # Its chain is there as long as the key is: a head that is made later is no head.
-        head = Head(SYSTEM_CHAIN, 0, 0, 0, 0, BEGINNING, None, 0, BEGINNING)
         acting = ACTING.set(None)
         try:
             async with self._database.write("audit.key", SYSTEM) as session:
                 # Of two who make it at once, one waits for the other, and has that one's.
                 made = await execute(session, insert(AuditKey).values(row).on_conflict_do_nothing())
                 if made.rowcount:
-                    await execute(session, insert(AuditHead).values(columns(head) | {"seal": head.seal(key)}))
+                    before = {row.chain: row.lines for row in (await execute(session, _BEFORE)).all()}
+                    await (await session.connection()).execute(insert(AuditHead), _heads(key, before))
                 return (await session.exec(select(AuditKey))).one()
         finally:
             ACTING.reset(acting)
+
+
+def _heads(key: bytes, before: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Rows of the chains that there are as soon as there is a key: the system's, for a head that is made later is no
+    head, and those that have lines from before. `before`: how many, by chain."""
+    chains = [chain for chain in before if chain != SYSTEM_CHAIN]
+    heads = [begun(SYSTEM_CHAIN, 0, len(chains), before.get(SYSTEM_CHAIN, 0))]
+    heads += [begun(chain, ordinal, untagged=before[chain]) for ordinal, chain in enumerate(chains, 1)]
+    return [columns(head) | {"seal": head.seal(key)} for head in heads]

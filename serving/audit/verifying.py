@@ -11,6 +11,7 @@ Problem = Literal[
     "changed",
     "dropped",
     "added",
+    "repeated",
     "forged",
     "untagged",
     "late",
@@ -87,7 +88,7 @@ class Walk:
         """What is wrong with a line that was linked as it is: somebody may have put it there before that."""
         if one.tag is not None and not same(tag(self._key, line), one.tag):
             yield self._says(one, "forged", "who wrote it had no key")
-        if one.tag is None and 0 < self._head.tagged <= one.number:
+        if one.tag is None and self._head.tagged <= one.number:
             yield self._says(one, "untagged", "who wrote it had no key")
         if self._head.cleared is not None and line.at < self._head.cleared:
             yield self._says(one, "late", "it is older than what was deleted as old before it came")

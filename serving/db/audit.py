@@ -54,16 +54,21 @@ class AuditPending(SQLModel, table=True):
     """An entry that has no place in its chain yet."""
 
     __tablename__ = "audit_pending"  # type: ignore[assignment]
+    __table_args__ = (Index("ix_audit_pending_order", "tagged", "id"),)
 
     id: str = Field(primary_key=True)
     tenant_id: str | None = None
     """Of the entry."""
+    tagged: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    """Not one from before there were tags."""
 
 
 class AuditLink(SQLModel, table=True):
     """The place of an entry in its chain."""
 
     __tablename__ = "audit_link"  # type: ignore[assignment]
+    # In all chains together, an entry has one place.
+    __table_args__ = (Index("ix_audit_link_id", "id", unique=True),)
 
     chain: str = Field(primary_key=True)
     """Id of the tenant; empty: the system's."""

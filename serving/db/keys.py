@@ -44,3 +44,12 @@ class DataKey(SQLModel, table=True):
     upload_id: str | None = Field(default=None, foreign_key="upload.id", ondelete="CASCADE")
     """a part of which."""
     created_at: Moment = moment(now=True)
+
+
+class WrittenOver(SQLModel, table=True):
+    """A table in whose files may be what its rows had before they were sealed: PostgreSQL leaves it there until it
+    writes the table anew, see `serving.storage.old_values`."""
+
+    __tablename__ = "written_over"  # type: ignore[assignment]
+
+    table_name: str = Field(primary_key=True)

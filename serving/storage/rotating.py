@@ -48,7 +48,8 @@ _STATUS: Final = text(
         (SELECT count(*) FROM report WHERE NOT sealed)
             + (SELECT count(*) FROM webhook_endpoint WHERE sealed IS NULL)
             + (SELECT count(*) FROM upload WHERE sealed IS NULL AND (url IS NOT NULL OR tus_metadata IS NOT NULL))
-            AS unsealed_values
+            AS unsealed_values,
+        ARRAY(SELECT table_name FROM written_over ORDER BY table_name) AS written_over
     """
 )
 
@@ -74,6 +75,8 @@ class KeysStatus(Record, frozen=True, kw_only=True):
     """Videos from before objects were sealed; see `old_objects.seal`."""
     unsealed_values: int
     """Reports, webhooks and uploads from before what is in the database was sealed; see `old_values.seal`."""
+    written_over: tuple[str, ...]
+    """Tables in whose files these may still be, though their rows are sealed; that writes them anew."""
 
 
 class Rotated(Record, frozen=True, kw_only=True):
@@ -90,9 +93,12 @@ class Rotated(Record, frozen=True, kw_only=True):
 async def status(database: Database, keyring: Keyring) -> KeysStatus:
     """How keys are wrapped."""
     async with database.read(SYSTEM) as session:
-        counts = (await execute(session, _STATUS)).mappings().one()
+        counts = dict((await execute(session, _STATUS)).mappings().one())
+    tables = tuple(counts.pop("written_over"))
     masters = await known.masters(database)
-    return KeysStatus(master=keyring.master.name, masters=masters, lost=known.lost(masters, keyring), **counts)
+    return KeysStatus(
+        master=keyring.master.name, masters=masters, lost=known.lost(masters, keyring), written_over=tables, **counts
+    )
 
 
 async def rotate(database: Database, keyring: Keyring) -> Rotated:

@@ -26,6 +26,12 @@ _ALEMBIC = "alembic_version"
 #: What is emptied on purpose: it is computed again, or asked again.
 _EMPTIED = {"0020": {"checkpoint", "question"}}
 
+#: What is made of the rows that are there.
+_MADE = {
+    "0021": ("SELECT tagged FROM audit_pending", [False]),
+    "0024": ("SELECT table_name FROM written_over ORDER BY 1", ["report", "upload", "webhook_endpoint"]),
+}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -149,6 +155,9 @@ def test_rows_live_through_every_revision_and_back(server):
         kept = _within(server, _counts)
         lost = {name for name in seen if not kept.get(name)}
         assert lost <= _EMPTIED.get(revision, set()), f"{revision} lost rows: {seen} before, {kept} after"
+        if revision in _MADE:
+            query, expected = _MADE[revision]
+            assert _within(server, lambda connection, query=query: list(connection.scalars(sa.text(query)))) == expected
         _within(server, _fill)
         seen = _within(server, _counts)
         assert all(seen.values()), f"{revision}: {seen}"

@@ -78,7 +78,7 @@ def test_what_was_put_there_before_it_was_linked_is_found_by_its_tag():
         made.append(Linked(12, last.id, mac, last, tagged))
         assert _problems(replace(head, mac=mac), made) == [problem]
         # From before there were tags, there may be lines without.
-        assert _problems(replace(head, mac=mac, tagged=0), made) == ([] if tagged is None else [problem])
+        assert _problems(replace(head, mac=mac, tagged=13), made) == ([] if tagged is None else [problem])
     # One that was copied, and put back once it was deleted as old.
     copied = chained(lines, "ten_a")
     late = replace(head, mac=copied[-1].mac, cleared=BEGAN + timedelta(milliseconds=11))

@@ -102,7 +102,8 @@ def test_old_entries_go_and_what_is_left_still_holds(run, monkeypatch, as_of):
         (head,) = [head_of(row) for row in await world.sql("SELECT * FROM audit_head WHERE chain = 'a'")]
         assert (head.first, head.number) == (6, 12)
         # All may be old.
-        assert await clean(1) == 7
+        # Of two who do it at once, each may leave a rest to the other, for the next time.
+        assert await clean(1) + await clean(1) == 7
         assert await world.sql("SELECT * FROM audit") == []
         assert await found(world, keeping, kept) == []
         as_of(0)
@@ -145,20 +146,64 @@ def as_of(monkeypatch):
     return ago
 
 
-def test_entries_from_before_there_were_chains_are_linked_first_and_told_apart(run):
+#: Written by hand, to be linked.
+_UNTAGGED = (
+    "WITH made AS (INSERT INTO audit (id, tenant_id, kind, operation) VALUES ('aud_x', '{0}', 'write', 'x')) "
+    "INSERT INTO audit_pending (id, tenant_id, tagged) VALUES ('aud_x', '{0}', {1})"
+)
+
+
+@pytest.mark.parametrize("said", ["true", "false"])
+def test_the_first_line_of_a_chain_has_a_tag_already(run, said):
+    async def body(world):
+        keeping = keeping_of(world)
+        await keeping.signer.key()
+        await world.change(_UNTAGGED.format("b", said))
+        await keeping.link()
+        assert await found(world, keeping) == [("b", "untagged", 1)]
+        await written(world, 2, "b")
+        await keeping.link()
+        assert await found(world, keeping) == [("b", "untagged", 1)]
+
+    run(body)
+
+
+def test_places_of_entries_from_before_go_to_nothing_else(run):
+    async def body(world):
+        await world.change(_UNTAGGED.format("a", "false"))
+        keeping = keeping_of(world)
+        await keeping.signer.key()
+        await world.change("DELETE FROM audit_pending")
+        await world.change("DELETE FROM audit")
+        await written(world, 1)
+        await keeping.link()
+        assert await found(world, keeping) == []
+        await world.change(_UNTAGGED.format("a", "false"))
+        await keeping.link()
+        assert await found(world, keeping) == [("a", "untagged", 2)]
+
+    run(body)
+
+
+def test_entries_from_before_there_were_chains_are_linked_first_and_told_apart(run, monkeypatch):
     async def body(world):
         for number in range(3):
             await world.change(
                 "WITH made AS (INSERT INTO audit (id, tenant_id, kind, operation) VALUES (:id, 'a', 'write', 'x')) "
-                "INSERT INTO audit_pending (id, tenant_id) VALUES (:id, 'a')",
-                id=f"aud_{number}",
+                "INSERT INTO audit_pending (id, tenant_id, tagged) VALUES (:id, 'a', false)",
+                id=f"zzz_{number}",
             )
         keeping = keeping_of(world)
-        await keeping.link()
+        # Linked some at a time, they still come first, whatever was written meanwhile.
+        monkeypatch.setattr(linking, "_AT_ONCE", 2)
         await written(world, 2)
         await keeping.link()
         checked = await check(world.database, await keeping.signer.key())
         assert (checked.lines, checked.untagged, checked.wrong) == (5, 3, 0)
+        # None comes after them, though it says it is one.
+        await world.change(_UNTAGGED.format("a", "false"))
+        await keeping.link()
+        assert await found(world, keeping) == [("a", "untagged", 6)]
 
     run(body)
 

@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 
+from serving.audit import linking
 from serving.audit.checking import Kept, heads
 from tests.serving.audit.linked import found, keeping_of, written
 
@@ -27,8 +29,8 @@ TAMPERED = {
         [("a", "dropped", 3), ("a", "changed", 4), ("a", "added", None)],
     ),
     "two lines change places": (
-        "UPDATE audit_link l SET id = o.id FROM audit_link o "
-        "WHERE l.chain = 'a' AND o.chain = 'a' AND l.number IN (3, 4) AND o.number = 7 - l.number",
+        "DO $$ BEGIN DROP INDEX ix_audit_link_id; UPDATE audit_link l SET id = o.id FROM audit_link o "
+        "WHERE l.chain = 'a' AND o.chain = 'a' AND l.number IN (3, 4) AND o.number = 7 - l.number; END $$",
         [("a", "changed", 3), ("a", "changed", 4)],
     ),
     "a line goes to another tenant": (
@@ -123,5 +125,28 @@ def test_a_log_that_was_replaced_by_an_earlier_one_is_known_by_a_head_that_was_k
         assert await found(world, keeping, (Kept(chain="z", number=1, mac="00"),)) == [
             ("z", "not as kept elsewhere", 1)
         ]
+
+    run(body)
+
+
+def test_a_line_that_is_linked_is_not_linked_again(run, monkeypatch):
+    again = "INSERT INTO audit_pending (id, tenant_id) SELECT id, '{}' FROM audit_link WHERE chain = 'a' AND number = 3"
+
+    async def body(world):
+        keeping = keeping_of(world)
+        await written(world, 6)
+        await keeping.link()
+        for tenant in "ab":
+            await world.change(again.format(tenant))
+            assert await keeping.link() == 1
+            assert await world.sql("SELECT 1 FROM audit_pending") == []
+            assert await found(world, keeping) == []
+        assert await world.sql("SELECT max(number), count(*) FROM audit_link") == [(6, 6)]
+        # Were it linked again for whatever reason, that is found.
+        monkeypatch.setattr(linking, "_PLACED", text("SELECT id FROM audit_link WHERE id = ANY(:ids) AND false"))
+        await world.change("DROP INDEX ix_audit_link_id")
+        await world.change(again.format("a"))
+        await keeping.link()
+        assert await found(world, keeping) == [("a", "repeated", 7)]
 
     run(body)

@@ -194,6 +194,34 @@ def test_rows_from_before_are_read_and_sealed(call, url, tmp_path, sample_report
     call(body)
 
 
+def test_what_was_written_over_leaves_the_disk_though_it_was_ended_before_that(run, monkeypatch, sample_report):
+    files = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname IN ('report', 'webhook_endpoint')"
+
+    async def body(world):
+        async def owed() -> tuple[str, ...]:
+            return (await rotating.status(world.database, world.keyring)).written_over
+
+        await _old(world, sample_report)
+        assert await owed() == ()
+        before = dict(map(tuple, await world.sql(files)))
+
+        async def ended(*_) -> None:
+            raise InterruptedError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(old_values, "_written_anew", ended)
+            with pytest.raises(InterruptedError):
+                await old_values.seal(world.database, world.keyring)
+        assert await owed() == ("report", "upload", "webhook_endpoint")
+        assert dict(map(tuple, await world.sql(files))) == before
+        assert await old_values.seal(world.database, world.keyring) == 0
+        after = dict(map(tuple, await world.sql(files)))
+        assert all(after[table] != before[table] for table in before)
+        assert await owed() == ()
+
+    run(body)
+
+
 def test_the_command_tells_what_is_to_be_sealed(run, url, tmp_path, sample_report):
     async def old(world):
         await _old(world, sample_report)
@@ -204,6 +232,7 @@ def test_the_command_tells_what_is_to_be_sealed(run, url, tmp_path, sample_repor
     assert "unsealed rows    3 (stop" in here("keys", "status", **settings).stdout
     assert here("keys", "seal", **settings).stdout == "0 videos sealed, 2 cannot be; 3 rows sealed\n"
     said = here("keys", "status", **settings).stdout
+    assert "written over" not in said
     assert "unsealed rows    0\n" in said
     assert "sealed rows      of 3 videos and tenants" in said
 

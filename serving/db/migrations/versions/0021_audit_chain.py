@@ -21,8 +21,10 @@ def upgrade() -> None:
         "audit_pending",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("tenant_id", sa.Text(), nullable=True),
+        sa.Column("tagged", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_audit_pending_order", "audit_pending", ["tagged", "id"])
     op.create_table(
         "audit_link",
         sa.Column("chain", sa.Text(), nullable=False),
@@ -31,6 +33,7 @@ def upgrade() -> None:
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("chain", "number"),
     )
+    op.create_index("ix_audit_link_id", "audit_link", ["id"], unique=True)
     op.create_table(
         "audit_head",
         sa.Column("chain", sa.Text(), nullable=False),
@@ -60,7 +63,7 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY tenant ON {table} USING ({policy})")
     # Without it, policies show none of the entries, until this transaction ends.
     op.execute("SELECT set_config('app.tenant', '*', true)")
-    op.execute("INSERT INTO audit_pending (id, tenant_id) SELECT id, tenant_id FROM audit")
+    op.execute("INSERT INTO audit_pending (id, tenant_id, tagged) SELECT id, tenant_id, false FROM audit")
 
 
 def downgrade() -> None:
