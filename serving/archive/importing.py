@@ -141,7 +141,7 @@ class Importing:
         try:
             if stored.written.sha256 != media.sha256:
                 raise ArchiveRefused(f"{video.id}: its bytes are not those that its manifest names")
-            received = await placing.place(video, stored, reports, self.options.tenant_max_bytes)
+            received = await placing.place(video, stored, reports, self.options)
         except (ServerError, VideoError) as error:
             # Where the database broke off, nobody knows whether a row names it.
             if not error.retryable:
