@@ -153,7 +153,8 @@ class Placing:
             await self._found_by(session, row, reports)
         await self._tags(session, row, video)
         if video.looks is not None:
-            await keeping.write_looks(session, self._tenant, row.id, _track(video.id, video.looks))
+            looks = await asyncio.to_thread(_track, video.id, video.looks)
+            await keeping.write_looks(session, self._tenant, row.id, looks)
 
     async def _report(
         self, session: AsyncSession, row: Video, about: ArchivedReport, report: Report, body: bytes

@@ -1,12 +1,15 @@
 """What is exported comes back equal, elsewhere; and nothing comes that is no archive, or was changed."""
 
+import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 
 import msgspec
 import pytest
 
+from serving.archive import importing
 from serving.archive.form import VERSION
 from serving.db.database import SYSTEM
 from serving.uploads import minutes
@@ -232,6 +235,48 @@ def test_it_is_no_way_around_quotas(library):
 
 
 REFUSED = (422, "archive_refused")
+
+
+def test_reading_one_is_not_in_the_way_of_anybody(library, monkeypatch):
+    """What takes long for a large archive is done beside the loop; and a tenant has one read at a time."""
+    loops, beside = set(), set()
+    inner = importing._parsed
+
+    def parsed(name, *args):
+        beside.add((name.rpartition("/")[2], threading.get_ident() in loops))
+        return inner(name, *args)
+
+    monkeypatch.setattr(importing, "_parsed", parsed)
+
+    async def body(api, video):
+        loops.add(threading.get_ident())
+        whole = (await api.a.get("/v1/export")).content
+        going, more = asyncio.Event(), asyncio.Event()
+
+        async def slowly():
+            yield whole[:-1000]
+            going.set()
+            await more.wait()
+            yield whole[-1000:]
+
+        first = asyncio.create_task(api.b.post("/v1/import", content=slowly()))
+        await going.wait()
+        # It has begun once it is known by its first manifest.
+        async with asyncio.timeout(30):
+            while not beside:
+                await asyncio.sleep(0.01)
+        refused = await api.b.post("/v1/import", content=whole)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert int(refused.headers["Retry-After"]) > 0
+        # Others have theirs read.
+        assert (await api.a.post("/v1/import", content=whole)).status_code == 200
+        more.set()
+        assert (await first).status_code == 200
+        assert (await api.b.post("/v1/import", content=whole)).status_code == 200
+
+    library(body)
+    names = ("manifest.json", "video.json", "000001.json", "end.json")
+    assert beside == {(name, False) for name in names}
 
 
 def test_nobody_exports_what_is_anothers(call):
