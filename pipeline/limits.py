@@ -4,14 +4,18 @@ Names, defaults, bounds and the texts under the fields are said here only: `docs
 them follow from these records.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from pipeline.record import Record
 
 Ratio = Annotated[float, Meta(gt=0)]
-Seconds = Annotated[float, Meta(gt=0, le=7 * 86_400)]
+
+#: Of any limit in seconds: no video that is longer is read, whatever the settings say.
+MAX_SECONDS: Final = 7 * 86_400
+
+Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
 
 
 class InputLimits(Record, frozen=True, kw_only=True):

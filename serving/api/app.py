@@ -11,7 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
-from serving.api.archives import export_tenant, export_video, import_archive
+from serving.api.archives import IMPORTS, IMPORTS_PER_TENANT, export_tenant, export_video, import_archive
 from serving.api.audit import entries
 from serving.api.batches import Batches
 from serving.api.copies import library_copies, video_copies
@@ -98,6 +98,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
         "videos being sent",
         "max_media_streams",
     )
+    importing = Streams(IMPORTS, IMPORTS_PER_TENANT, "archives being read", None)
     quick = QuickReads(database.url)
     signer = Signer(secret)
     pictures = Pictures(store, settings)
@@ -189,6 +190,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "following": given(following),
             "streams": given(streams),
             "sending": given(sending),
+            "importing": given(importing),
             "media_types": given(MediaTypes()),
             "secret": given(secret),
             "graph": given(graph),

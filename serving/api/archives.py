@@ -8,12 +8,17 @@ from litestar.response import Stream
 
 from serving.api.access import Principal, needs
 from serving.api.bodies import TAR
+from serving.api.streams import Streams
 from serving.api.videos import VideoId
 from serving.archive.exporting import export
 from serving.archive.form import Imported
 from serving.db.database import Database
 from serving.settings import Settings
 from serving.storage.store import Store
+
+#: Archives that one process reads at once, of all and of one tenant: documents of a video are in memory until it is
+#: placed, and checking them is work for the processor.
+IMPORTS, IMPORTS_PER_TENANT = 3, 1
 
 _HEADERS: Final = {"Cache-Control": "no-store"}
 
@@ -56,7 +61,12 @@ async def export_tenant(principal: Principal, database: Database, store: Store) 
     request_max_body_size=None,
 )
 async def import_archive(
-    request: Request[Any, Any, Any], principal: Principal, database: Database, store: Store, settings: Settings
+    request: Request[Any, Any, Any],
+    principal: Principal,
+    database: Database,
+    store: Store,
+    settings: Settings,
+    importing: Streams,
 ) -> Imported:
     """Take in the videos of an archive that `export` gave, here or elsewhere: under new ids, sealed with new keys, each
     once all its hashes hold. Videos whose bytes are here already stay as they are, and so do vocabularies whose names
@@ -64,8 +74,8 @@ async def import_archive(
     # What it is read with is loaded by who sends one, not by every process at its start.
     from serving.archive.importing import Importing
 
-    importing = Importing(database, store, settings.upload, principal.tenant_id)
-    return await importing.read(request.stream())
+    with importing.take(principal.tenant_id):
+        return await Importing(database, store, settings.upload, principal.tenant_id).read(request.stream())
 
 
 async def _streamed(chunks: AsyncIterator[bytes], name: str) -> Stream:

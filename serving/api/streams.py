@@ -1,5 +1,5 @@
-"""How many streams are open, and how many may be: of events, with which requests that wait for a job to end count, and
-of the bytes of videos."""
+"""How many streams are open, and how many may be: of events, with which requests that wait for a job to end count, of
+the bytes of videos, and of archives that are read."""
 
 from collections import Counter
 
@@ -12,10 +12,13 @@ _AGAIN_S = 5.0
 class Streams:
     """Counts the streams of one kind in one process."""
 
-    def __init__(self, most: int, most_per_tenant: int, kind: str = "streams of events", setting: str = "max_streams"):
-        """`kind`, `setting`: what they are called, and the setting that says how many there may be."""
-        self._most, self._most_per_tenant = most, most_per_tenant
-        self._kind, self._setting = kind, f"server.{setting}"
+    def __init__(
+        self, most: int, most_per_tenant: int, kind: str = "streams of events", setting: str | None = "max_streams"
+    ):
+        """`kind`, `setting`: what they are called, and the setting that says how many there may be; None: none does."""
+        self._most, self._most_per_tenant, self._kind = most, most_per_tenant, kind
+        told = "; wait until they are through" if setting is None else f" (server.{setting}_per_tenant); close some"
+        self._advice = told
         self._open: Counter[str] = Counter()
 
     @property
@@ -31,8 +34,7 @@ class Streams:
         """
         if self._open[tenant] >= self._most_per_tenant:
             raise RateLimited(
-                f"{self._most_per_tenant} {self._kind} are open, as many as one tenant may have here "
-                f"({self._setting}_per_tenant); close some",
+                f"{self._most_per_tenant} {self._kind} are open, as many as one tenant may have here{self._advice}",
                 _AGAIN_S,
             )
         if self.open >= self._most:

@@ -161,7 +161,7 @@ async def _archive(database: Database, store: Store, tenant: str, video_id: str 
             )
             for row in vocabularies
         ),
-        tenant=held,
+        tenant=msgspec.Raw(msgspec.json.encode(held)),
     )
 
 

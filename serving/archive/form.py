@@ -17,8 +17,10 @@ VERSION: Final = 1
 #: Names of the first and the last entry.
 FIRST, LAST = "manifest.json", "end.json"
 
-#: Bytes of a manifest, and of another JSON document: what is read of them is in memory.
+#: Bytes of the first manifest, of one of a video and of the end, and of another JSON document: what is read of them is
+#: in memory.
 MAX_MANIFEST_BYTES: Final = 64 << 20
+MAX_ENTRIES_BYTES: Final = 4 << 20
 MAX_DOCUMENT_BYTES: Final = 128 << 20
 #: Of all documents of one video.
 MAX_DOCUMENTS_BYTES: Final = 512 << 20
@@ -62,8 +64,8 @@ class Archive(Record, frozen=True, kw_only=True):
     tenant_id: str
     spaces: tuple[ArchivedSpace, ...]
     vocabularies: tuple[ArchivedVocabulary, ...]
-    tenant: dict[str, Any] | None
-    """What else is held about the tenant: its name, people, webhooks, rules; of one that is a tenant's."""
+    tenant: msgspec.Raw
+    """What else is held about the tenant: its name, people, webhooks, rules; null in one of a video. Not read back."""
 
 
 class Entry(Record, frozen=True, kw_only=True):

@@ -2,10 +2,11 @@
 keys. Whoever wrote the archive may be anybody: nothing of it is taken for more than what it is checked to be.
 """
 
+import asyncio
 import hashlib
 import re
 import zlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -22,6 +23,7 @@ from serving.archive.form import (
     LAST,
     MAX_DOCUMENT_BYTES,
     MAX_DOCUMENTS_BYTES,
+    MAX_ENTRIES_BYTES,
     MAX_MANIFEST_BYTES,
     VERSION,
     Archive,
@@ -42,6 +44,13 @@ from serving.uploads import receive
 T = TypeVar("T")
 
 _MANIFEST: Final = re.compile(r"videos/(vid_[0-9A-Za-z_]{1,60})/manifest\.json")
+
+
+class _Told(msgspec.Struct):
+    """Of a first manifest, what says whether the rest of it can be read."""
+
+    format: str
+    version: int
 
 
 @dataclass(slots=True)
@@ -69,9 +78,9 @@ class Importing:
         placing = Placing(self.database, self.store, self.tenant, await self._first(reading))
         await placing.begin()
         while True:
-            name, size = await reading.begin(MAX_MANIFEST_BYTES)
+            name, size = await reading.begin(MAX_ENTRIES_BYTES)
             if name == LAST:
-                end = _parsed(name, await reading.whole(size), End)
+                end = await asyncio.to_thread(_parsed, name, await reading.whole(size), End)
                 break
             await self._video(reading, placing, name, size)
         count = len(self._videos) + len(self._there) + len(self._lost)
@@ -88,33 +97,31 @@ class Importing:
 
     async def _first(self, reading: tar.Reading) -> Archive:
         content = await reading.whole(await reading.expect(FIRST, most_bytes=MAX_MANIFEST_BYTES))
-        self._digest.update(content)
-        told = _parsed(FIRST, content, dict[str, Any])
-        if (told.get("format"), told.get("version")) != (FORMAT, VERSION):
+        await asyncio.to_thread(self._digest.update, content)
+        told = await asyncio.to_thread(_parsed, FIRST, content, _Told)
+        if (told.format, told.version) != (FORMAT, VERSION):
             raise ArchiveRefused(
-                f"format {str(told.get('format'))[:50]!r}, version {str(told.get('version'))[:20]}; "
-                f"{FORMAT!r}, version {VERSION} is read here"
+                f"format {told.format[:50]!r}, version {told.version}; {FORMAT!r}, version {VERSION} is read here"
             )
-        return _parsed(FIRST, content, Archive)
+        return await asyncio.to_thread(_parsed, FIRST, content, Archive)
 
     async def _video(self, reading: tar.Reading, placing: Placing, name: str, size: int) -> None:
         found = _MANIFEST.fullmatch(name)
         content = await reading.whole(size)
         if found is None:
             raise ArchiveRefused(f"{name[:200]!r} is where a video, or the end, has to be")
-        manifest = _parsed(name, content, VideoManifest)
+        manifest = await asyncio.to_thread(_parsed, name, content, VideoManifest)
         if manifest.id != found[1] or self._came(manifest.id):
             raise ArchiveRefused(f"{name}: another video's, or there twice")
         self._digest.update(content)
         documents, media = _required(manifest)
         here = f"videos/{manifest.id}"
-        read = [zlib.compress(await _document(reading, f"{here}/{entry.name}", entry), 3) for entry in documents]
-        video = _parsed(f"{here}/video.json", zlib.decompress(read[0]), ArchivedVideo)
-        _require_agreeing(manifest, video, len(read) - 2, media)
-        reports = [zlib.decompress(one) for one in read[1:-1]]
-        for entry, report in zip(documents[1:-1], reports, strict=True):
-            _parsed(f"{here}/{entry.name}", report, Report)
-        del reports
+        first, *rest, held = documents
+        video = await _document(reading, f"{here}/{first.name}", first, _described)
+        await asyncio.to_thread(_require_agreeing, manifest, video, len(rest), media)
+        reports = [await _document(reading, f"{here}/{entry.name}", entry, _report) for entry in rest]
+        await reading.expect(f"{here}/{held.name}", held.size_bytes)
+        await _proved_only(reading, held)
         if media is None:
             self._lost.append(manifest.id)
             return
@@ -124,7 +131,7 @@ class Importing:
             await _proved_only(reading, media)
             self._there[manifest.id] = there
             return
-        made = await self._taken(reading, placing, video, media, read[1:-1])
+        made = await self._taken(reading, placing, video, media, reports)
         (self._videos if made[1] else self._there)[manifest.id] = made[0]
 
     async def _taken(
@@ -141,7 +148,7 @@ class Importing:
         try:
             if stored.written.sha256 != media.sha256:
                 raise ArchiveRefused(f"{video.id}: its bytes are not those that its manifest names")
-            received = await placing.place(video, stored, reports, self.options.tenant_max_bytes)
+            received = await placing.place(video, stored, reports, self.options)
         except (ServerError, VideoError) as error:
             # Where the database broke off, nobody knows whether a row names it.
             if not error.retryable:
@@ -196,11 +203,26 @@ def _require_agreeing(manifest: VideoManifest, video: ArchivedVideo, reports: in
     require_modest(video.user_metadata)
 
 
-async def _document(reading: tar.Reading, name: str, entry: Entry) -> bytes:
+async def _document(reading: tar.Reading, name: str, entry: Entry, read: Callable[[str, bytes], T]) -> T:
+    """What `read` makes of a document: beside the loop, on which nothing else would go on for as long as it takes."""
     content = await reading.whole(await reading.expect(name, entry.size_bytes))
+    return await asyncio.to_thread(_proved, name, content, entry, read)
+
+
+def _proved(name: str, content: bytes, entry: Entry, read: Callable[[str, bytes], T]) -> T:
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise ArchiveRefused(f"{name}: not what its manifest names")
-    return content
+    return read(name, content)
+
+
+def _described(name: str, content: bytes) -> ArchivedVideo:
+    return _parsed(name, content, ArchivedVideo)
+
+
+def _report(name: str, content: bytes) -> bytes:
+    """As rows keep it: of all reports of a video, one at a time is in memory as it came."""
+    _parsed(name, content, Report)
+    return zlib.compress(content, 3)
 
 
 async def _proved_only(reading: tar.Reading, entry: Entry) -> None:

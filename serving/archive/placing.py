@@ -13,7 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.base import Likelihood
 from pipeline.indexing import Index, index_of
-from pipeline.report import Report
+from pipeline.limits import MAX_SECONDS
+from pipeline.report import Report, VideoInfo
 from pipeline.tracks import Track
 from serving.api.vocabulary_records import VocabularyRequest
 from serving.archive.form import Archive, ArchivedLooks, ArchivedReport, ArchivedVideo
@@ -28,15 +29,19 @@ from serving.db.work import Event, Job
 from serving.errors import ArchiveRefused, ServerError
 from serving.ids import new_id
 from serving.jobs.features import feature_key
+from serving.options import UploadOptions
 from serving.search import writing
 from serving.storage import reports as kept_reports
 from serving.storage.store import Store
 from serving.tagging.corrections import MAX_OF_A_VIDEO, answer_so
 from serving.tagging.deriving import labels_of, write_report_tags
 from serving.tagging.due import learn_soon
-from serving.uploads import receive
+from serving.uploads import minutes, receive
 from serving.uploads.receive import Received, Stored
 from serving.vocabularies import rows
+
+#: Pixels: of all that any limit lets through, nothing has more in one direction.
+_MAX_SIDE: Final = 1 << 30
 
 _SAID: Final = text(
     """
@@ -96,7 +101,7 @@ class Placing:
         return row
 
     async def place(
-        self, video: ArchivedVideo, stored: Stored, reports: list[bytes], tenant_max_bytes: int
+        self, video: ArchivedVideo, stored: Stored, reports: list[bytes], options: UploadOptions
     ) -> Received:
         """A video with all that is known of it. Where the tenant has its bytes already, nothing is written.
 
@@ -105,7 +110,7 @@ class Placing:
 
         Raises:
             ArchiveRefused: what is known of it cannot be.
-            QuotaExceeded: the tenant may not keep so much.
+            QuotaExceeded: the tenant may not keep so much, or nothing that is so long.
         """
         if len(video.corrections) > MAX_OF_A_VIDEO:
             raise ArchiveRefused(f"{video.id}: more than {MAX_OF_A_VIDEO} corrections")
@@ -117,10 +122,14 @@ class Placing:
                 stored,
                 title=video.title,
                 filename=video.filename,
-                tenant_max_bytes=tenant_max_bytes,
+                tenant_max_bytes=options.tenant_max_bytes,
             )
             if received.created:
+                await minutes.require_room(session, self._tenant, options.tenant_max_minutes)
                 await self._fill(session, received.video, video, reports)
+                # In the end, for jobs of the tenant wait from here on.
+                long_s = received.video.duration_s or 0.0
+                await minutes.require_fitting(session, self._tenant, long_s, options.tenant_max_minutes)
         return received
 
     async def _fill(self, session: AsyncSession, row: Video, video: ArchivedVideo, bodies: list[bytes]) -> None:
@@ -134,6 +143,7 @@ class Placing:
             reports = [one for one in reports if _space(one) != _space(report)] + [report]
         if reports:
             info = reports[-1].video
+            _require_possible(video.id, info)
             row.status, row.duration_s = "analyzed", info.duration_s
             row.width, row.height, row.codec, row.container = info.width, info.height, info.codec, info.container
         session.add(row)
@@ -143,7 +153,8 @@ class Placing:
             await self._found_by(session, row, reports)
         await self._tags(session, row, video)
         if video.looks is not None:
-            await keeping.write_looks(session, self._tenant, row.id, _track(video.id, video.looks))
+            looks = await asyncio.to_thread(_track, video.id, video.looks)
+            await keeping.write_looks(session, self._tenant, row.id, looks)
 
     async def _report(
         self, session: AsyncSession, row: Video, about: ArchivedReport, report: Report, body: bytes
@@ -240,6 +251,14 @@ class Placing:
 
 def _decoded(body: bytes) -> Report:
     return msgspec.json.decode(zlib.decompress(body), type=Report)
+
+
+def _require_possible(video: str, info: VideoInfo) -> None:
+    """Raises ArchiveRefused where a report says of its video what none says that was made of one."""
+    if not 0 <= info.duration_s <= MAX_SECONDS:
+        raise ArchiveRefused(f"{video}: {info.duration_s:g} s long; a video has 0 to {MAX_SECONDS}")
+    if not (0 <= info.width <= _MAX_SIDE and 0 <= info.height <= _MAX_SIDE):
+        raise ArchiveRefused(f"{video}: pictures of {info.width} x {info.height}; no side is beyond {_MAX_SIDE}")
 
 
 def _space(report: Report) -> str | None:

@@ -90,26 +90,31 @@ _BESIDES: Final = (
 )
 
 
-async def erase(
-    session: AsyncSession, tenant: str, video_id: str, reason: Reason, rule_id: str | None = None
-) -> Erasure:
-    """Erase a video, in the session's transaction; `finish` the erasure once that is committed.
+async def locked(session: AsyncSession, tenant: str, video_id: str) -> Video:
+    """A video that is about to be erased, as it is now: until the session's transaction ends, nobody changes it.
 
     Raises:
         NotFound: there is none.
         Held: it is under a legal hold.
     """
-    this = {"tenant": tenant, "video": video_id}
     # Jobs first, as those do who end them: else each would wait for what the other has locked.
     jobs = select(Job.id).where(Job.tenant_id == tenant, Job.video_id == video_id)
     await session.exec(jobs.order_by(Job.id).with_for_update())
     # Vocabularies before the video, as those do who correct.
     await _learn_without(session, tenant, video_id)
     query = select(Video).where(Video.tenant_id == tenant, Video.id == video_id).with_for_update()
-    video = (await session.exec(query)).one_or_none()
+    # What the session knew of it was read before it was locked.
+    video = (await session.exec(query.execution_options(populate_existing=True))).one_or_none()
     if video is None:
         raise NotFound("there is no such video")
     await require_free(session, tenant, video_id)
+    return video
+
+
+async def erase(session: AsyncSession, video: Video, reason: Reason, rule_id: str | None = None) -> Erasure:
+    """Erase a video that is `locked`, in the session's transaction; `finish` the erasure once that is committed."""
+    tenant, video_id = video.tenant_id, video.id
+    this = {"tenant": tenant, "video": video_id}
     named = sorted((await execute(session, _OBJECTS, **this)).scalars())
     objects = [key for key in named if key == video.object_key or is_object(key)]
     counts = dict((await execute(session, _COUNTS, **this)).mappings().one()) | {"objects": len(objects)}
@@ -176,9 +181,9 @@ async def finish_left(database: Database, store: Store) -> int:
 
 
 async def erase_now(database: Database, store: Store, tenant: str, video_id: str) -> Erasure:
-    """Erase a video because somebody asks for it. Raises as `erase`."""
+    """Erase a video because somebody asks for it. Raises as `locked`."""
     async with database.write("video.delete", tenant) as session:
-        erasure = await erase(session, tenant, video_id, "request")
+        erasure = await erase(session, await locked(session, tenant, video_id), "request")
     await finish(database, store, erasure)
     return erasure
 

@@ -15,7 +15,7 @@ from serving.db.media import Video
 from serving.db.rights import LegalHold, RetentionRule
 from serving.db.statements import execute
 from serving.errors import Held, NotFound
-from serving.rights.erasing import erase, finish
+from serving.rights.erasing import erase, finish, locked
 from serving.rights.rules import Rule, due, ruling
 from serving.storage.store import Store
 
@@ -44,9 +44,10 @@ class Due:
     """Whether it stays all the same, under a legal hold."""
 
 
-async def rules_of(session: AsyncSession, tenant: str) -> list[Rule]:
-    """A tenant's rules."""
-    rows = (await session.exec(select(RetentionRule).where(RetentionRule.tenant_id == tenant))).all()
+async def rules_of(session: AsyncSession, tenant: str, *, lock: bool = False) -> list[Rule]:
+    """A tenant's rules; `lock`: which nobody changes for the rest of the transaction."""
+    query = select(RetentionRule).where(RetentionRule.tenant_id == tenant).order_by(col(RetentionRule.id))
+    rows = (await session.exec(query.with_for_update(read=True) if lock else query)).all()
     return [Rule(row.id, row.label, row.keep_days) for row in rows]
 
 
@@ -103,22 +104,24 @@ async def apply(database: Database, store: Store) -> int:
 
 
 async def _erase(database: Database, store: Store, tenant: str, video_id: str) -> bool:
-    """Erase one, if its time is over still: its labels, and the rules, may be others by now."""
+    """Erase one, if its time is over still: its labels, and the rules, may be others by now. That is judged once
+    neither can change any more, so that nothing goes that was to stay while it was waited for."""
     try:
         async with database.write("video.delete", tenant) as session:
-            query = select(Video, func.now()).where(Video.tenant_id == tenant, Video.id == video_id)
-            found = (await session.exec(query)).one_or_none()
-            if found is None:
-                return False
-            video, now = found
-            rule = ruling(video.labels, await rules_of(session, tenant))
+            video = await locked(session, tenant, video_id)
+            rule = ruling(video.labels, await rules_of(session, tenant, lock=True))
             since = None if rule is None else due(video.created_at, rule)
-            if rule is None or since is None or since > now:
-                return False
-            erasure = await erase(session, tenant, video_id, "retention", rule.id)
-    except (NotFound, Held) as error:
+            if rule is None or since is None or since > (await session.exec(_NOW)).one():
+                # With an error, so that of what was done for it nothing stays either.
+                raise _NotDue("it is to stay by now")
+            erasure = await erase(session, video, "retention", rule.id)
+    except (NotFound, Held, _NotDue) as error:
         # Somebody was quicker, in either direction.
         _LOG.info("%s: %s", video_id, error)
         return False
     await finish(database, store, erasure)
     return True
+
+
+class _NotDue(Exception):
+    """A video whose time is not over, or not any more."""

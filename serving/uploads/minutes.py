@@ -20,11 +20,15 @@ _ALLOWED: Final = text("SELECT coalesce(quota_minutes, :otherwise) FROM tenant W
 
 _USED: Final = text("SELECT coalesce(sum(duration_s), 0) FROM video WHERE tenant_id = :tenant")
 
-#: Whether it was analysed before: then it is there already, whatever was allowed meanwhile.
+#: Whether it was analysed before, and counted as so long: then it is there already, whatever was allowed meanwhile. Of
+#: one that came with an archive, somebody else said how long it is. Versions may measure otherwise by a frame or two.
 _MEASURE: Final = text(
     """
-    UPDATE video v SET duration_s = :duration_s WHERE v.tenant_id = :tenant AND v.id = :video
-    RETURNING EXISTS (SELECT FROM report r WHERE r.tenant_id = v.tenant_id AND r.video_id = v.id) AS analysed
+    UPDATE video v SET duration_s = :duration_s
+    FROM (SELECT id, duration_s FROM video WHERE tenant_id = :tenant AND id = :video FOR UPDATE) was
+    WHERE v.tenant_id = :tenant AND v.id = was.id
+    RETURNING was.duration_s >= :duration_s - 1
+        AND EXISTS (SELECT FROM report r WHERE r.tenant_id = v.tenant_id AND r.video_id = v.id) AS counted
     """
 )
 
@@ -52,11 +56,25 @@ async def measured(
     the caller to raise, once what was written is committed."""
     await execute(session, _ALONE, tenant=tenant)
     row = (await execute(session, _MEASURE, tenant=tenant, video=video_id, duration_s=duration_s)).one_or_none()
-    allowed = await allowed_minutes(session, tenant, default_minutes)
-    if row is None or row.analysed or allowed is None:
+    if row is None or row.counted:
         return None
-    used_s = await used_seconds(session, tenant)
-    if used_s <= allowed * 60:
+    return await _too_much(session, tenant, duration_s, default_minutes)
+
+
+async def require_fitting(session: AsyncSession, tenant: str, duration_s: float, default_minutes: int) -> None:
+    """Nothing where a video, whose length the session has written down already, is not more than is allowed. The answer
+    holds until the session's transaction is over. Raises QuotaExceeded."""
+    await execute(session, _ALONE, tenant=tenant)
+    refused = await _too_much(session, tenant, duration_s, default_minutes)
+    if refused is not None:
+        raise refused
+
+
+async def _too_much(
+    session: AsyncSession, tenant: str, duration_s: float, default_minutes: int
+) -> QuotaExceeded | None:
+    allowed = await allowed_minutes(session, tenant, default_minutes)
+    if allowed is None or (used_s := await used_seconds(session, tenant)) <= allowed * 60:
         return None
     return QuotaExceeded(
         f"the video is {duration_s / 60:.1f} minutes long; with it, {used_s / 60:.1f} of {allowed} minutes are used"

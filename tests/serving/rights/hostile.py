@@ -50,6 +50,11 @@ def _changed(files: dict[str, bytes], name: str, change: Callable[[dict], object
     return resealed(files | {name: json.dumps(told).encode()})
 
 
+def as_long(files: dict[str, bytes], duration_s: float) -> dict[str, bytes]:
+    """With a report that says how long the video is."""
+    return _changed(files, "000001.json", lambda one: one["video"].update(duration_s=duration_s))
+
+
 def _renamed(files: dict[str, bytes], old: str, new: str) -> dict[str, bytes]:
     return {new if name.endswith(old) else name: content for name, content in files.items()}
 

@@ -1,15 +1,20 @@
 """What is exported comes back equal, elsewhere; and nothing comes that is no archive, or was changed."""
 
+import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 
 import msgspec
 import pytest
 
+from serving.archive import importing
 from serving.archive.form import VERSION
+from serving.db.database import SYSTEM
+from serving.uploads import minutes
 from tests.serving.rights.conftest import HEAD, call, call_shared, lived_in, uploaded, url
-from tests.serving.rights.hostile import HOSTILE, packed, resealed, unpacked
+from tests.serving.rights.hostile import HOSTILE, as_long, packed, resealed, unpacked
 from tests.serving.sealing import kept
 
 __all__ = ["call", "call_shared", "url"]
@@ -207,8 +212,71 @@ def test_it_is_no_way_around_quotas(library):
         answer = await api.b.post("/v1/import", content=whole)
         assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded")
         assert (await api.b.get("/v1/videos")).json()["data"] == []
+        # Nor around that of minutes: what a report says is long counts, and is what a length can be.
+        await api.world.change("UPDATE tenant SET quota_bytes = NULL, quota_minutes = 10 WHERE id = 'b'")
+        for duration_s, told in ((601.0, (413, "quota_exceeded")), (-1e9, REFUSED), (1e12, REFUSED)):
+            changed = as_long(unpacked(whole), duration_s)
+            answer = await api.b.post("/v1/import", content=packed(changed))
+            assert (answer.status_code, answer.json()["code"]) == told, (duration_s, answer.text)
+            assert (await api.b.get("/v1/videos")).json()["data"] == []
+        assert (await api.b.post("/v1/import", content=packed(as_long(unpacked(whole), 600.0)))).status_code == 200
+        assert (await api.b.get("/v1/usage")).json()["used_minutes"] == 10
+        # One of which is told less than a job finds out later counts as long as it is then.
+        async with api.world.database.write("job.measure", SYSTEM) as session:
+            ((new,),) = await api.world.sql("SELECT id FROM video WHERE tenant_id = 'b'")
+            assert await minutes.measured(session, "b", new, 600.5, 0) is None
+            assert await minutes.measured(session, "b", new, 700.0, 0) is not None
+        # Where all is used up, nothing comes in any more, however long.
+        other = (await uploaded(api.a, b"film"))["id"]
+        other = (await api.a.get(f"/v1/videos/{other}/export")).content
+        assert (await api.b.post("/v1/import", content=other)).json()["code"] == "quota_exceeded"
 
     library(body)
+
+
+REFUSED = (422, "archive_refused")
+
+
+def test_reading_one_is_not_in_the_way_of_anybody(library, monkeypatch):
+    """What takes long for a large archive is done beside the loop; and a tenant has one read at a time."""
+    loops, beside = set(), set()
+    inner = importing._parsed
+
+    def parsed(name, *args):
+        beside.add((name.rpartition("/")[2], threading.get_ident() in loops))
+        return inner(name, *args)
+
+    monkeypatch.setattr(importing, "_parsed", parsed)
+
+    async def body(api, video):
+        loops.add(threading.get_ident())
+        whole = (await api.a.get("/v1/export")).content
+        going, more = asyncio.Event(), asyncio.Event()
+
+        async def slowly():
+            yield whole[:-1000]
+            going.set()
+            await more.wait()
+            yield whole[-1000:]
+
+        first = asyncio.create_task(api.b.post("/v1/import", content=slowly()))
+        await going.wait()
+        # It has begun once it is known by its first manifest.
+        async with asyncio.timeout(30):
+            while not beside:
+                await asyncio.sleep(0.01)
+        refused = await api.b.post("/v1/import", content=whole)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert int(refused.headers["Retry-After"]) > 0
+        # Others have theirs read.
+        assert (await api.a.post("/v1/import", content=whole)).status_code == 200
+        more.set()
+        assert (await first).status_code == 200
+        assert (await api.b.post("/v1/import", content=whole)).status_code == 200
+
+    library(body)
+    names = ("manifest.json", "video.json", "000001.json", "end.json")
+    assert beside == {(name, False) for name in names}
 
 
 def test_nobody_exports_what_is_anothers(call):

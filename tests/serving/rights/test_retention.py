@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 
 from serving import cleaning
+from serving.db.statements import execute
 from serving.rights import retention
 from serving.rights.rules import Rule, due, ruling
 from serving.settings import DEFAULTS
@@ -111,6 +113,40 @@ def test_what_is_over_goes_and_the_rest_stays(call, monkeypatch):
         assert fresh in await _there(api.a)
 
     call(body)
+
+
+def test_one_that_is_labelled_to_stay_while_it_is_waited_for_stays(call):
+    """Whoever labels it has it locked when its time is looked at, and is through before it would go."""
+
+    async def body(api):
+        video = await _aged(api, 60)
+        await _rule(api, 30)
+        await _rule(api, None, "evidence")
+        async with api.world.database.write("video.write", "a") as session:
+            await execute(session, text("UPDATE video SET labels = '{evidence}' WHERE id = :id"), id=video)
+            todo = asyncio.create_task(retention.apply(api.world.database, api.store))
+            await _waited_for(api)
+        assert await todo == 0
+        assert video in await _there(api.a)
+        # So does one that a rule was to keep by then.
+        await api.world.change("UPDATE video SET labels = '{match}' WHERE id = :id", id=video)
+        rule = await _rule(api, 7, "match")
+        async with api.world.database.write("retention.write", "a") as session:
+            await execute(session, text("UPDATE retention_rule SET keep_days = 90 WHERE id = :id"), id=rule)
+            todo = asyncio.create_task(retention.apply(api.world.database, api.store))
+            await _waited_for(api)
+        assert await todo == 0
+        assert video in await _there(api.a)
+
+    call(body)
+
+
+async def _waited_for(api) -> None:
+    """Until somebody waits for what another has locked."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(30):
+        while (await api.world.sql(waiting))[0][0] == 0:
+            await asyncio.sleep(0.02)
 
 
 def test_one_that_is_held_is_not_deleted(call):
