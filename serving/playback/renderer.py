@@ -134,7 +134,9 @@ class Renderer:
                 done.exception()
         try:
             await renditions.record(self._database, self._store.keyring, claim, object_key, written, done.result())
-        except BaseException:
+        except LeaseLost:
+            # Nothing was written, for sure. After all else it may have been, though nobody heard of it: whether
+            # anything names the object, the sweep finds out.
             await self._store.delete(object_key)
             raise
 

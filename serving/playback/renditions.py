@@ -25,12 +25,13 @@ RENDITION_CHANNEL: Final = "automations_rendition"
 #: After so many who were not heard of again, it is given up.
 MOST_ATTEMPTS: Final = 3
 
-#: One that failed is tried again where somebody asks again.
+#: One that failed is tried again where somebody asks again; so is one whose object is gone.
 _ASK = text(
     """
     INSERT INTO rendition AS r (video_id, tenant_id, state, attempts, fence) VALUES (:video, :tenant, 'due', 0, 0)
-    ON CONFLICT (video_id) DO UPDATE SET state = 'due', attempts = 0, next_at = now(), code = NULL, detail = NULL
-    WHERE r.state = 'failed'
+    ON CONFLICT (video_id) DO UPDATE SET state = 'due', attempts = 0, next_at = now(), code = NULL, detail = NULL,
+        object_key = NULL, sha256 = NULL, size_bytes = NULL, width = NULL, height = NULL, done_at = NULL
+    WHERE r.state = 'failed' OR (r.state = 'done' AND r.object_key = :gone)
     RETURNING video_id
     """
 )
@@ -90,9 +91,13 @@ class Claim:
     """Nobody else has the same."""
 
 
-async def ask(session: AsyncSession, tenant: str, video: str) -> None:
-    """Have a video encoded, which is there; nothing happens where it is or was already, unless that failed."""
-    if (await execute(session, _ASK, tenant=tenant, video=video)).one_or_none() is not None:
+async def ask(session: AsyncSession, tenant: str, video: str, gone: str | None = None) -> None:
+    """Have a video encoded, which is there; nothing happens where it is or was already, unless that failed.
+
+    Args:
+        gone: object of a rendition that was found not to be there any more.
+    """
+    if (await execute(session, _ASK, tenant=tenant, video=video, gone=gone)).one_or_none() is not None:
         await notify(session, RENDITION_CHANNEL)
 
 

@@ -1,0 +1,76 @@
+"""Renditions when something else goes wrong: the database, the store, a deletion at the same moment, time."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from serving.db import failpoints
+from serving.errors import DatabaseUnavailable
+from serving.playback import renditions
+from serving.playback.renderer import Renderer
+from serving.settings import DEFAULTS
+from tests.serving.playback import films
+from tests.serving.playback.conftest import uploaded
+from tests.serving.playback.rendering import rendered
+
+
+@pytest.fixture(scope="module")
+def hevc(tmp_path_factory) -> bytes:
+    return films.film(tmp_path_factory.mktemp("films") / "h.mp4", films.HEVC, 1.0).read_bytes()
+
+
+@asynccontextmanager
+async def _claimed(api, content: bytes, settings=DEFAULTS):
+    """(id of a video, a renderer, its claim of it)."""
+    video = await uploaded(api.a, content, "h.mp4")
+    async with api.world.database.write("rendition.write", "a") as session:
+        await renditions.ask(session, "a", video)
+    renderer = Renderer(api.world.database, api.store, settings)
+    (claim,) = await renderer.claim(1, [])
+    try:
+        yield video, renderer, claim
+    finally:
+        renderer._pool.shutdown()
+        if renderer._sandbox is not None:
+            renderer._sandbox.close()
+
+
+async def _row(api):
+    (row,) = await api.world.sql("SELECT *, next_at > now() + interval '5 seconds' AS later FROM rendition")
+    return row
+
+
+def test_what_may_have_been_committed_keeps_its_object(call, hevc, monkeypatch):
+    reach = failpoints.reach
+
+    def broken(name, when, *args):
+        if (name, when) == ("rendition.done", "after"):
+            raise DatabaseUnavailable("the connection broke while it was committed")
+        return reach(name, when, *args)
+
+    async def body(api):
+        async with _claimed(api, hevc) as (video, renderer, claim):
+            with monkeypatch.context() as patched:
+                patched.setattr(failpoints, "reach", broken)
+                await renderer.work(claim)
+        assert (await _row(api)).state == "done"
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
+        assert seen["hls"] == "rendition"
+        assert (await api.a.get(f"/v1/videos/{video}/hls/0.m4s")).status_code == 200
+
+    call(body)
+
+
+def test_one_whose_object_is_gone_is_made_again(call, hevc):
+    async def body(api):
+        async with _claimed(api, hevc) as (video, renderer, claim):
+            await renderer.work(claim)
+        first = (await _row(api)).object_key
+        await api.store.delete(first)
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
+        assert (seen["hls"], seen["rendition"]) == (None, None)
+        seen = await rendered(api.a, api.world.database, api.store, video)
+        assert (seen["hls"], seen["rendition"]["state"]) == ("rendition", "done")
+        assert (await _row(api)).object_key != first
+
+    call(body)
