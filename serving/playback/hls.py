@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pipeline.errors import UnsupportedCodec, VideoError
+from pipeline.errors import VideoError
 from pipeline.opened import Video
 from pipeline.sealed.files import SealedFile
 from pipeline.sealed.form import What
@@ -106,16 +106,13 @@ class Hls:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _cut(self, file: Video, sandbox: "Sandbox") -> Cut:
-        from pipeline.remux.tables import MAX_SEGMENT_BYTES, segments
-        from pipeline.sandbox.repacking import repack
+        from pipeline.remux.tables import segments
+        from pipeline.sandbox.repacking import repack, require_small
 
         seen = repack(file, sandbox, self._settings.input)
         parts = segments(seen.video, seen.sound)
         for part in parts:
-            size = int(seen.video.size[part.start : part.stop].sum())
-            if size > MAX_SEGMENT_BYTES:
-                at = f"at {part.start_s:.0f} s, decoding can begin nowhere within {size >> 20} MiB"
-                raise UnsupportedCodec(f"browsers do not play it as it is: {at}")
+            require_small(part)
         return Cut(seen, parts)
 
     async def _made(self, what: What, key: bytes | None, make: "Callable[[Video, Sandbox], T]") -> T:
