@@ -1,6 +1,7 @@
 """A video in segments (HTTP Live Streaming, RFC 8216): playlist, header, segments. Nothing is encoded anew."""
 
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -84,7 +85,14 @@ async def get_segment(
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
         return Sent(304, headers)
-    content = cut.seen.header if name == "init.mp4" else await hls.segment(what, key, int(name.partition(".")[0]))
+    with ExitStack() as held:
+        # Before anything is made for it.
+        held.enter_context(sending.take(media.tenant_id))
+        if name == "init.mp4":
+            content = cut.seen.header
+        else:
+            content = held.enter_context(await hls.segment(what, key, int(name.partition(".")[0]))).content
+        sent = held.pop_all()
     # By which it counts as what may take its time.
     headers |= {"Content-Type": "video/mp4", "Content-Length": str(len(content)), "Accept-Ranges": "none"}
     return Sent(
@@ -94,7 +102,7 @@ async def get_segment(
             pieces=_whole(content),
             size_bytes=len(content),
             allowed=still_may(request, media, credentials),
-            slot=sending.take(media.tenant_id),
+            slot=sent,
             stalled_s=settings.server.stalled_s,
             name=media.id,
         ),

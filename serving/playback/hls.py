@@ -18,6 +18,7 @@ from pipeline.sealed.form import What
 from serving.errors import NotFound
 from serving.pictures.kept import Kept
 from serving.pictures.turns import Turns
+from serving.playback.lending import Lending, Loan
 from serving.settings import Settings
 from serving.storage.store import Store
 
@@ -55,6 +56,7 @@ class Hls:
         self._store, self._settings = store, settings
         self._turns = Turns(options.at_once, options.waiting)
         self._kept = Kept(options.kept_bytes)
+        self._lending = Lending(options.sent_bytes)
         self._threads = ThreadPoolExecutor(options.at_once, thread_name_prefix="hls")
         self._lock = threading.Lock()
         self._sandbox: Sandbox | None = None
@@ -78,8 +80,9 @@ class Hls:
 
         return await self._kept.get(what.blob, "cut", make, lambda cut: cut.size_bytes)
 
-    async def segment(self, what: What, key: bytes | None, number: int) -> bytes:
-        """A segment, from 0 on. Raises as `cut`, and NotFound where there are fewer."""
+    async def segment(self, what: What, key: bytes | None, number: int) -> Loan:
+        """A segment, from 0 on, to be given back once it was sent. Raises as `cut`; NotFound where there are fewer;
+        Busy where too much is on its way to slow clients."""
         cut = await self.cut(what, key)
         if number >= len(cut.segments):
             raise NotFound(f"it has {len(cut.segments)} segments, from 0 on")
@@ -92,7 +95,11 @@ class Hls:
         async def make() -> bytes:
             return await self._made(what, key, made)
 
-        return await self._kept.get(what.blob, ("segment", number), make, len)
+        async def kept() -> bytes:
+            return await self._kept.get(what.blob, ("segment", number), make, len)
+
+        size_bytes = cut.segments[number].size_bytes
+        return await self._lending.take(what.tenant, (what.blob, number), size_bytes, kept)
 
     def forget(self, object_key: str) -> None:
         """Drop what was made of an object."""
