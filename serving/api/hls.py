@@ -8,7 +8,6 @@ from urllib.parse import quote
 from litestar import Request, Response, get
 from litestar.params import Parameter
 
-from pipeline.errors import UnsupportedCodec
 from pipeline.sealed.form import What
 from serving.api.access import needs
 from serving.api.sending import Sending, Sent
@@ -110,16 +109,11 @@ async def get_segment(
 
 
 async def _played(media: Media, hls: Hls) -> tuple[str, tuple[Cut, What, bytes | None]]:
-    """(hash, what it is made of and where it is) of the video, or of its rendition where browsers do not play that.
-    Raises as `Hls.cut`."""
-    what = video_at(media.tenant_id, media.object_key)
-    try:
-        return media.sha256, (await hls.cut(what, media.key), what, media.key)
-    except UnsupportedCodec:
-        if media.made is None:
-            raise
-    what = video_at(media.tenant_id, media.made.object_key)
-    return media.made.sha256, (await hls.cut(what, media.made.key), what, media.made.key)
+    """(hash, what it is made of and where it is) of the video, or of its rendition where there is one: then browsers do
+    not play the video. Raises as `Hls.cut`."""
+    played = media if media.made is None else media.made
+    what = video_at(media.tenant_id, played.object_key)
+    return played.sha256, (await hls.cut(what, played.key), what, played.key)
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

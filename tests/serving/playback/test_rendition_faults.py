@@ -6,7 +6,9 @@ import pytest
 
 from serving.db import failpoints
 from serving.errors import DatabaseUnavailable
+from serving.pictures import kept
 from serving.playback import renditions
+from serving.playback.hls import Hls
 from serving.playback.renderer import Renderer
 from serving.settings import DEFAULTS
 from tests.serving.playback import films
@@ -72,5 +74,27 @@ def test_one_whose_object_is_gone_is_made_again(call, hevc):
         seen = await rendered(api.a, api.world.database, api.store, video)
         assert (seen["hls"], seen["rendition"]["state"]) == ("rendition", "done")
         assert (await _row(api)).object_key != first
+
+    call(body)
+
+
+def test_while_it_plays_the_original_is_not_read_again(call, hevc, monkeypatch):
+    cuts, cut = [], Hls._cut
+
+    def counted(self, file, sandbox):
+        cuts.append(file.what.blob)
+        return cut(self, file, sandbox)
+
+    async def body(api):
+        async with _claimed(api, hevc) as (video, renderer, claim):
+            await renderer.work(claim)
+        monkeypatch.setattr(Hls, "_cut", counted)
+        assert (await api.a.get(f"/v1/videos/{video}/hls/index.m3u8")).status_code == 200
+        assert cuts == [(await _row(api)).object_key]
+        # What is asked about the original is known for longer than a failure that may pass.
+        monkeypatch.setattr(kept, "FAILED_S", 0.0)
+        for _ in range(2):
+            assert (await api.a.get(f"/v1/videos/{video}/playback")).json()["why_not"] == "its codec is hevc"
+        assert len(cuts) == 2
 
     call(body)
