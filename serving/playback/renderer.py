@@ -20,7 +20,7 @@ from pipeline.sandbox.hearing import hear
 from pipeline.sandbox.media import SandboxedMedia
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
-from serving.errors import DatabaseUnavailable, LeaseLost
+from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing
 from serving.ids import new_id
 from serving.jobs.listening import Listener
 from serving.playback import renditions
@@ -42,6 +42,13 @@ _AHEAD: Final = 4
 
 #: Nice value of the thread that encodes: the frames of jobs go first.
 _NICE: Final = 10
+
+
+#: How long it is left alone when the store or something else that it needs is away, seconds.
+AWAY_S: Final = 60.0
+
+#: How long the database is left alone that could not be told so, seconds.
+_AGAIN_S: Final = 5.0
 
 
 class _Ended(Exception):
@@ -91,13 +98,35 @@ class Renderer:
             with contextlib.suppress(DatabaseUnavailable):
                 await renditions.give_back(self._database, claim)
             raise
+        except LeaseLost as error:
+            _LOG.info("%s", error)
+        except (DatabaseUnavailable, MasterKeyMissing, OSError) as error:
+            # Nothing is wrong with the video: it is begun anew once that is there.
+            _LOG.warning("%s is encoded later: %s: %s", claim.video_id, type(error).__name__, error)
+            await self._left(claim)
         except VideoError as error:
-            with contextlib.suppress(LeaseLost):
-                await renditions.fail(self._database, claim, error.code, str(error))
+            await self._failed(claim, error.code, str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this video its rendition, and no other anything
+            _LOG.exception("%s cannot be encoded", claim.video_id)
+            await self._failed(claim, "internal_error", f"a fault of the server: {type(error).__name__}")
+
+    async def _left(self, claim: Claim) -> None:
+        """Give it back, once the database can be reached: left to its lease, it would be an attempt."""
+        while True:
+            try:
+                await renditions.give_back(self._database, claim, AWAY_S)
+            except DatabaseUnavailable:
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _failed(self, claim: Claim, code: str, detail: str) -> None:
+        try:
+            await renditions.fail(self._database, claim, code, detail)
         except LeaseLost as error:
             _LOG.info("%s", error)
         except DatabaseUnavailable:
-            _LOG.info("%s is left until its lease is over: the database cannot be reached", claim.video_id)
+            await self._left(claim)
 
     async def _render(self, claim: Claim) -> None:
         object_key = f"videos/{new_id('vid')}"

@@ -64,7 +64,11 @@ _OURS: Final = "tenant_id = :tenant AND video_id = :video AND state = 'due' AND 
 _RENEW = text(f"UPDATE rendition SET next_at = now() + make_interval(secs => :lease_s) WHERE {_OURS}")
 
 #: What was not finished costs no attempt; the fence stays as it is, so that no two ever have the same.
-_GIVE_BACK = text(f"UPDATE rendition SET attempts = attempts - 1, next_at = now() WHERE {_OURS}")
+_GIVE_BACK = text(
+    f"""
+    UPDATE rendition SET attempts = attempts - 1, next_at = now() + make_interval(secs => :wait_s) WHERE {_OURS}
+    """
+)
 
 _FAIL = text(f"UPDATE rendition SET state = 'failed', code = :code, detail = :detail WHERE {_OURS}")
 
@@ -120,10 +124,11 @@ async def renew(database: Database, claim: Claim, lease_s: float) -> None:
         _held(claim, await execute(session, _RENEW, **_this(claim), lease_s=lease_s))
 
 
-async def give_back(database: Database, claim: Claim) -> None:
-    """Leave it to others, at once. The last thing that is done with a claim."""
+async def give_back(database: Database, claim: Claim, wait_s: float = 0.0) -> None:
+    """Leave it to others, at once or in so many seconds, as if it had not been begun. The last thing that is done
+    with a claim."""
     async with database.write("rendition.renew", claim.tenant_id) as session:
-        await execute(session, _GIVE_BACK, **_this(claim))
+        await execute(session, _GIVE_BACK, **_this(claim), wait_s=wait_s)
 
 
 async def fail(database: Database, claim: Claim, code: str, detail: str) -> None:

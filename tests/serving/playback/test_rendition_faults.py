@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from serving.db import failpoints
-from serving.errors import DatabaseUnavailable
+from serving.errors import DatabaseUnavailable, StorageFull, StorageUnavailable
 from serving.pictures import kept
 from serving.playback import renditions
 from serving.playback.hls import Hls
@@ -96,5 +96,36 @@ def test_while_it_plays_the_original_is_not_read_again(call, hevc, monkeypatch):
         for _ in range(2):
             assert (await api.a.get(f"/v1/videos/{video}/playback")).json()["why_not"] == "its codec is hevc"
         assert len(cuts) == 2
+
+    call(body)
+
+
+@pytest.mark.parametrize("fault", [StorageUnavailable("away"), StorageFull("full"), DatabaseUnavailable("away")])
+def test_what_is_away_costs_no_attempt(call, hevc, monkeypatch, fault):
+    async def away(*_, **__):
+        raise fault
+
+    async def body(api):
+        async with _claimed(api, hevc) as (_, renderer, claim):
+            monkeypatch.setattr(api.store, "put", away)
+            await renderer.work(claim)
+            row = await _row(api)
+            assert (row.state, row.attempts, row.later) == ("due", 0, True)
+            # Later than at once, and not only once its lease is over.
+            assert await renderer.claim(1, []) == []
+
+    call(body)
+
+
+def test_a_fault_of_ours_is_the_end_of_it(call, hevc, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    async def body(api):
+        async with _claimed(api, hevc) as (video, renderer, claim):
+            monkeypatch.setattr("serving.playback.renderer.encode", broken)
+            await renderer.work(claim)
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
+        assert (seen["state"], seen["code"]) == ("failed", "internal_error")
 
     call(body)
