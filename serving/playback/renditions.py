@@ -80,6 +80,9 @@ _DONE = text(
     """
 )
 
+#: First of all: whoever deletes the video holds it, and then wants the row of its rendition, which goes with it.
+_STILL = text("SELECT id FROM video WHERE tenant_id = :tenant AND id = :video FOR KEY SHARE")
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -143,6 +146,7 @@ async def record(
     """It is done; its key is kept with it. Raises LeaseLost."""
     values = {"object_key": object_key, "sha256": written.sha256, "size_bytes": written.size_bytes}
     async with database.write("rendition.done", claim.tenant_id) as session:
+        _held(claim, await execute(session, _STILL, tenant=claim.tenant_id, video=claim.video_id))
         done = await execute(session, _DONE, **_this(claim), **values, width=encoded.width, height=encoded.height)
         _held(claim, done)
         await keyring.keep(session, claim.tenant_id, object_key, written.key, video_id=claim.video_id)

@@ -1,16 +1,21 @@
 """Renditions when something else goes wrong: the database, the store, a deletion at the same moment, time."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy import text
 
+from pipeline.rendition.encoding import Encoded
 from serving.db import failpoints
-from serving.errors import DatabaseUnavailable, StorageFull, StorageUnavailable
+from serving.db.statements import execute
+from serving.errors import DatabaseUnavailable, LeaseLost, StorageFull, StorageUnavailable
 from serving.pictures import kept
 from serving.playback import renditions
 from serving.playback.hls import Hls
 from serving.playback.renderer import Renderer
 from serving.settings import DEFAULTS
+from serving.storage.store import Written
 from tests.serving.playback import films
 from tests.serving.playback.conftest import uploaded
 from tests.serving.playback.rendering import rendered
@@ -127,5 +132,26 @@ def test_a_fault_of_ours_is_the_end_of_it(call, hevc, monkeypatch):
             await renderer.work(claim)
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
         assert (seen["state"], seen["code"]) == ("failed", "internal_error")
+
+    call(body)
+
+
+def test_a_deletion_at_the_moment_it_is_done_goes_first(call, hevc):
+    async def body(api):
+        async with _claimed(api, hevc) as (video, _, claim):
+            written, database = Written(1, "0" * 64, b"k" * 32), api.world.database
+            async with database.write("video.delete", "a") as session:
+                await execute(session, text("SELECT 1 FROM video WHERE id = :video FOR UPDATE"), video=video)
+                recording = asyncio.create_task(
+                    renditions.record(database, api.store.keyring, claim, "videos/x", written, Encoded(2, 2, 1))
+                )
+                waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
+                while not (await api.world.sql(waiting))[0].n:
+                    assert not recording.done()
+                    await asyncio.sleep(0.02)
+                # What the deletion takes along.
+                await execute(session, text("DELETE FROM rendition WHERE video_id = :video"), video=video)
+            with pytest.raises(LeaseLost):
+                await recording
 
     call(body)
