@@ -1,12 +1,15 @@
 """Renditions when something else goes wrong: the database, the store, a deletion at the same moment, time."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from sqlalchemy import text
 
+from pipeline.errors import DecoderCrashed
 from pipeline.rendition.encoding import Encoded
+from pipeline.sandbox.decoder import SandboxedDecoder
 from serving.db import failpoints
 from serving.db.statements import execute
 from serving.errors import DatabaseUnavailable, LeaseLost, StorageFull, StorageUnavailable
@@ -17,7 +20,7 @@ from serving.playback.renderer import Renderer
 from serving.settings import DEFAULTS
 from serving.storage.store import Written
 from tests.serving.playback import films
-from tests.serving.playback.conftest import uploaded
+from tests.serving.playback.conftest import content_of, uploaded
 from tests.serving.playback.rendering import rendered
 
 
@@ -153,5 +156,46 @@ def test_a_deletion_at_the_moment_it_is_done_goes_first(call, hevc):
                 await execute(session, text("DELETE FROM rendition WHERE video_id = :video"), video=video)
             with pytest.raises(LeaseLost):
                 await recording
+
+    call(body)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes):
+    def crashes(*_):
+        raise DecoderCrashed
+
+    def slow(_media, decoder, _inspected, _sound, write):
+        while True:
+            time.sleep(0.01)
+            if writes:
+                write(b"x" * 1000)
+            else:
+                with suppress(DecoderCrashed):
+                    decoder.decode(None)
+
+    async def body(api):
+        async with _claimed(api, hevc) as (video, renderer, claim):
+            monkeypatch.setattr(SandboxedDecoder, "decode", crashes)
+            monkeypatch.setattr("serving.playback.renderer.encode", slow)
+            monkeypatch.setattr("serving.playback.renderer.MOST_S", 0.1)
+            monkeypatch.setattr("serving.playback.renderer.MOST_TIMES", 0.0)
+            await renderer.work(claim)
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
+        assert (seen["state"], seen["code"]) == ("failed", "deadline_exceeded")
+
+    call(body)
+
+
+def test_more_minutes_than_the_tenant_has_are_not_encoded(call, hevc):
+    async def body(api):
+        async with _claimed(api, hevc) as (video, renderer, claim):
+            # Another one uses them up.
+            other = await uploaded(api.a, content_of(1000))
+            await api.world.change(f"UPDATE video SET duration_s = 60 WHERE id = '{other}'")
+            await api.world.change("UPDATE tenant SET quota_minutes = 1 WHERE id = 'a'")
+            await renderer.work(claim)
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
+        assert (seen["state"], seen["code"]) == ("failed", "quota_exceeded")
 
     call(body)
