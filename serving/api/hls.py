@@ -11,7 +11,7 @@ from litestar.params import Parameter
 from pipeline.sealed.form import What
 from serving.api.access import needs
 from serving.api.sending import Sending, Sent
-from serving.api.signed import Signature, still_may
+from serving.api.signed import Signature, require_still, still_may
 from serving.api.streams import Streams
 from serving.api.versions import IfNoneMatch, has
 from serving.api.videos import VideoId
@@ -84,6 +84,7 @@ async def get_segment(
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
         return Sent(304, headers)
+    allowed = still_may(request, media, credentials)
     with ExitStack() as held:
         # Before anything is made for it.
         held.enter_context(sending.take(media.tenant_id))
@@ -91,6 +92,8 @@ async def get_segment(
             content = cut.seen.header
         else:
             content = held.enter_context(await hls.segment(what, key, int(name.partition(".")[0]))).content
+            # It may have waited for its turn for long.
+            await require_still(request, allowed)
         sent = held.pop_all()
     # By which it counts as what may take its time.
     headers |= {"Content-Type": "video/mp4", "Content-Length": str(len(content)), "Accept-Ranges": "none"}
@@ -100,7 +103,7 @@ async def get_segment(
         Sending(
             pieces=_whole(content),
             size_bytes=len(content),
-            allowed=still_may(request, media, credentials),
+            allowed=allowed,
             slot=sent,
             stalled_s=settings.server.stalled_s,
             name=media.id,
