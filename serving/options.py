@@ -89,6 +89,9 @@ class PlaybackOptions(Record, frozen=True, kw_only=True):
     kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     """Memory of one API process for segments that were made, and for where the samples of videos are: 34 bytes a
     picture or packet of sound. None of it is on a disk."""
+    sent_bytes: Annotated[int, Meta(ge=128 << 20, le=1 << 40)] = 512 << 20
+    """Memory of one API process for segments that are on their way to clients, each counted once. Who asks for one that
+    there is no room for is answered with 503. One tenant has half of it."""
 
 
 class StorageOptions(Record, frozen=True, kw_only=True):

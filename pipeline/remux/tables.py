@@ -11,7 +11,7 @@ from pipeline.packets import PacketIndex
 #: Seconds that a segment has at least, where decoding can start often enough.
 SEGMENT_S: Final = 4.0
 
-#: Bytes of a segment at most: as much is in memory for each that is made.
+#: Bytes of a segment's pictures and sound at most: as much is in memory for each that is made.
 MAX_SEGMENT_BYTES: Final = 64 << 20
 
 #: The clock of pictures has so many ticks a second at least.
@@ -119,6 +119,8 @@ class Segment:
     sound_stop: int
     start_s: float
     duration_s: float
+    size_bytes: int
+    """Of its samples, pictures and sound."""
 
 
 def segments(video: Samples, sound: Samples | None) -> tuple[Segment, ...]:
@@ -144,9 +146,14 @@ def segments(video: Samples, sound: Samples | None) -> tuple[Segment, ...]:
             sound_stop=places[n + 1],
             start_s=edges[n] / video.timescale,
             duration_s=(edges[n + 1] - edges[n]) / video.timescale,
+            size_bytes=_bytes(video, firsts[n], stops[n]) + _bytes(sound, places[n], places[n + 1]),
         )
         for n in range(len(firsts))
     )
+
+
+def _bytes(samples: Samples | None, start: int, stop: int) -> int:
+    return 0 if samples is None else int(samples.size[start:stop].sum(dtype=np.int64))
 
 
 def _clock(base: Fraction) -> tuple[int, int]:

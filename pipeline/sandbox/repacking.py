@@ -6,12 +6,13 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.errors import UnsupportedCodec
 from pipeline.limits import INPUT_LIMITS, InputLimits
 from pipeline.opened import OpenFile, Video, open_file
 from pipeline.remux.boxes import Run, fragment
 from pipeline.remux.reading import Repacked
 from pipeline.remux.samples import Wanted
-from pipeline.remux.tables import Samples, Segment
+from pipeline.remux.tables import MAX_SEGMENT_BYTES, Samples, Segment
 from pipeline.sandbox import wire
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import about
@@ -62,7 +63,8 @@ def repack(video: Video, sandbox: Sandbox, limits: InputLimits = INPUT_LIMITS) -
 def segment(
     video: Video, seen: Repacked, number: int, part: Segment, sandbox: Sandbox, limits: InputLimits = INPUT_LIMITS
 ) -> bytes:
-    """A segment of it, whole. `number`: counts from 0. Raises VideoError."""
+    """A segment of it, whole. `number`: counts from 0. Raises VideoError, and as `require_small`."""
+    require_small(part)
     with open_file(video) as file, about(file):
         got = _collected(file, _wanted(seen, part), sandbox, limits)
     pictures, heard = slice(part.start, part.stop), slice(part.sound_start, part.sound_stop)
@@ -71,6 +73,16 @@ def segment(
     if seen.sound is not None and heard.stop > heard.start:
         runs.append(_run(2, seen.sound, heard, got[count:]))
     return fragment(number + 1, runs)
+
+
+def require_small(part: Segment) -> None:
+    """Raises UnsupportedCodec: a segment is too large to be made in memory."""
+    if part.size_bytes > MAX_SEGMENT_BYTES:
+        most = f"the {MAX_SEGMENT_BYTES >> 20} MiB that a segment may have"
+        raise UnsupportedCodec(
+            f"browsers do not play it as it is: from {part.start_s:.0f} s on until decoding can start again, "
+            f"pictures and sound are {part.size_bytes >> 20} MiB, more than {most}"
+        )
 
 
 def _run(track: int, samples: Samples, rows: slice, got: tuple[bytes, ...]) -> Run:
@@ -96,7 +108,7 @@ def _collected(file: OpenFile, wanted: Wanted, sandbox: Sandbox, limits: InputLi
     worker = sandbox.worker()
     try:
         request = Collect(name=file.name, size_bytes=file.size_bytes, limits=limits, seal=file.seal, wanted=wanted)
-        max_bytes = sum(sizes) + 8 * len(sizes) + wire.MAX_HEAD
+        max_bytes = min(wire.MAX_BYTES, sum(sizes) + 8 * len(sizes) + wire.MAX_HEAD)
         items = worker.stream(
             request,
             tuple[bytes, ...],

@@ -1,17 +1,17 @@
 """A video in segments (HTTP Live Streaming, RFC 8216): playlist, header, segments. Nothing is encoded anew."""
 
 from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from litestar import Request, Response, get
 from litestar.params import Parameter
 
-from pipeline.errors import UnsupportedCodec
 from pipeline.sealed.form import What
 from serving.api.access import needs
 from serving.api.sending import Sending, Sent
-from serving.api.signed import Signature, still_may
+from serving.api.signed import Signature, require_still, still_may
 from serving.api.streams import Streams
 from serving.api.versions import IfNoneMatch, has
 from serving.api.videos import VideoId
@@ -87,7 +87,17 @@ async def get_segment(
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
         return Sent(304, headers)
-    content = cut.seen.header if name == "init.mp4" else await hls.segment(what, key, int(name.partition(".")[0]))
+    allowed = still_may(request, media, credentials)
+    with ExitStack() as held:
+        # Before anything is made for it.
+        held.enter_context(sending.take(media.tenant_id))
+        if name == "init.mp4":
+            content = cut.seen.header
+        else:
+            content = held.enter_context(await hls.segment(what, key, int(name.partition(".")[0]))).content
+            # It may have waited for its turn for long.
+            await require_still(request, allowed)
+        sent = held.pop_all()
     # By which it counts as what may take its time.
     headers |= {"Content-Type": "video/mp4", "Content-Length": str(len(content)), "Accept-Ranges": "none"}
     return Sent(
@@ -96,8 +106,8 @@ async def get_segment(
         Sending(
             pieces=_whole(content),
             size_bytes=len(content),
-            allowed=still_may(request, media, credentials),
-            slot=sending.take(media.tenant_id),
+            allowed=allowed,
+            slot=sent,
             stalled_s=settings.server.stalled_s,
             name=media.id,
         ),
@@ -105,16 +115,11 @@ async def get_segment(
 
 
 async def _played(media: Media, hls: Hls) -> tuple[str, tuple[Cut, What, bytes | None]]:
-    """(hash, what it is made of and where it is) of the video, or of its rendition where browsers do not play that.
-    Raises as `Hls.cut`."""
-    what = video_at(media.tenant_id, media.object_key)
-    try:
-        return media.sha256, (await hls.cut(what, media.key), what, media.key)
-    except UnsupportedCodec:
-        if media.made is None:
-            raise
-    what = video_at(media.tenant_id, media.made.object_key)
-    return media.made.sha256, (await hls.cut(what, media.made.key), what, media.made.key)
+    """(hash, what it is made of and where it is) of the video, or of its rendition where there is one: then browsers do
+    not play the video. Raises as `Hls.cut`."""
+    played = media if media.made is None else media.made
+    what = video_at(media.tenant_id, played.object_key)
+    return played.sha256, (await hls.cut(what, played.key), what, played.key)
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

@@ -5,7 +5,7 @@ from typing import Final, Literal, cast
 
 from litestar import get, post
 
-from pipeline.errors import UnsupportedCodec
+from pipeline.errors import InputNotFound, UnsupportedCodec
 from pipeline.record import Record
 from serving.api.access import needs
 from serving.api.videos import VideoId, find
@@ -16,7 +16,7 @@ from serving.errors import Conflict
 from serving.playback import renditions
 from serving.playback.hls import Cut, Hls
 from serving.playback.media import Media
-from serving.storage.store import video_at
+from serving.storage.store import Store, video_at
 
 _BEGINNING: Final = "browsers do not play it as it is: "
 
@@ -64,13 +64,20 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
         cut = await _original(media, hls)
     except UnsupportedCodec as error:
         reason = str(error).removeprefix(_BEGINNING)
+    gone = None
     if cut is None and media.made is not None:
-        cut = await hls.cut(video_at(media.tenant_id, media.made.object_key), media.made.key)
+        try:
+            cut = await hls.cut(video_at(media.tenant_id, media.made.object_key), media.made.key)
+        except InputNotFound:
+            gone = media.made.object_key
     async with database.read(media.tenant_id) as session:
         row = await session.get(Rendition, media.id)
     if row is not None and row.state == "done" and media.made is None:
         # Since the video was read. What is told is of one moment: who asks again finds it.
         row = Rendition(video_id=row.video_id, tenant_id=row.tenant_id, created_at=row.created_at)
+    if row is not None and gone is not None and row.object_key == gone:
+        # As if there had been none: who asks for one gets it.
+        row = None
     return PlaybackView(
         as_it_is=reason is None,
         why_not=reason,
@@ -90,19 +97,25 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
     status_code=202,
 )
 async def create_rendition(
-    principal: Principal, media: Media, hls: Hls, database: Database, video_id: VideoId
+    principal: Principal, media: Media, hls: Hls, store: Store, database: Database, video_id: VideoId
 ) -> RenditionView:
     """Have a worker encode it as H.264 and AAC, of 1920 pixels at the longer side at most. What is under way or done is
-    not begun anew; what failed is. One that browsers play as it is, is not encoded."""
+    not begun anew; what failed is, or whose bytes are gone. One that browsers play as it is, is not encoded."""
     try:
         await _original(media, hls)
     except UnsupportedCodec:
         pass
     else:
         raise Conflict("browsers play it as it is; there is no need for a rendition")
+    gone = None
+    if media.made is not None:
+        try:
+            await store.size(video_at(media.tenant_id, media.made.object_key), media.made.key)
+        except FileNotFoundError:
+            gone = media.made.object_key
     async with database.write("rendition.write", principal.tenant_id) as session:
         await find(session, principal.tenant_id, video_id, lock=True)
-        await renditions.ask(session, principal.tenant_id, video_id)
+        await renditions.ask(session, principal.tenant_id, video_id, gone)
         row = await session.get(Rendition, video_id)
         assert row is not None
         return _view(row)

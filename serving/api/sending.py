@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ from litestar import Litestar, Request, Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import VideoError
-from serving.api.streams import Slot
 from serving.cutting import cut_off
 from serving.errors import ServerError
 
@@ -34,7 +33,8 @@ class Sending:
     """Of all pieces, if nothing goes wrong."""
     allowed: Callable[[], Awaitable[bool]]
     """Whether whoever asked still may."""
-    slot: Slot
+    slot: AbstractContextManager[object]
+    """What is given back once it is over, or nobody has it any more."""
     stalled_s: float
     """For how long a client may take nothing."""
     name: str

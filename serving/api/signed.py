@@ -106,3 +106,19 @@ def still_may(request: Request[Any, Any, Any], media: Media, credentials: Creden
         return who is not None and not _SCOPES.isdisjoint(who.scopes)
 
     return allowed
+
+
+async def require_still(request: Request[Any, Any, Any], allowed: Callable[[], Awaitable[bool]]) -> None:
+    """Nothing where whoever asked still may; asked before what took its time is sent.
+
+    Args:
+        allowed: as `still_may` gives it.
+
+    Raises:
+        UrlRefused: they came with a signed URL.
+        NotFound: they came with a key or a session.
+    """
+    if not await allowed():
+        if request.scope.get("media") is not None:
+            raise UrlRefused(_REFUSED)
+        raise NotFound("there is no such video any more, or not for you")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.errors import VideoError
+from pipeline.errors import UnsupportedCodec, VideoError
 
 #: How long something is kept that nobody asks for, and that something cannot be had, seconds.
 KEEP_S: Final = 600.0
@@ -47,7 +47,7 @@ class Kept:
         self, object_key: str, what: Hashable, make: Callable[[], Awaitable[Any]], size: Callable[[Any], int]
     ) -> Any:
         """A value, made where there is none. Of those who ask for it meanwhile, all get the one; that it cannot be had
-        is remembered for `FAILED_S`.
+        is remembered for `FAILED_S`; as long as a value, where that is how the video is.
 
         Args:
             size: bytes of a value.
@@ -78,7 +78,8 @@ class Kept:
             value = await make()
         except VideoError as error:
             if self._is_mine(name):
-                self._put(name, _Entry(_Failure(type(error), str(error)), _FAILURE_BYTES, time.monotonic() + FAILED_S))
+                keep_s = KEEP_S if isinstance(error, UnsupportedCodec) else FAILED_S
+                self._put(name, _Entry(_Failure(type(error), str(error)), _FAILURE_BYTES, time.monotonic() + keep_s))
             raise
         else:
             # What was forgotten meanwhile is not kept, even where it is being made anew.

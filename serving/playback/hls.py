@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pipeline.errors import UnsupportedCodec, VideoError
+from pipeline.errors import VideoError
 from pipeline.opened import Video
 from pipeline.sealed.files import SealedFile
 from pipeline.sealed.form import What
 from serving.errors import NotFound
 from serving.pictures.kept import Kept
 from serving.pictures.turns import Turns
+from serving.playback.lending import Lending, Loan
 from serving.settings import Settings
 from serving.storage.store import Store
 
@@ -55,6 +56,7 @@ class Hls:
         self._store, self._settings = store, settings
         self._turns = Turns(options.at_once, options.waiting)
         self._kept = Kept(options.kept_bytes)
+        self._lending = Lending(options.sent_bytes)
         self._threads = ThreadPoolExecutor(options.at_once, thread_name_prefix="hls")
         self._lock = threading.Lock()
         self._sandbox: Sandbox | None = None
@@ -78,8 +80,9 @@ class Hls:
 
         return await self._kept.get(what.blob, "cut", make, lambda cut: cut.size_bytes)
 
-    async def segment(self, what: What, key: bytes | None, number: int) -> bytes:
-        """A segment, from 0 on. Raises as `cut`, and NotFound where there are fewer."""
+    async def segment(self, what: What, key: bytes | None, number: int) -> Loan:
+        """A segment, from 0 on, to be given back once it was sent. Raises as `cut`; NotFound where there are fewer;
+        Busy where too much is on its way to slow clients."""
         cut = await self.cut(what, key)
         if number >= len(cut.segments):
             raise NotFound(f"it has {len(cut.segments)} segments, from 0 on")
@@ -92,7 +95,11 @@ class Hls:
         async def make() -> bytes:
             return await self._made(what, key, made)
 
-        return await self._kept.get(what.blob, ("segment", number), make, len)
+        async def kept() -> bytes:
+            return await self._kept.get(what.blob, ("segment", number), make, len)
+
+        size_bytes = cut.segments[number].size_bytes
+        return await self._lending.take(what.tenant, (what.blob, number), size_bytes, kept)
 
     def forget(self, object_key: str) -> None:
         """Drop what was made of an object."""
@@ -106,16 +113,13 @@ class Hls:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _cut(self, file: Video, sandbox: "Sandbox") -> Cut:
-        from pipeline.remux.tables import MAX_SEGMENT_BYTES, segments
-        from pipeline.sandbox.repacking import repack
+        from pipeline.remux.tables import segments
+        from pipeline.sandbox.repacking import repack, require_small
 
         seen = repack(file, sandbox, self._settings.input)
         parts = segments(seen.video, seen.sound)
         for part in parts:
-            size = int(seen.video.size[part.start : part.stop].sum())
-            if size > MAX_SEGMENT_BYTES:
-                at = f"at {part.start_s:.0f} s, decoding can begin nowhere within {size >> 20} MiB"
-                raise UnsupportedCodec(f"browsers do not play it as it is: {at}")
+            require_small(part)
         return Cut(seen, parts)
 
     async def _made(self, what: What, key: bytes | None, make: "Callable[[Video, Sandbox], T]") -> T:

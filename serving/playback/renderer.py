@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from pipeline.clips import Clip
+from pipeline.decode.base import Decoded, Decoder
 from pipeline.errors import VideoError
 from pipeline.opened import Video
 from pipeline.rendition.encoding import Encoded, encode
@@ -20,7 +22,7 @@ from pipeline.sandbox.hearing import hear
 from pipeline.sandbox.media import SandboxedMedia
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
-from serving.errors import DatabaseUnavailable, LeaseLost
+from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing, QuotaExceeded
 from serving.ids import new_id
 from serving.jobs.listening import Listener
 from serving.playback import renditions
@@ -28,6 +30,7 @@ from serving.playback.renditions import RENDITION_CHANNEL, Claim
 from serving.settings import Settings
 from serving.storage.opening import opened
 from serving.storage.store import Store, video_at
+from serving.uploads import minutes
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,8 +47,40 @@ _AHEAD: Final = 4
 _NICE: Final = 10
 
 
+#: How long it is left alone when the store or something else that it needs is away, seconds.
+AWAY_S: Final = 60.0
+
+#: How long the database is left alone that could not be told so, seconds.
+_AGAIN_S: Final = 5.0
+
+
+#: How long encoding may take: this, and so many times as long as the video is, seconds. A worker encodes one video at a
+#: time, so that one without an end would keep all others waiting; far more than large videos take beside busy jobs.
+MOST_S: Final = 600.0
+MOST_TIMES: Final = 20.0
+
+
+class _TooLong(Exception):
+    """Encoding took longer than it may."""
+
+
 class _Ended(Exception):
     """Nobody wants it any more."""
+
+
+class _Watched:
+    """Decodes for as long as somebody wants it: of what is decoded, nothing need ever come to be written."""
+
+    name = "watched"
+
+    def __init__(self, decoder: Decoder, over: threading.Event) -> None:
+        self._decoder, self._over = decoder, over
+
+    def decode(self, clip: Clip) -> Decoded:
+        """See `Decoder.decode`. Raises _Ended."""
+        if self._over.is_set():
+            raise _Ended
+        return self._decoder.decode(clip)
 
 
 class Renderer:
@@ -91,13 +126,37 @@ class Renderer:
             with contextlib.suppress(DatabaseUnavailable):
                 await renditions.give_back(self._database, claim)
             raise
-        except VideoError as error:
-            with contextlib.suppress(LeaseLost):
-                await renditions.fail(self._database, claim, error.code, str(error))
+        except LeaseLost as error:
+            _LOG.info("%s", error)
+        except (DatabaseUnavailable, MasterKeyMissing, OSError) as error:
+            # Nothing is wrong with the video: it is begun anew once that is there.
+            _LOG.warning("%s is encoded later: %s: %s", claim.video_id, type(error).__name__, error)
+            await self._left(claim)
+        except _TooLong as error:
+            await self._failed(claim, "deadline_exceeded", str(error))
+        except (VideoError, QuotaExceeded) as error:
+            await self._failed(claim, error.code, str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this video its rendition, and no other anything
+            _LOG.exception("%s cannot be encoded", claim.video_id)
+            await self._failed(claim, "internal_error", f"a fault of the server: {type(error).__name__}")
+
+    async def _left(self, claim: Claim) -> None:
+        """Give it back, once the database can be reached: left to its lease, it would be an attempt."""
+        while True:
+            try:
+                await renditions.give_back(self._database, claim, AWAY_S)
+            except DatabaseUnavailable:
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _failed(self, claim: Claim, code: str, detail: str) -> None:
+        try:
+            await renditions.fail(self._database, claim, code, detail)
         except LeaseLost as error:
             _LOG.info("%s", error)
         except DatabaseUnavailable:
-            _LOG.info("%s is left until its lease is over: the database cannot be reached", claim.video_id)
+            await self._left(claim)
 
     async def _render(self, claim: Claim) -> None:
         object_key = f"videos/{new_id('vid')}"
@@ -119,10 +178,26 @@ class Renderer:
             # What went wrong leaves no object.
             await done
 
+        deadline = asyncio.timeout(None)
+
+        async def measure(duration_s: float) -> None:
+            await self._measured(claim, duration_s)
+            if not over.is_set():
+                deadline.reschedule(loop.time() + MOST_S + MOST_TIMES * duration_s)
+
+        def measured(duration_s: float) -> None:
+            asyncio.run_coroutine_threadsafe(measure(duration_s), loop).result()
+
         async with opened(self._database, self._store, claim.tenant_id, claim.object_key) as file:
-            done = loop.run_in_executor(self._pool, self._encode, file, claim.video_id, write)
+            done = loop.run_in_executor(self._pool, self._encode, file, claim.video_id, measured, write, over)
             try:
-                written = await self._store.put(video_at(claim.tenant_id, object_key), coming())
+                async with deadline:
+                    written = await self._store.put(video_at(claim.tenant_id, object_key), coming())
+            except TimeoutError as error:
+                if not deadline.expired():
+                    raise
+                most = f"{MOST_S:g} s and {MOST_TIMES:g} times its length"
+                raise _TooLong(f"not encoded within {most}, which is what it may take") from error
             finally:
                 over.set()
                 while not done.done():
@@ -134,11 +209,28 @@ class Renderer:
                 done.exception()
         try:
             await renditions.record(self._database, self._store.keyring, claim, object_key, written, done.result())
-        except BaseException:
+        except LeaseLost:
+            # Nothing was written, for sure. After all else it may have been, though nobody heard of it: whether
+            # anything names the object, the sweep finds out.
             await self._store.delete(object_key)
             raise
 
-    def _encode(self, file: Video, name: str, write) -> Encoded:
+    async def _measured(self, claim: Claim, duration_s: float) -> None:
+        """Write down how long it is, as a job does. Raises QuotaExceeded: it is more than the tenant may keep."""
+        most = self._settings.upload.tenant_max_minutes
+        async with self._database.write("rendition.write", claim.tenant_id) as session:
+            refused = await minutes.measured(session, claim.tenant_id, claim.video_id, duration_s, most)
+        if refused is not None:
+            raise refused
+
+    def _encode(
+        self,
+        file: Video,
+        name: str,
+        measured: Callable[[float], None],
+        write: Callable[[bytes], object],
+        over: threading.Event,
+    ) -> Encoded:
         if self._sandbox is None:
             self._sandbox = Sandbox(self._settings.worker)
         limits, decoder = self._settings.input, SandboxedDecoder(self._sandbox, max_idle=1, max_spare=0)
@@ -146,9 +238,10 @@ class Renderer:
             media = SandboxedMedia(file, self._sandbox, limits)
             inspected = media.inspect()
             info, sound = inspected.info, None
+            measured(info.duration_s)
             if info.audio is not None:
                 sound = hear(file, self._sandbox, start_s=info.start_s, duration_s=info.duration_s, limits=limits)
-            return encode(media, decoder, inspected, sound, write)
+            return encode(media, _Watched(decoder, over), inspected, sound, write)
         except VideoError as error:
             # Where it lies is nobody's business.
             raise type(error)(str(error).rpartition(f"{_path(file)}: ")[2] or name) from error

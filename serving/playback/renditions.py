@@ -25,12 +25,13 @@ RENDITION_CHANNEL: Final = "automations_rendition"
 #: After so many who were not heard of again, it is given up.
 MOST_ATTEMPTS: Final = 3
 
-#: One that failed is tried again where somebody asks again.
+#: One that failed is tried again where somebody asks again; so is one whose object is gone.
 _ASK = text(
     """
     INSERT INTO rendition AS r (video_id, tenant_id, state, attempts, fence) VALUES (:video, :tenant, 'due', 0, 0)
-    ON CONFLICT (video_id) DO UPDATE SET state = 'due', attempts = 0, next_at = now(), code = NULL, detail = NULL
-    WHERE r.state = 'failed'
+    ON CONFLICT (video_id) DO UPDATE SET state = 'due', attempts = 0, next_at = now(), code = NULL, detail = NULL,
+        object_key = NULL, sha256 = NULL, size_bytes = NULL, width = NULL, height = NULL, done_at = NULL
+    WHERE r.state = 'failed' OR (r.state = 'done' AND r.object_key = :gone)
     RETURNING video_id
     """
 )
@@ -63,7 +64,11 @@ _OURS: Final = "tenant_id = :tenant AND video_id = :video AND state = 'due' AND 
 _RENEW = text(f"UPDATE rendition SET next_at = now() + make_interval(secs => :lease_s) WHERE {_OURS}")
 
 #: What was not finished costs no attempt; the fence stays as it is, so that no two ever have the same.
-_GIVE_BACK = text(f"UPDATE rendition SET attempts = attempts - 1, next_at = now() WHERE {_OURS}")
+_GIVE_BACK = text(
+    f"""
+    UPDATE rendition SET attempts = attempts - 1, next_at = now() + make_interval(secs => :wait_s) WHERE {_OURS}
+    """
+)
 
 _FAIL = text(f"UPDATE rendition SET state = 'failed', code = :code, detail = :detail WHERE {_OURS}")
 
@@ -74,6 +79,9 @@ _DONE = text(
     WHERE {_OURS}
     """
 )
+
+#: First of all: whoever deletes the video holds it, and then wants the row of its rendition, which goes with it.
+_STILL = text("SELECT id FROM video WHERE tenant_id = :tenant AND id = :video FOR KEY SHARE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +98,13 @@ class Claim:
     """Nobody else has the same."""
 
 
-async def ask(session: AsyncSession, tenant: str, video: str) -> None:
-    """Have a video encoded, which is there; nothing happens where it is or was already, unless that failed."""
-    if (await execute(session, _ASK, tenant=tenant, video=video)).one_or_none() is not None:
+async def ask(session: AsyncSession, tenant: str, video: str, gone: str | None = None) -> None:
+    """Have a video encoded, which is there; nothing happens where it is or was already, unless that failed.
+
+    Args:
+        gone: object of a rendition that was found not to be there any more.
+    """
+    if (await execute(session, _ASK, tenant=tenant, video=video, gone=gone)).one_or_none() is not None:
         await notify(session, RENDITION_CHANNEL)
 
 
@@ -115,10 +127,11 @@ async def renew(database: Database, claim: Claim, lease_s: float) -> None:
         _held(claim, await execute(session, _RENEW, **_this(claim), lease_s=lease_s))
 
 
-async def give_back(database: Database, claim: Claim) -> None:
-    """Leave it to others, at once. The last thing that is done with a claim."""
+async def give_back(database: Database, claim: Claim, wait_s: float = 0.0) -> None:
+    """Leave it to others, at once or in so many seconds, as if it had not been begun. The last thing that is done
+    with a claim."""
     async with database.write("rendition.renew", claim.tenant_id) as session:
-        await execute(session, _GIVE_BACK, **_this(claim))
+        await execute(session, _GIVE_BACK, **_this(claim), wait_s=wait_s)
 
 
 async def fail(database: Database, claim: Claim, code: str, detail: str) -> None:
@@ -133,6 +146,7 @@ async def record(
     """It is done; its key is kept with it. Raises LeaseLost."""
     values = {"object_key": object_key, "sha256": written.sha256, "size_bytes": written.size_bytes}
     async with database.write("rendition.done", claim.tenant_id) as session:
+        _held(claim, await execute(session, _STILL, tenant=claim.tenant_id, video=claim.video_id))
         done = await execute(session, _DONE, **_this(claim), **values, width=encoded.width, height=encoded.height)
         _held(claim, done)
         await keyring.keep(session, claim.tenant_id, object_key, written.key, video_id=claim.video_id)

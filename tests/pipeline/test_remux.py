@@ -1,5 +1,6 @@
 """Repacked videos: the same pictures and the same sound at the same times, each segment playable by itself."""
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any, cast
@@ -146,3 +147,16 @@ def test_a_header_that_makes_no_sense_is_told():
         boxes.header_of(b"\0\0\0\x08free")
     with pytest.raises(ValueError, match="ends too early"):
         boxes.clocks(b"\0\0\0\x18moov\0\0\0\x10trak\0\0\0\x08mdhd"[:0] + b"\0\0\0\x0cmdhd\0\0\0\0")
+
+
+def test_sound_counts_for_the_largest_segment(tmp_path, sandbox):
+    path = films.film(tmp_path / "x.mp4", films.H264, 1.0)
+    seen = repack(path, sandbox)
+    assert seen.sound is not None
+    (part,) = segments(seen.video, seen.sound)
+    assert part.size_bytes == int(seen.video.size.sum()) + int(seen.sound.size.sum())
+    # As if each packet of it had 8 MiB.
+    large = dataclasses.replace(seen.sound, size=np.full(len(seen.sound), 8 << 20, np.int32))
+    (part,) = segments(seen.video, large)
+    with pytest.raises(UnsupportedCodec, match="pictures and sound are"):
+        segment(path, dataclasses.replace(seen, sound=large), 0, part, sandbox)

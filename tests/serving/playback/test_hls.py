@@ -10,6 +10,7 @@ import pytest
 from av.container import InputContainer
 
 from serving.api.hls import PLAYLIST
+from serving.playback.hls import Hls
 from tests.serving.playback import films
 from tests.serving.playback.conftest import content_of, uploaded, url_of
 
@@ -101,5 +102,33 @@ def test_what_cannot_be_repacked_is_refused(call_shared, hevc):
                 assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
                 assert said in answer.json()["detail"]
                 assert "/objects/" not in answer.text
+
+    call_shared(body)
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+def test_what_was_revoked_or_deleted_while_a_segment_was_made_is_not_sent(call_shared, film, monkeypatch, by_url):
+    made = Hls._made
+
+    async def body(api):
+        video = await uploaded(api.a, film + bytes(8 + by_url), "x.mp4")
+        url = await url_of(api.a, video, "hls")
+        assert (await api.nobody.get(url)).status_code == 200
+
+        async def meanwhile(self, what, key, how):
+            content = await made(self, what, key, how)
+            gone = await api.a.delete(f"/v1/videos/{video}" + "/urls" * by_url)
+            assert gone.status_code == 204
+            return content
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Hls, "_made", meanwhile)
+            segment = urljoin(url, "0.m4s")
+            if by_url:
+                answer = await api.nobody.get(segment + "?" + url.partition("?")[2])
+            else:
+                answer = await api.a.get(segment)
+        expected = (403, "url_refused") if by_url else (404, "not_found")
+        assert (answer.status_code, answer.json()["code"]) == expected
 
     call_shared(body)

@@ -69,6 +69,17 @@ def test_what_browsers_do_not_play_is_encoded_and_played(call, hevc):
 
 def test_one_that_was_stopped_in_the_middle_is_begun_anew_and_leaves_nothing(call, hevc, monkeypatch):
     async def body(api):
+        begun, put = asyncio.Event(), api.store.put
+
+        async def held_up(what, chunks):
+            async def some():
+                async for chunk in chunks:
+                    begun.set()
+                    yield chunk
+                    await asyncio.Event().wait()
+
+            return await put(what, some())
+
         video = await uploaded(api.a, hevc, "h.mp4")
         before = {path.name for path in (api.store._objects._root / "videos").iterdir()}
         async with api.world.database.write("rendition.write", "a") as session:
@@ -76,10 +87,12 @@ def test_one_that_was_stopped_in_the_middle_is_begun_anew_and_leaves_nothing(cal
         renderer = Renderer(api.world.database, api.store, DEFAULTS)
         (claim,) = await renderer.claim(1, [])
         assert await renderer.claim(1, []) == []
-        working = asyncio.create_task(renderer.work(claim))
-        await asyncio.sleep(0.5)
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(api.store, "put", held_up)
+            working = asyncio.create_task(renderer.work(claim))
+            await begun.wait()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
         (row,) = await api.world.sql("SELECT state, attempts FROM rendition")
         assert (row.state, row.attempts) == ("due", 0)
         assert {path.name for path in (api.store._objects._root / "videos").iterdir()} == before
