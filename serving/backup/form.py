@@ -31,7 +31,7 @@ VERSION: Final = 1
 WHOLE: Final = "whole"
 
 #: Tables that no backup has. Those of keys go apart; sessions are begun anew by signing in, so that none that was ended
-#: meanwhile is good again; what others hold is made anew, or over in seconds.
+#: meanwhile is good again; what others hold is made anew, over in seconds, or of the files of one database only.
 LEFT_OUT: Final = frozenset(
     {
         "tenant_key",
@@ -42,6 +42,7 @@ LEFT_OUT: Final = frozenset(
         "question",
         "rate_bucket",
         "worker",
+        "written_over",
     }
 )
 
