@@ -46,6 +46,13 @@ class StorageUnavailable(ServerError, OSError):
     retryable = True
 
 
+def for_callers(error: Exception) -> str:
+    """What is told of an error to those who use the API. Where the store is, and what it answered, is in the log."""
+    if isinstance(error, StorageUnavailable):
+        return "the storage does not answer as it should; the server's log says more"
+    return str(error)
+
+
 class StorageFull(ServerError, OSError):
     """There is no room for a file that is needed to read an object."""
 

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.record import Record
 from serving.api.peers import operation_of
-from serving.errors import Busy, InvalidRequest, RangeRefused, RateLimited, ServerError
+from serving.errors import Busy, InvalidRequest, RangeRefused, RateLimited, ServerError, for_callers
 from serving.problems import kind_of
 
 _LOG = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def problem_of(error: Exception, request_id: str = "") -> Problem:
     errors: tuple[Pointer, ...] = ()
     retryable = False
     if isinstance(error, VideoError | ServerError):
-        code, detail, retryable = error.code, str(error), error.retryable
+        code, detail, retryable = error.code, for_callers(error), error.retryable
         if isinstance(error, InvalidRequest):
             errors = tuple(Pointer(pointer=pointer, detail=what) for pointer, what in error.errors)
         elif isinstance(error, InvalidSpec) and error.pointer:

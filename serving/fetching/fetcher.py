@@ -108,6 +108,7 @@ class Fetcher:
         except FetchFailed as error:
             await claims.record(self._database, claim, error, again=error.retryable, after_s=error.after_s)
         except StorageUnavailable as error:
+            _LOG.warning("%s is not fetched yet: %s", claim.id, error)
             await claims.record(self._database, claim, error, again=True)
         except (AddressRefused, QuotaExceeded, VideoError) as error:
             await claims.record(self._database, claim, error, again=False)

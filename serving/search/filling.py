@@ -29,6 +29,7 @@ from serving.errors import (
     ServerError,
     SpaceMismatch,
     StorageUnavailable,
+    for_callers,
 )
 from serving.jobs.lease import Problem
 from serving.jobs.running import Toolkits
@@ -259,7 +260,9 @@ class Filler:
             await execute(session, _BACK, **_held(claim))
 
     async def _away(self, claim: Claim, error: VideoError | ServerError, wait_s: float) -> None:
-        problem = Problem(code=error.code, detail=str(error))
+        if isinstance(error, StorageUnavailable):
+            _LOG.warning("%s is not in %s yet: %s", claim.video_id, claim.space, error)
+        problem = Problem(code=error.code, detail=for_callers(error))
         async with self._database.write("space.later", claim.tenant_id) as session:
             await execute(session, _BACK, **_held(claim))
             await execute(

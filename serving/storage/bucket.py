@@ -3,6 +3,7 @@
 Credentials, regions and proxies are what obstore reads from the environment, as the tools of these services do.
 """
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 from pipeline.errors import InvalidSettings
 from serving.errors import StorageUnavailable
 from serving.storage.address import Address
-from serving.storage.objects import Objects, short
+from serving.storage.objects import Objects
 from serving.storage.spool import Spool
 from serving.storage.unfinished import Unfinished, unfinished_of
 
@@ -35,6 +36,10 @@ _TIMEOUT_S, _BYTES_PER_S = 30.0, 256e3
 
 #: A request that fails is tried again so often, and for so long: who uploads waits meanwhile.
 _RETRIES, _RETRIED_S = 5, 60.0
+
+#: What is told of an answer that is none. All else of it may be secret.
+_STATUS: Final = re.compile(r"status code: ([0-9]{3})\b")
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 
 
 class Bucket(Objects):
@@ -70,7 +75,7 @@ class Bucket(Objects):
                 with self._errors():
                     await obstore.put_async(self._store, key, bytes(head), use_multipart=False)
             except FileNotFoundError as error:
-                raise self._told(error) from error
+                raise self._told(str(error)) from None
 
     def file(self, key: str) -> AbstractAsyncContextManager[Path]:
         """See `Objects.file`. Its bytes are fetched first, all of them."""
@@ -85,8 +90,15 @@ class Bucket(Objects):
         """See `Objects.sweep_unfinished`. Where the store does not list them to us, its lifecycle rule has to do it."""
         return 0 if self._unfinished is None else await self._unfinished.sweep(prefix, before)
 
-    def _told(self, error: BaseError | FileNotFoundError) -> OSError:
-        return StorageUnavailable(f"{self.name}: {short(error)}")
+    def _said(self, error: BaseError | FileNotFoundError) -> str:
+        # Some servers answer a signature that they do not take with all that was signed, session tokens included.
+        text = str(error)
+        status, code = _STATUS.search(text), _CODE.search(text)
+        said = (type(error).__name__, f"status {status[1]}" if status else "", code[1] if code else "")
+        return ", ".join(filter(None, said))
+
+    def _told(self, said: str) -> OSError:
+        return StorageUnavailable(f"{self.name}: {said}")
 
 
 async def _joined(head: bytearray, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -108,12 +108,17 @@ class Objects(ABC):
         try:
             yield
         except FileNotFoundError as error:
-            raise FileNotFoundError(short(error)) from error
+            raise FileNotFoundError(self._said(error)) from None
         except BaseError as error:
-            raise self._told(error) from error
+            raise self._told(self._said(error)) from None
 
-    def _told(self, error: BaseError | FileNotFoundError) -> OSError:
-        return OSError(short(error))
+    def _said(self, error: BaseError | FileNotFoundError) -> str:
+        """What is told of an error of the library, in logs, too; it itself is told nowhere."""
+        # Without the many lines of how the library came by it.
+        return str(error).partition("\n\nDebug source")[0].strip()
+
+    def _told(self, said: str) -> OSError:
+        return OSError(said)
 
     async def _written(self, key: str, chunks: AsyncIterable[bytes], *, part_bytes: int, at_once: int) -> None:
         """Write it in parts, as they come. Where the caller is canceled, the parts are taken back before this ends."""
@@ -126,7 +131,7 @@ class Objects(ABC):
                 await asyncio.shield(writing)
         except FileNotFoundError as error:
             # The stream's own, or else there is nothing to write into.
-            raise source.error or self._told(error) from error
+            raise source.error or self._told(str(error)) from None
         except asyncio.CancelledError:
             source.give_up()
             # Left to itself, the store would keep the parts.
@@ -171,8 +176,3 @@ class _Source:
         self._given_up = True
         if self._next is not None:
             self._next.cancel()
-
-
-def short(error: BaseError | FileNotFoundError) -> str:
-    """Without the many lines of how the library came by it."""
-    return str(error).partition("\n\nDebug source")[0].strip()

@@ -5,7 +5,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import VideoError
 from serving.db.uploads import Upload
-from serving.errors import ServerError
+from serving.errors import ServerError, for_callers
 from serving.jobs import submission
 from serving.requests import JobAfter, JobRequest
 from serving.storage.keyring import Keyring
@@ -44,4 +44,4 @@ async def become(
 
 def told(error: VideoError | ServerError) -> dict[str, str]:
     """An error, as an upload's row keeps it."""
-    return {"code": error.code, "detail": str(error)}
+    return {"code": error.code, "detail": for_callers(error)}
