@@ -18,6 +18,7 @@ from serving.auth.credentials import Credentials
 from serving.auth.principals import Principal
 from serving.db.quick import QuickReads
 from serving.errors import NotFound, UrlRefused
+from serving.ids import is_id
 from serving.playback.media import Media, read_media
 from serving.playback.signing import MAX_CHARS, Signer, is_over, parsed
 from serving.storage.keyring import Keyring
@@ -60,10 +61,12 @@ class SignedUrls:
         if not shown:
             return None
         signature = parsed(shown[0]) if len(shown) == 1 else None
-        if signature is None or is_over(signature):
+        video_id = str(scope["path_params"]["video_id"])
+        # Nothing has looked at the path before.
+        if signature is None or is_over(signature) or not is_id(video_id):
             raise UrlRefused(_REFUSED)
         before_asking()
-        media = await read_media(self._quick, self._keyring, signature.tenant_id, str(scope["path_params"]["video_id"]))
+        media = await read_media(self._quick, self._keyring, signature.tenant_id, video_id)
         if media is None or not self._signer.holds(signature, media, purpose):
             raise UrlRefused(_REFUSED)
         found = await self._credentials.behind(signature.tenant_id, signature.credential, _SCOPES)
@@ -80,7 +83,10 @@ async def media_of(request: Request[Any, Any, Any]) -> Media:
     media: Media | None = request.scope.get("media")  # type: ignore[assignment]
     if media is None:
         tenant, state = principal_of(request).tenant_id, request.app.state
-        media = await read_media(state.quick, state.keyring, tenant, str(request.path_params["video_id"]))
+        video_id = str(request.path_params["video_id"])
+        # Asked for before the handler's own parameters are looked at.
+        if is_id(video_id):
+            media = await read_media(state.quick, state.keyring, tenant, video_id)
     if media is None:
         raise NotFound("there is no such video")
     return media

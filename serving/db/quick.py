@@ -6,6 +6,7 @@ the rows in one function (migration 0010), so that row-level security holds here
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Final, Literal
@@ -34,11 +35,15 @@ class QuickReads:
         self._lane: asyncio.Task[None] | None = None
 
     async def row(self, function: Function, tenant: str, name: str) -> SimpleNamespace | None:
-        """The row of a tenant under this id, by column, JSON as text (`documents`); None where there is none.
+        """The row of a tenant under this id, by column, JSON as text (`documents`); None where there is none, as under
+        what no text of PostgreSQL can be.
 
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
+        if not (_is_text(tenant) and _is_text(name)):
+            # Those who ask at the same time would be told the same as who asks this.
+            return None
         asked: _Asked = asyncio.get_running_loop().create_future()
         self._wanted.setdefault((function, tenant), {}).setdefault(name, []).append(asked)
         if not self._reading:
@@ -63,14 +68,20 @@ class QuickReads:
                 (function, tenant), wanted = next(iter(self._wanted.items()))
                 del self._wanted[function, tenant]
                 names = list(wanted)
-                for first in range(0, len(names), _TOGETHER):
-                    some = names[first : first + _TOGETHER]
+                batches = deque(names[first : first + _TOGETHER] for first in range(0, len(names), _TOGETHER))
+                while batches:
+                    some = batches.popleft()
                     rows = await self._rows(function, tenant, some)
-                    _settle(rows, {name: wanted[name] for name in some})
                     if isinstance(rows, DatabaseUnavailable):
                         # Nor would the others be told anything else, only later.
-                        self._give_up(rows, {name: wanted[name] for name in names[first + len(some) :]})
+                        rest = [name for batch in (some, *batches) for name in batch]
+                        self._give_up(rows, {name: wanted[name] for name in rest})
                         break
+                    if isinstance(rows, Exception) and len(some) > 1:
+                        # It may be about one of them only.
+                        batches.extendleft([name] for name in reversed(some))
+                        continue
+                    _settle(rows, {name: wanted[name] for name in some})
         finally:
             # At once, not when the task is seen to be done: whoever comes in between would wait for ever.
             self._reading = False
@@ -90,6 +101,11 @@ class QuickReads:
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             return error
         return {row["id"]: SimpleNamespace(**row) for row in found}
+
+
+def _is_text(name: str) -> bool:
+    """Whether PostgreSQL takes it for one: anything but zero characters and halves of pairs."""
+    return "\0" not in name and (name.isascii() or name.encode(errors="replace").decode() == name)
 
 
 def _settle(rows: "Mapping[str, SimpleNamespace] | Exception", wanted: Mapping[str, list[_Asked]]) -> None:

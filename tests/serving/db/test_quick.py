@@ -128,3 +128,33 @@ def test_what_goes_wrong_is_told_to_all_who_wait(reads):
         assert (await quick.row("tenant_videos", "a", "a1")).id == "a1"
 
     reads(body)
+
+
+def test_what_is_no_text_of_the_database_is_not_there(reads):
+    async def body(quick, _):
+        wrong = ("\0", "a1\0", "\ud800")
+        asked = [quick.row("tenant_videos", "a", name) for one in wrong for name in (one, "a1")]
+        found = await asyncio.wait_for(asyncio.gather(*asked), 10)
+        assert found[::2] == [None] * 3
+        assert [one.id for one in found[1::2]] == ["a1"] * 3
+        assert await quick.row("tenant_videos", "a\0", "a1") is None
+
+    reads(body)
+
+
+def test_what_goes_wrong_with_one_is_told_to_nobody_else(reads):
+    async def body(quick, _):
+        rows = quick._line.rows
+
+        async def picky(statement, tenant, names):
+            if "a7" in names:
+                raise RuntimeError("not of the others")
+            return await rows(statement, tenant, names)
+
+        quick._line.rows = picky
+        asked = [quick.row("tenant_videos", "a", f"a{n}") for n in range(1, 101)]
+        found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
+        assert isinstance(found.pop(6), RuntimeError)
+        assert [getattr(one, "size_bytes", one) for one in found] == [n for n in range(1, 101) if n != 7]
+
+    reads(body)

@@ -1,5 +1,6 @@
 """Signed URLs: good for one purpose of one video, for a while, until somebody ends them; and then for nothing."""
 
+import asyncio
 import logging
 import time
 from urllib.parse import parse_qs, urlsplit
@@ -180,3 +181,24 @@ def test_no_log_has_it(call_shared, caplog):
     said = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert said
     assert not [one for one in said if signature in one]
+
+
+def test_what_is_no_id_is_refused_and_costs_nobody_else_anything(call_shared):
+    async def body(api):
+        video = await uploaded(api.a, CONTENT)
+        fake = f"a.key_x.{int(time.time()) + 1000}.{'A' * 43}"
+        wrong = ("%00", "vid_%00", f"{video}%00", f"{video}%0A", "x%FF")
+
+        async def asked(client: httpx.AsyncClient, name: str, query: str = "") -> tuple[int, str]:
+            answer = await client.get(f"/v1/videos/{name}/stream{query}")
+            return answer.status_code, "" if answer.status_code == 200 else answer.json()["code"]
+
+        found = await asyncio.gather(
+            *(asked(api.nobody, one, f"?signature={fake}") for one in wrong * 8),
+            *(asked(api.a, video) for _ in range(40)),
+        )
+        assert found == [(403, "url_refused")] * 40 + [(200, "")] * 40
+        for one in wrong:
+            assert (await asked(api.a, one))[0] in (400, 404), one
+
+    call_shared(body)
