@@ -64,7 +64,7 @@ class Admission:
             await self.take_of_stranger(scope)
         handler = scope["route_handler"]
         require(handler, str(scope.get("method")), principal)
-        require_strict(handler, scope["query_string"])
+        require_strict(handler, scope["path_params"], scope["query_string"])
 
     async def take_of_stranger(self, scope: Scope) -> None:
         """Take a token of the address's: those who need no key and those who have no good one alike. Who is known never

@@ -73,7 +73,10 @@ async def get_segment(
     settings: Settings,
     video_id: VideoId,
     name: Annotated[
-        str, Parameter(pattern=r"^(init\.mp4|[0-9]{1,7}\.m4s)$", description="`init.mp4`, or a segment's from 0 on.")
+        str,
+        Parameter(
+            pattern=r"^(init\.mp4|(0|[1-9][0-9]{0,6})\.m4s)$", description="`init.mp4`, or a segment's from 0 on."
+        ),
     ],
     if_none_match: IfNoneMatch = None,
     signature: Signature = None,

@@ -21,6 +21,7 @@ from litestar.params import ParameterKwarg
 from litestar.typing import FieldDefinition
 
 from serving.errors import ClientGone, InvalidRequest, RequestTimeout
+from serving.uploads.names import CONTROL
 
 #: For how long a client may send nothing in the middle of a body before it counts as gone, seconds; and how long all of
 #: a body may take that is read as one: all but videos.
@@ -107,8 +108,12 @@ def decoded(body: bytes, kind: Any) -> Any:
         raise ClientException(f"the body is not JSON ({error})") from error
 
 
-def require_strict(handler: BaseRouteHandler, query: bytes) -> None:
-    """Look at a query before the framework does. Raises InvalidRequest, which points at the parameter."""
+def require_strict(handler: BaseRouteHandler, path: Mapping[str, Any], query: bytes) -> None:
+    """Look at the parameters of a path and at a query before the framework does: to it, a name may end in a line break,
+    before which `$` in a pattern matches, too. Raises InvalidRequest, which points at the parameter."""
+    for name, value in path.items():
+        if CONTROL.search(str(value)):
+            raise InvalidRequest("the request is not valid", ((f"?{name}", "has a control character in it"),))
     if not query:
         return
     known, seen = _parameters(handler), set[str]()

@@ -97,6 +97,25 @@ def test_a_query_that_is_none(call):
     call(body)
 
 
+def test_a_path_with_a_line_break_in_it(call):
+    async def body(api):
+        made = await api.a.post("/v1/videos", content=b"\x1aE\xdf\xa3" + bytes(100))
+        video = made.json()["id"]
+        for path in (
+            f"videos/{video}%0A",
+            f"videos/{video}%00",
+            f"videos/{video}%0A/report",
+            "vocabularies/people%0A",
+            "jobs/x%0A",
+            "models/bundled%0A",
+        ):
+            answer = await api.a.get(f"/v1/{path}")
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request"), path
+        assert (await api.a.get(f"/v1/videos/{video}")).status_code == 200
+
+    call(body)
+
+
 def test_texts_and_lists_in_queries_are_as_they_were(call):
     async def body(api):
         for query in ("tag=null", "q=null", "label=5", "metadata=a:null&metadata=b:1", "nobody=1&nobody=2"):

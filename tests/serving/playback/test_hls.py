@@ -67,7 +67,7 @@ def test_with_a_key_nothing_is_put_behind_its_names(call_shared, film):
         assert "signature" not in answer.text
         assert (await api.a.get(f"/v1/videos/{video}/hls/1.m4s")).status_code == 200
         assert (await api.b.get(f"/v1/videos/{video}/hls/1.m4s")).status_code == 404
-        for name in ("1.mp4", "x.m4s", "init.m4s", "-1.m4s", "00000000.m4s"):
+        for name in ("1.mp4", "x.m4s", "init.m4s", "-1.m4s", "00.m4s", "00000000.m4s", "0.m4s%0A", "init.mp4%0A"):
             assert (await api.a.get(f"/v1/videos/{video}/hls/{name}")).status_code == 400, name
 
     call_shared(body)
