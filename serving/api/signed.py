@@ -73,8 +73,8 @@ class SignedUrls:
         if found is None or not found.scopes:
             raise UrlRefused(_REFUSED)
         scope["media"] = media  # type: ignore[typeddict-unknown-key]
-        # Those who watch with it do not use up the requests of who asked for it.
-        scope["bucket"] = f"url:{signature.mac}"  # type: ignore[typeddict-unknown-key]
+        # Those who watch do not use up the requests of who asked for it. That more URLs are made gives them no more.
+        scope["bucket"] = f"url:{signature.credential}:{purpose}"  # type: ignore[typeddict-unknown-key]
         return found
 
 

@@ -95,6 +95,32 @@ def test_strangers_are_counted_by_address_and_those_who_are_known_are_not(run, u
     run(body)
 
 
+def test_more_signed_urls_give_no_more_requests(run, url, tmp_path):
+    async def body(world):
+        key = await made_key(world.database, "a")
+        async with (
+            served(url, store_at(tmp_path), _limited()) as address,
+            _client(address, None) as nobody,
+            _client(address, key) as somebody,
+        ):
+            video = (await somebody.post("/v1/videos", content=b"\x1aE\xdf\xa3" + bytes(100))).json()["id"]
+
+            async def urls(lasting_s: int) -> dict[str, dict[str, str]]:
+                asked = {"purposes": ["stream", "text"], "expires_in_s": lasting_s}
+                return (await somebody.post(f"/v1/videos/{video}/urls", json=asked)).json()["urls"]
+
+            made = [await urls(lasting_s) for lasting_s in (100, 200, 300)]
+            shown = [one["stream"]["url"] for one in made]
+            assert len(set(shown)) == 3
+            statuses = [(await nobody.get(shown[n % 3])).status_code for n in range(12)]
+            assert statuses == [200] * 10 + [429] * 2
+            # Another purpose has another, and so has who asked for them.
+            assert (await nobody.get(made[0]["text"]["url"])).status_code not in (403, 429)
+            assert (await somebody.get(f"/v1/videos/{video}")).status_code == 200
+
+    run(body)
+
+
 def test_a_proxy_is_believed_where_it_was_named(url, run, tmp_path):
     async def body(_):
         settings = {"LIMITS__UNKNOWN_PER_S": 0.01, "LIMITS__UNKNOWN_BURST": 2}
