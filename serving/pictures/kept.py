@@ -77,16 +77,21 @@ class Kept:
         try:
             value = await make()
         except VideoError as error:
-            if name in self._making:
+            if self._is_mine(name):
                 self._put(name, _Entry(_Failure(type(error), str(error)), _FAILURE_BYTES, time.monotonic() + FAILED_S))
             raise
         else:
-            # What was forgotten meanwhile is not kept.
-            if name in self._making:
+            # What was forgotten meanwhile is not kept, even where it is being made anew.
+            if self._is_mine(name):
                 self._put(name, _Entry(value, size(value), time.monotonic() + KEEP_S))
             return value
         finally:
-            self._making.pop(name, None)
+            if self._is_mine(name):
+                del self._making[name]
+
+    def _is_mine(self, name: tuple[str, Hashable]) -> bool:
+        """Whether it is this task that others wait for."""
+        return self._making.get(name) is asyncio.current_task()
 
     def forget(self, object_key: str) -> None:
         """Drop all of an object, what is being made included: that is handed out, and not kept."""
@@ -96,6 +101,8 @@ class Kept:
             del self._making[name]
 
     def _put(self, name: tuple[str, Hashable], entry: _Entry) -> None:
+        if name in self._entries:
+            self._drop(name)
         if entry.size_bytes > self._most_bytes:
             return
         self._entries[name] = entry

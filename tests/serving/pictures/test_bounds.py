@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from contextlib import AsyncExitStack
 
 import httpx
@@ -14,7 +15,7 @@ from serving.errors import Busy
 from serving.options import PictureOptions
 from serving.pictures.accepting import kind_for
 from serving.pictures.drawing import Drawing
-from serving.pictures.kept import Kept
+from serving.pictures.kept import Kept, _Entry
 from serving.pictures.turns import Turns
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.jobs.conftest import World
@@ -92,6 +93,41 @@ def test_a_turn_that_nobody_takes_any_more_is_given_on():
         assert first.cancelled()
         assert entered.is_set()
         assert (turns.running, turns.waiting) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_what_is_forgotten_while_it_is_made_is_made_anew_once_and_counted_once():
+    async def main():
+        kept, made = Kept(100), []
+        going = [asyncio.Event() for _ in range(3)]
+
+        async def make() -> int:
+            made.append(number := len(made))
+            await going[number].wait()
+            return number
+
+        def asked() -> asyncio.Task[int]:
+            return asyncio.create_task(kept.get("x", "picture", make, lambda _: 40))
+
+        first = asked()
+        await settled()
+        kept.forget("x")
+        second = asked()
+        await settled()
+        going[0].set()
+        assert await first == 0
+        assert kept.size_bytes == 0, "it was forgotten"
+        third = asked()
+        await settled()
+        going[1].set()
+        going[2].set()
+        assert await asyncio.gather(second, third) == [1, 1]
+        assert (len(made), kept.size_bytes) == (2, 40)
+        kept._put(("x", "picture"), _Entry(3, 60, time.monotonic() + 100))
+        assert kept.size_bytes == 60
+        kept.forget("x")
+        assert kept.size_bytes == 0
 
     asyncio.run(main())
 
