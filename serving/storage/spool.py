@@ -6,8 +6,10 @@ A file is kept for a while for whoever wants the same next.
 """
 
 import asyncio
+import contextlib
 import os
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,10 +43,15 @@ class Source(Protocol):
 
 
 class _Blocks:
-    """A file without a name, closed when nobody has it any more: a thread that still writes to it has it."""
+    """A file without a name, there until it is closed; while a thread still writes to it, until that is done."""
 
-    def __init__(self, folder: Path, size_bytes: int) -> None:
-        """Its blocks are there at once, so that none fills the disk half way. Raises StorageFull."""
+    def __init__(self, folder: Path, size_bytes: int, gone: "Callable[[_Blocks], None]") -> None:
+        """Its blocks are there at once, so that none fills the disk half way. Raises StorageFull.
+
+        `gone`: called once it is no more, by any thread.
+        """
+        self._gone, self._lock = gone, threading.Lock()
+        self._writing, self._closed = 0, False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
@@ -55,13 +62,37 @@ class _Blocks:
             raise StorageFull(f"{size_bytes} bytes cannot be kept in {folder} ({error.strerror})") from error
 
     def write(self, content: bytes | memoryview, offset: int) -> None:
-        """Raises StorageFull."""
-        if os.pwrite(self.descriptor, content, offset) != len(content):
-            raise StorageFull(f"{len(content)} bytes could not be written")
+        """Write some of it; nothing where nobody wants it any more. Raises StorageFull."""
+        with self._lock:
+            if self._closed:
+                return
+            self._writing += 1
+        try:
+            if os.pwrite(self.descriptor, content, offset) != len(content):
+                raise StorageFull(f"{len(content)} bytes could not be written")
+        finally:
+            with self._lock:
+                self._writing -= 1
+                last = self._closed and not self._writing
+            if last:
+                self._end()
+
+    def close(self) -> None:
+        """Nobody wants it any more."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            last = first and not self._writing
+        if last:
+            self._end()
+
+    def _end(self) -> None:
+        os.close(self.descriptor)
+        self._gone(self)
 
     def __del__(self) -> None:
+        # Of one that was made for somebody who had gone away meanwhile.
         if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+            self.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -86,13 +117,16 @@ class Spool:
         """
         self._folder, self._max_bytes = folder, max_bytes
         self._files: dict[str, _File] = {}
+        self._open: dict[_Blocks, int] = {}
+        """Bytes of those that are there, also of objects that are no more, or are others now."""
         self._beginning = asyncio.Lock()
         self._left = asyncio.Event()
 
     @property
     def used_bytes(self) -> int:
-        """Of all files that are there."""
-        return sum(one.version.size_bytes for one in self._files.values())
+        """Of all files that are there, those that somebody uses still included."""
+        # Threads take them out.
+        return sum(list(self._open.values()))
 
     @asynccontextmanager
     async def file(self, key: str, source: Source) -> AsyncIterator[Path]:
@@ -135,10 +169,18 @@ class Spool:
 
     async def _begun(self, key: str, source: Source, version: Version) -> _File:
         await self._make_room(version.size_bytes)
-        blocks = await asyncio.to_thread(_Blocks, self._folder, version.size_bytes)
+        loop = asyncio.get_running_loop()
+        blocks = await asyncio.to_thread(_Blocks, self._folder, version.size_bytes, partial(self._closed, loop))
+        self._open[blocks] = version.size_bytes
         filling = asyncio.create_task(_fill(blocks, key, source, version))
         self._files[key] = one = _File(blocks, version, filling)
         return one
+
+    def _closed(self, loop: asyncio.AbstractEventLoop, blocks: _Blocks) -> None:
+        self._open.pop(blocks, None)
+        # The loop may be closed, then nobody waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._left.set)
 
     async def _make_room(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
@@ -159,21 +201,22 @@ class Spool:
         """Somebody does not use it any more."""
         self._left.set()
         failed = one.filling.done() and (one.filling.cancelled() or one.filling.exception() is not None)
-        if failed or (not one.users and (one.unwanted or not one.filling.done())):
+        unwanted = one.unwanted or self._files.get(key) is not one
+        if failed or (not one.users and (unwanted or not one.filling.done())):
             self._drop(key, one)
-        if one.users or self._files.get(key) is not one:
-            return
-        one.left_at = time.monotonic()
-        asyncio.get_running_loop().call_later(KEPT_S, self._expire, key, one)
+        elif not one.users:
+            one.left_at = time.monotonic()
+            asyncio.get_running_loop().call_later(KEPT_S, self._expire, key, one)
 
     def _expire(self, key: str, one: _File) -> None:
         if not one.users and time.monotonic() - one.left_at >= KEPT_S - 1:
             self._drop(key, one)
 
     def _drop(self, key: str, one: _File) -> None:
-        """Those who use it do so until they are done."""
+        """Those who use it do so until they are done, and until then it counts."""
         if not one.users:
             one.filling.cancel()
+            one.blocks.close()
         if self._files.get(key) is one:
             del self._files[key]
 

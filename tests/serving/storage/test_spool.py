@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,58 @@ def test_there_are_no_more_than_may_be(tmp_path):
         assert spool.used_bytes <= 10_000_000
         with pytest.raises(StorageFull, match="spool_max_bytes"):
             await _read(Spool(tmp_path, 2_999_999), source, "three")
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("why", ["deleted", "replaced"])
+def test_what_is_still_used_counts(tmp_path, why):
+    async def body() -> None:
+        spool, source = Spool(tmp_path, 10_000_000), Elsewhere()
+        async with spool.file("two", source) as path:
+            if why == "deleted":
+                spool.forget("two")
+            else:
+                source.blobs["two"] = BLOBS["one"]
+            assert spool.used_bytes == 4_000_000
+            # 9 MB beside these 4 would be too many.
+            waits = asyncio.create_task(_read(spool, source, "one" if why == "deleted" else "two"))
+            await asyncio.sleep(0.05)
+            assert not waits.done()
+            assert source.fetched == ["two"]
+            assert spool.used_bytes == 4_000_000
+            assert path.read_bytes() == BLOBS["two"]
+        assert await asyncio.wait_for(waits, 10) == BLOBS["one"]
+        assert spool.used_bytes == 9_000_000
+
+    asyncio.run(body())
+
+
+def test_what_is_still_written_counts_and_whoever_waits_is_called_then(tmp_path, monkeypatch):
+    writing, go = threading.Event(), threading.Event()
+    pwrite = os.pwrite
+
+    def slow(*arguments) -> int:
+        if not go.is_set():
+            writing.set()
+            go.wait(10)
+        return pwrite(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+
+    async def body() -> None:
+        spool, source = Spool(tmp_path, 10_000_000), Elsewhere()
+        reading = asyncio.create_task(_read(spool, source, "two"))
+        await asyncio.to_thread(writing.wait, 10)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        assert spool.used_bytes == 4_000_000
+        waits = asyncio.create_task(_read(spool, source, "one"))
+        await asyncio.sleep(0.05)
+        assert not waits.done()
+        go.set()
+        assert await asyncio.wait_for(waits, 10) == BLOBS["one"]
+        assert spool.used_bytes == 9_000_000
 
     asyncio.run(body())
 
