@@ -12,7 +12,8 @@ from pipeline.vocabulary import MAX_LABELS
 from serving.db.vocabularies import Vocabulary
 from serving.vocabularies.builtin import BuiltIn
 
-NAME_PATTERN = r"^(?!voc_)[a-z0-9][a-z0-9_-]{0,99}$"
+#: `$(?!\n)`: see `PLAIN_PATTERN`.
+NAME_PATTERN = r"^(?!voc_)[a-z0-9][a-z0-9_-]{0,99}$(?!\n)"
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Which = Annotated[

@@ -16,7 +16,8 @@ from serving.errors import Conflict, NotFound
 from serving.ids import new_id
 
 #: What an email address looks like, and its length at most. Whether it leads to anybody is not looked into.
-EMAIL_PATTERN: Final = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
+#: `$(?!\n)`: see `PLAIN_PATTERN`.
+EMAIL_PATTERN: Final = r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$(?!\n)"
 MAX_EMAIL_CHARS: Final = 254
 
 

@@ -116,6 +116,18 @@ def test_a_path_with_a_line_break_in_it(call):
     call(body)
 
 
+def test_names_that_end_in_a_line_break_are_none(call):
+    async def body(api):
+        vocabulary = {"name": "mine\n", "labels": [{"name": "a dog"}]}
+        answer = await api.a.post("/v1/vocabularies", json=vocabulary)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/name")
+        user = {"email": "a@b.example\n", "name": "A", "role": "viewer", "password": "a long enough password"}
+        answer = await api.a.post("/v1/users", json=user)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/email")
+
+    call(body)
+
+
 def test_texts_and_lists_in_queries_are_as_they_were(call):
     async def body(api):
         for query in ("tag=null", "q=null", "label=5", "metadata=a:null&metadata=b:1", "nobody=1&nobody=2"):
