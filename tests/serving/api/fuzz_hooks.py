@@ -26,6 +26,7 @@ EXPLAINED = (
     (400, r"the cursor is not one|the cursor is of a list", "a cursor is what was given out; it has no form"),
     (400, r"invalid_spec", "rules between the fields of a spec or a vocabulary"),
     (400, r"a value cannot be kept", "zero characters, which PostgreSQL has none of, and times beyond its own"),
+    (400, r"has a control character in it", "characters that are in no name; names of models have no pattern"),
     (400, r"too much metadata", "bytes and levels of a document, which schemas do not count"),
     (400, r"with its tag|without its tag", "one parameter that goes with another"),
     (400, r"the length of the upload", "one of two headers"),
