@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -220,7 +220,7 @@ async def _load(place: Places, opened: _Opened) -> Sieve:
             for name in names:
                 await connection.execute(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY, ENABLE TRIGGER USER')
             # Before the commit: from then on the database is in use, and nothing is restored into it again.
-            await _written_down(place.store, opened.erased.values())
+            await journal.write_all(place.store, list(opened.erased.values()))
             _put_secret(place.folder / "secret", opened.secret)
     finally:
         await connection.close()
@@ -239,11 +239,6 @@ async def _keys(connection: asyncpg.Connection, keys: form.Keys, sieve: Sieve) -
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
         await connection.executemany(insert, [msgspec.structs.astuple(row) for row in rows])
-
-
-async def _written_down(store: Store, erased: Iterable[Erased]) -> None:
-    for one in erased:
-        await journal.write(store, one)
 
 
 def _put_secret(file: Path, secret: bytes) -> None:

@@ -31,8 +31,6 @@ _DATA_KEYS: Final = f"""
     WHERE {WHERE["data_key"]} ORDER BY object_key
 """
 
-_ERASED: Final = "SELECT id FROM erasure"
-
 
 class Saved(Record, frozen=True, kw_only=True):
     """What a backup did."""

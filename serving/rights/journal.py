@@ -4,9 +4,10 @@ One small object for each erasure, `erasures/era_...`, written once and never ch
 nothing of what was erased. Whoever restores a backup reads it first. See docs/privacy.md.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -18,6 +19,11 @@ from serving.storage.store import Store
 PREFIX: Final = "erasures"
 
 VERSION: Final = 1
+
+#: Objects that are read or written at once: a bucket takes its time over each, however small.
+AT_ONCE: Final = 32
+
+_T = TypeVar("_T")
 
 
 class Erased(Record, frozen=True, kw_only=True):
@@ -52,13 +58,29 @@ async def write(store: Store, erased: Erased) -> None:
     await store.put_raw(f"{PREFIX}/{erased.id}", _once(msgspec.json.encode(erased) + b"\n"))
 
 
+async def write_all(store: Store, erased: Sequence[Erased]) -> None:
+    """The same of many, in no order."""
+    for some in _some(erased):
+        await asyncio.gather(*(write(store, one) for one in some))
+
+
 async def read(store: Store) -> list[Erased]:
     """All of it, in the order of time. Raises OSError, and InvalidRequest: see `parsed`."""
-    found = []
+    found: list[Erased] = []
     async for keys in store.keys(PREFIX):
-        for key in keys:
-            found += parsed(b"".join([chunk async for chunk in store.get_raw(key)]), key)
+        for some in _some(keys):
+            for entries in await asyncio.gather(*(_read(store, key) for key in some)):
+                found += entries
     return sorted(found, key=lambda one: one.id)
+
+
+async def _read(store: Store, key: str) -> list[Erased]:
+    return parsed(b"".join([chunk async for chunk in store.get_raw(key)]), key)
+
+
+def _some(them: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for at in range(0, len(them), AT_ONCE):
+        yield them[at : at + AT_ONCE]
 
 
 def parsed(lines: bytes, name: str) -> list[Erased]:
