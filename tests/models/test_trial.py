@@ -166,7 +166,7 @@ def children() -> list[int]:
 
 
 def left(mark: bytes) -> list[int]:
-    """Processes with that in their environment which do not end: one that was killed is there until its memory is freed."""
+    """Processes with that in their environment which do not end; a killed one is there until its memory is freed."""
     until = time.monotonic() + 20
     while (found := [pid for pid in alive() if mark in environment(pid)]) and time.monotonic() < until:
         time.sleep(0.02)
