@@ -213,7 +213,7 @@ def entity_tag(media: Media, *what: object) -> str:
 class Latest:
     """What the video's resources show, which may be nothing yet."""
 
-    kept: reports.Kept | None
+    kept: reports.KeptReport | None
 
     @property
     def job_id(self) -> str:
@@ -221,7 +221,7 @@ class Latest:
         return "" if self.kept is None else self.kept.job_id
 
     async def report(self) -> Report | None:
-        """The report, read beside the event loop, for some are large. Raises as `Kept.report`."""
+        """The report, read beside the event loop, for some are large. Raises as `KeptReport.report`."""
         return None if self.kept is None else await asyncio.to_thread(self.kept.report)
 
 

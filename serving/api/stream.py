@@ -17,7 +17,7 @@ from serving.api.streams import Streams
 from serving.api.videos import VideoId
 from serving.auth.credentials import Credentials
 from serving.errors import NotFound
-from serving.playback.conditions import Answer, Conditions, Kept, answer_to
+from serving.playback.conditions import Answer, Conditions, Representation, answer_to
 from serving.playback.media import Media
 from serving.settings import Settings
 from serving.storage.store import Store, video_at
@@ -129,7 +129,7 @@ async def _answered(
     request: Request[Any, Any, Any], media: Media, store: Store, media_types: MediaTypes
 ) -> tuple[Answer, dict[str, str]]:
     """What is sent, and its headers."""
-    kept = Kept(size_bytes=media.size_bytes, tag=media.sha256, since=media.created_at)
+    kept = Representation(size_bytes=media.size_bytes, tag=media.sha256, since=media.created_at)
     answer = answer_to(_conditions(request), kept)
     headers = {"Accept-Ranges": "bytes", "ETag": kept.etag, "Last-Modified": kept.last_modified}
     if answer.status == 304:

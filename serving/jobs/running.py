@@ -42,7 +42,7 @@ from serving.options import JOB_OPTIONS
 from serving.storage import reports
 from serving.storage.keyring import Keyring
 from serving.storage.opening import opened
-from serving.storage.reports import Kept
+from serving.storage.reports import KeptReport
 from serving.storage.store import Store
 from serving.uploads import minutes
 
@@ -247,7 +247,7 @@ def _metrics(lease: Lease, report: Report, began: float, *, clips_reused: int, s
     return metrics.of(report, run_s=run_s, queued_s=lease.queued_s, clips_reused=clips_reused, shared=shared)
 
 
-async def _alike(session: AsyncSession, keyring: Keyring, lease: Lease) -> Kept | None:
+async def _alike(session: AsyncSession, keyring: Keyring, lease: Lease) -> KeptReport | None:
     """A report with the same features. One that is not what was kept is no reason not to compute them again."""
     try:
         return await reports.alike(session, keyring, lease.tenant_id, lease.feature_key)

@@ -146,6 +146,25 @@ def test_ten_thousand_ranges_are_what_was_sealed_and_little_more_is_read():
             assert read <= len(asked) * (1 << BITS) / PLAIN + 2 * (1 << BITS)
 
 
+def test_no_more_than_some_segments_are_kept():
+    """A video of gigabytes is read through one of these, by a process that has little memory."""
+    read: list[int] = []
+
+    def read_at(offset: int, length: int) -> bytes:
+        read.append(offset)
+        return blob[offset : offset + length]
+
+    plain = bytes(100 * PLAIN)
+    blob = sealed(plain)
+    one = Reader(read_at, len(blob), KEY, WHAT)
+    for number in range(100):
+        one.read(number * PLAIN, PLAIN)
+    read.clear()
+    for number in range(100):
+        assert one.read(number * PLAIN, 1) == plain[:1]
+    assert len(read) >= 96
+
+
 def test_bytes_come_out_as_they_come_in_and_no_more_than_a_segment_waits():
     rng = random.Random(5)
     for _ in range(200):
