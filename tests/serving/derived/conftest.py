@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from pipeline.sandbox.client import Sandbox
 from tests.serving.api.conftest import Api, call, served
 from tests.serving.jobs.conftest import run, url
 from tests.serving.playback import films
@@ -34,3 +35,26 @@ async def started(api: Api, url: str) -> AsyncIterator[httpx.AsyncClient]:
         httpx.AsyncClient(base_url=address, headers=headers, timeout=60, verify=False) as client,
     ):
         yield client
+
+
+async def answers(client, video: str, *paths: str) -> dict[str, bytes]:
+    """What it says of a video, by path."""
+    found = {}
+    for path in paths:
+        answer = await client.get(f"/v1/videos/{video}/{path}")
+        assert answer.status_code == 200, (path, answer.text)
+        found[path] = answer.content
+    return found
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """One for each time that a locked-in process is asked for, which is how a video is read."""
+    asked, worker = [], Sandbox.worker
+
+    def counted(self, *args, **more):
+        asked.append("worker")
+        return worker(self, *args, **more)
+
+    monkeypatch.setattr(Sandbox, "worker", counted)
+    return asked

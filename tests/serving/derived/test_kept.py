@@ -3,42 +3,17 @@ kept is good for one object of one video, and for nothing else."""
 
 import logging
 
-import pytest
-
-from pipeline.sandbox.client import Sandbox
 from serving.derived import shelf
 from serving.derived.shelf import MOST_BYTES, Shelf, Source
 from serving.storage import rotating
 from serving.storage.keyring import Keyring
 from serving.storage.master import LocalMaster
-from tests.serving.derived.conftest import started
+from tests.serving.derived.conftest import answers, started
 from tests.serving.playback.conftest import uploaded
 from tests.serving.storage.turning import MASTER
 
 #: All that is answered without a picture of a moment.
-ANSWERED = ("hls/index.m3u8", "hls/init.mp4", "playback", "storyboard.vtt", "storyboard.jpg", "poster")
-
-
-@pytest.fixture
-def read(monkeypatch) -> list[str]:
-    """One for each time that a locked-in process is asked for, which is how a video is read."""
-    asked, worker = [], Sandbox.worker
-
-    def counted(self, *args, **more):
-        asked.append("worker")
-        return worker(self, *args, **more)
-
-    monkeypatch.setattr(Sandbox, "worker", counted)
-    return asked
-
-
-async def _answers(client, video: str, *paths: str) -> dict[str, bytes]:
-    found = {}
-    for path in paths:
-        answer = await client.get(f"/v1/videos/{video}/{path}")
-        assert answer.status_code == 200, (path, answer.text)
-        found[path] = answer.content
-    return found
+ANSWERED = ("hls/index.m3u8", "hls/init.mp4", "playback", "storyboard.jpg", "poster")
 
 
 async def _row(api, name: str = "cut"):
@@ -49,13 +24,13 @@ async def _row(api, name: str = "cut"):
 def test_a_process_that_starts_reads_nothing_of_the_video(call, url, h264, read):
     async def body(api):
         video = await uploaded(api.a, h264, "x.mp4")
-        first = await _answers(api.a, video, *ANSWERED)
+        first = await answers(api.a, video, *ANSWERED)
         assert read, "or it would be no wonder that nothing is read"
         rows = await api.world.sql("SELECT name FROM derived ORDER BY name")
         assert [row.name for row in rows] == ["cut", "packets", "poster", "storyboard"]
         read.clear()
         async with started(api, url) as client:
-            assert await _answers(client, video, *ANSWERED[:-1]) == {path: first[path] for path in ANSWERED[:-1]}
+            assert await answers(client, video, *ANSWERED[:-1]) == {path: first[path] for path in ANSWERED[:-1]}
             told = (await client.get(f"/v1/videos/{video}/pictures")).json()
             assert (told["poster"]["reasons"], read) == (
                 (await api.a.get(f"/v1/videos/{video}/pictures")).json()["poster"]["reasons"],
@@ -90,8 +65,8 @@ def test_what_is_not_what_was_kept_is_made_anew_and_told(call, url, h264, read, 
 
     async def body(api):
         video, other = await uploaded(api.a, h264, "x.mp4"), await uploaded(api.a, h264 + bytes(8), "y.mp4")
-        first = await _answers(api.a, video, "hls/index.m3u8", "storyboard.jpg")
-        await _answers(api.a, other, "hls/index.m3u8")
+        first = await answers(api.a, video, "hls/index.m3u8", "storyboard.jpg")
+        await answers(api.a, other, "hls/index.m3u8")
         ((kept,),) = await api.world.sql("SELECT sealed FROM derived WHERE name = 'cut' AND video_id = :v", v=video)
         ((of_other,),) = await api.world.sql("SELECT sealed FROM derived WHERE name = 'cut' AND video_id = :v", v=other)
         bad = {
@@ -106,13 +81,13 @@ def test_what_is_not_what_was_kept_is_made_anew_and_told(call, url, h264, read, 
             read.clear()
             caplog.clear()
             async with started(api, url) as client:
-                assert await _answers(client, video, "hls/index.m3u8") == {"hls/index.m3u8": first["hls/index.m3u8"]}
+                assert await answers(client, video, "hls/index.m3u8") == {"hls/index.m3u8": first["hls/index.m3u8"]}
             assert (what, len(read)) == (what, 1)
             assert f"cut of {video} is made anew" in caplog.text, what
         # And it is as it should be again.
         read.clear()
         async with started(api, url) as client:
-            await _answers(client, video, "hls/index.m3u8")
+            await answers(client, video, "hls/index.m3u8")
         assert read == []
 
     call(body)
@@ -123,22 +98,23 @@ def test_another_form_is_made_anew_and_so_is_what_makes_no_sense(call, url, h264
 
     async def body(api):
         video = await uploaded(api.a, h264, "x.mp4")
-        first = await _answers(api.a, video, "hls/index.m3u8", "storyboard.jpg", "poster")
+        first = await answers(api.a, video, "hls/index.m3u8", "storyboard.jpg", "poster")
         monkeypatch.setattr(shelf, "VERSIONS", dict.fromkeys(shelf.VERSIONS, 2))
         read.clear()
         async with started(api, url) as client:
-            assert await _answers(client, video, *first) == first
+            assert await answers(client, video, *first) == first
         assert (len(read) > 3, caplog.text) == (True, "")
         # Sealed as it should be, and nothing that this program makes.
         row = await _row(api)
         source, kept = Source("a", video, row.object_key, None), Shelf(api.world.database, api.store.keyring)
-        whole = {name: await kept.read(source, name) for name in shelf.VERSIONS}
+        names: tuple[shelf.Name, ...] = ("cut", "packets", "poster", "storyboard")
+        whole = {name: await kept.read(source, name) or b"" for name in names}
         for of in (lambda content: b"\x90", lambda content: content[: len(content) // 2]):
             for name, content in whole.items():
                 assert await kept.keep(source, name, of(content))
             caplog.clear()
             async with started(api, url) as client:
-                assert await _answers(client, video, *first) == first
+                assert await answers(client, video, *first) == first
             assert [name for name in whole if f"{name} of {video} is made anew" not in caplog.text] == []
 
     call(body)
@@ -147,12 +123,12 @@ def test_another_form_is_made_anew_and_so_is_what_makes_no_sense(call, url, h264
 def test_rotation_wraps_its_key_anew_and_nothing_else(call, url, h264, read):
     async def body(api):
         video = await uploaded(api.a, h264, "x.mp4")
-        first = await _answers(api.a, video, "hls/index.m3u8")
+        first = await answers(api.a, video, "hls/index.m3u8")
         before = (await _row(api)).sealed
         await rotating.rotate(api.world.database, Keyring(LocalMaster((MASTER,))))
         read.clear()
         async with started(api, url) as client:
-            assert await _answers(client, video, "hls/index.m3u8") == first
+            assert await answers(client, video, "hls/index.m3u8") == first
         assert ((await _row(api)).sealed == before, read) == (True, [])
 
     call(body)
@@ -161,7 +137,7 @@ def test_rotation_wraps_its_key_anew_and_nothing_else(call, url, h264, read):
 def test_it_goes_with_the_video_and_is_nobody_elses(call, url, h264):
     async def body(api):
         video = await uploaded(api.a, h264, "x.mp4")
-        await _answers(api.a, video, "hls/index.m3u8", "poster")
+        await answers(api.a, video, "hls/index.m3u8", "poster")
         row = await _row(api)
         assert b"avc1" not in row.sealed
         assert h264[:4] not in row.sealed
