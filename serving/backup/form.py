@@ -40,6 +40,7 @@ LEFT_OUT: Final = frozenset(
         "session",
         "refresh_token",
         "checkpoint",
+        "derived",
         "question",
         "rate_bucket",
         "worker",
