@@ -68,6 +68,7 @@ from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
 from serving.pictures.pictures import Pictures
+from serving.playback.granting import Grants
 from serving.playback.hls import Hls
 from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
@@ -198,7 +199,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "libraries": given(Libraries()),
             "credentials": given(credentials),
             "tokens": given(tokens),
-            "signer": given(signer),
+            "grants": given(Grants(signer, surroundings.reads)),
             "pictures": given(pictures),
             "hls": given(hls),
             "media": Provide(media_of),
