@@ -34,6 +34,7 @@ from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_t
 from serving.api.playback import create_rendition, get_playback
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
+from serving.api.rendition import describe_rendition_stream, stream_rendition
 from serving.api.retention import Retention
 from serving.api.schema import RecordSchema
 from serving.api.search import search
@@ -136,6 +137,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            stream_rendition,
+            describe_rendition_stream,
             get_playback,
             create_rendition,
             get_playlist,

@@ -26,6 +26,7 @@ from serving.settings import Settings
 _PATHS: Final[dict[Purpose, str]] = {
     "stream": "stream",
     "hls": "hls/index.m3u8",
+    "rendition": "rendition/stream",
     "thumbnail": "thumbnail",
     "storyboard": "storyboard.vtt",
     "text": "chapters.vtt",
