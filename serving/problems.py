@@ -93,6 +93,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "limit_exceeded": Kind(_VIDEO, "The video goes beyond a limit", "Make it smaller, or have the limit raised."),
     "decode_timeout": Kind(_VIDEO, "Decoding took too long", "Re-encode it; try again."),
+    "encode_failed": Kind(_VIDEO, "The video cannot be encoded for browsers", "Send it in a form that browsers play."),
     "decoder_crashed": Kind(_VIDEO, "A decoder crashed over it", "Re-encode it; try again."),
 }
 

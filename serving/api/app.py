@@ -34,6 +34,7 @@ from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_t
 from serving.api.playback import create_rendition, get_playback
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
+from serving.api.rendition import describe_rendition_stream, stream_rendition
 from serving.api.retention import Retention
 from serving.api.schema import RecordSchema
 from serving.api.search import search
@@ -69,6 +70,7 @@ from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
 from serving.pictures.pictures import Pictures
+from serving.playback.granting import Grants
 from serving.playback.hls import Hls
 from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
@@ -137,6 +139,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            stream_rendition,
+            describe_rendition_stream,
             get_playback,
             create_rendition,
             get_playlist,
@@ -200,7 +204,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "libraries": given(Libraries()),
             "credentials": given(credentials),
             "tokens": given(tokens),
-            "signer": given(signer),
+            "grants": given(Grants(signer, surroundings.reads)),
             "pictures": given(pictures),
             "hls": given(hls),
             "media": Provide(media_of),

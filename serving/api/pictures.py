@@ -2,10 +2,8 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -24,8 +22,9 @@ from serving.db.database import Database
 from serving.errors import NotFound
 from serving.pictures.accepting import kind_for
 from serving.pictures.pictures import Pictures, Shown
+from serving.playback.granting import Grants
 from serving.playback.media import Media
-from serving.playback.signing import Purpose, Signer
+from serving.playback.signing import Purpose
 from serving.settings import Settings
 from serving.storage import reports
 from serving.storage.store import Store
@@ -35,6 +34,9 @@ _VERSION: Final = "1"
 
 #: Browsers show a picture again for as long without asking; then they ask whether it is still that one.
 _CACHE: Final = "private, max-age=60"
+
+#: What `get_pictures` has URLs for.
+_PURPOSES: Final[tuple[Purpose, ...]] = ("thumbnail", "storyboard", "text")
 
 #: Widths that may be asked for, pixels.
 _MIN_WIDTH, _MAX_WIDTH = 16, 1920
@@ -56,7 +58,7 @@ async def get_pictures(
     principal: Principal,
     media: Media,
     pictures: Pictures,
-    signer: Signer,
+    grants: Grants,
     settings: Settings,
     database: Database,
     store: Store,
@@ -69,14 +71,14 @@ async def get_pictures(
     found = await latest_of(database, store, media)
     layout = await pictures.layout(media.source)
     chosen = await pictures.choice(media.source, found.report, found.job_id)
-    expires = int(time.time()) + settings.auth.url_s
+    granted = await grants.grant(media, principal, _PURPOSES, settings.auth.url_s)
 
     def url(part: str, purpose: Purpose, **query: object) -> str:
-        query["signature"] = signer.sign(media, purpose, principal.credential, expires)
+        query["signature"] = granted.signatures[purpose]
         return f"/v1/videos/{media.id}/{part}?{urlencode(query)}"
 
     return PicturesView(
-        expires_at=datetime.fromtimestamp(expires, UTC),
+        expires_at=granted.expires_at,
         poster=PosterView(
             url=url("poster", "thumbnail"),
             at_s=chosen.time_s,

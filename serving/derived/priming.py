@@ -91,7 +91,7 @@ class Primer:
         finally:
             await asyncio.to_thread(_close, hls, pictures)
 
-    async def _sources(self, tenant_id: str, video_id: str) -> tuple[Source, Source, reports.Kept | None] | None:
+    async def _sources(self, tenant_id: str, video_id: str) -> tuple[Source, Source, reports.KeptReport | None] | None:
         """(its bytes, those that HLS plays, its latest report); None where it is not worth it."""
         query = (
             select(Video.object_key, Video.size_bytes, Rendition.object_key, Rendition.size_bytes)

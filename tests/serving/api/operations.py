@@ -86,6 +86,9 @@ OPERATIONS: dict[str, Row] = {
     "revoke_video_urls": Row("DELETE", "/v1/videos/{video}/urls", "videos:write", 204),
     "stream_video": Row("GET", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     "describe_stream": Row("HEAD", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
+    # There is none.
+    "stream_rendition": Row("GET", "/v1/videos/{video}/rendition/stream", "videos:read", 404),
+    "describe_rendition_stream": Row("HEAD", "/v1/videos/{video}/rendition/stream", "videos:read", 404),
     # Its bytes are nowhere.
     "get_playback": Row("GET", "/v1/videos/{video}/playback", "videos:read", 404),
     "create_rendition": Row("POST", "/v1/videos/{video}/rendition", "videos:write", 404),

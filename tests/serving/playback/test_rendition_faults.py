@@ -146,7 +146,7 @@ def test_a_deletion_at_the_moment_it_is_done_goes_first(call, hevc):
             async with database.write("video.delete", "a") as session:
                 await execute(session, text("SELECT 1 FROM video WHERE id = :video FOR UPDATE"), video=video)
                 recording = asyncio.create_task(
-                    renditions.record(database, api.store.keyring, claim, "videos/x", written, Encoded(2, 2, 1))
+                    renditions.record(database, api.store.keyring, claim, "videos/x", written, Encoded(2, 2, 1, b""), 0)
                 )
                 waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
                 while not (await api.world.sql(waiting))[0].n:
