@@ -64,6 +64,7 @@ KINDS: Final[dict[str, Kind]] = {
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
+    "master_key_unavailable": Kind(503, "The key service does not answer", "Try again in a moment."),
     "audit_key_missing": Kind(503, "The audit log cannot be written", "The operator puts its key back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
