@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from botocore.loaders import create_loader
 from moto.core.exceptions import JsonRESTError
 from moto.kms.models import KmsBackend
 from moto.server import ThreadedMotoServer
@@ -78,7 +79,9 @@ class Kms:
 def kms() -> Iterator[Kms]:
     """One that runs."""
     encrypt, decrypt = KmsBackend.encrypt, KmsBackend.decrypt
-    with mock.patch.dict(os.environ, CREDENTIALS):
+    # What describes the service is read once for all clients: that is most of what making one takes.
+    loader = create_loader()
+    with mock.patch.dict(os.environ, CREDENTIALS), mock.patch("botocore.session.create_loader", return_value=loader):
         made = Kms()
 
         def noting_encrypt(backend, key_id, plaintext, encryption_context):
