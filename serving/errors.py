@@ -58,16 +58,6 @@ class StorageUnavailable(ServerError, OSError):
     retryable = True
 
 
-def for_callers(error: Exception) -> str:
-    """What is told of an error to those who use the API. Where stores and services are, and what they answered, is in
-    the log."""
-    if isinstance(error, StorageUnavailable):
-        return "the storage does not answer as it should; the server's log says more"
-    if isinstance(error, MasterKeyUnavailable):
-        return "the service that has the master key does not answer as it should; the server's log says more"
-    return str(error)
-
-
 class StorageFull(ServerError, OSError):
     """There is no room for a file that is needed to read an object."""
 

@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from serving.errors import MasterKeyUnavailable, StorageUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -101,3 +103,13 @@ KINDS: Final[dict[str, Kind]] = {
 def kind_of(code: str) -> Kind:
     """Of a code; unknown ones are faults of the server."""
     return KINDS.get(code, KINDS["internal_error"])
+
+
+def for_callers(error: Exception) -> str:
+    """What is told of an error to those who use the API. Where stores and services are, and what they answered, is in
+    the log."""
+    if isinstance(error, StorageUnavailable):
+        return "the storage does not answer as it should; the server's log says more"
+    if isinstance(error, MasterKeyUnavailable):
+        return "the service that has the master key does not answer as it should; the server's log says more"
+    return str(error)

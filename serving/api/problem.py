@@ -17,9 +17,8 @@ from serving.errors import (
     RangeRefused,
     RateLimited,
     ServerError,
-    for_callers,
 )
-from serving.problems import kind_of
+from serving.problems import for_callers, kind_of
 
 _LOG = logging.getLogger(__name__)
 

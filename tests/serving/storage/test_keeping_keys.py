@@ -14,14 +14,14 @@ MASTER, OTHER = bytes(range(32)), bytes(32)
 class Lent(LocalMaster):
     """A master key that is elsewhere: counts what it is asked, may be away, and answers after a moment."""
 
-    lent_s, away, asked = 60.0, False, 0
+    lent_s, takes_s, away, asked = 60.0, 0.01, False, 0
 
     def kept_s(self, name: str) -> float:
         return self.lent_s
 
     async def unwrap(self, wrapped, what, name):
         self.asked += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.takes_s)
         if self.away:
             raise MasterKeyUnavailable("it is away", away=True)
         return await super().unwrap(wrapped, what, name)
@@ -43,6 +43,7 @@ def test_of_many_who_need_a_key_one_asks(run):
     async def body(world):
         key = await _kept(world, Keyring(LocalMaster([MASTER])))
         ring = Keyring(master := Lent([MASTER]))
+        master.takes_s = 0.5
         assert await asyncio.gather(*(_read(world, ring) for _ in range(8))) == [key] * 8
         assert await _read(world, ring) == key
         assert master.asked == 1

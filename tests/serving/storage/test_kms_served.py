@@ -1,7 +1,6 @@
 """A server whose master key a KMS has: what it costs, what holds while that is away, and once its key is disabled."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,21 +17,18 @@ from pipeline.spec import AnalysisSpec, Sampling
 from pipeline.synthesis import Encoding, write_video
 from pipeline.toolkit import EMBEDDING, STATS, Toolkit
 from serving import checking
-from serving.db import embedded
 from serving.jobs import running, submission
 from serving.jobs.queue import Queue
 from serving.jobs.running import Tools
 from serving.jobs.submission import JobRequest
 from serving.storage import aws_kms, remote_master, rotating
 from serving.storage.keyring import Keyring, fresh_key
-from serving.storage.master import LocalMaster, SeveralMasters, named
+from serving.storage.master import LocalMaster, SeveralMasters
 from serving.storage.masters import masters
 from serving.storage.store import Store
 from tests.formats.chart import moments
 from tests.serving.api.conftest import made_key, served
-from tests.serving.commands import here
 from tests.serving.kms import Kms, kms
-from tests.serving.starting import started
 
 #: For how long tenants' keys are kept, seconds.
 KEPT_S = 60.0
@@ -281,39 +277,3 @@ def test_a_job_waits_until_it_is_back_and_pays_no_attempt(run, url, tmp_path, fi
         engine.close()
 
     run(body)
-
-
-def test_by_the_commands_of_an_operator(server, tmp_path, film, service):
-    """A server as it is started; its backup, brought back elsewhere; and its keys, put under another master key."""
-    at_kms, local, data = service.url(service.key()), "0a" * 32, tmp_path / "data"
-    with started("api", server, data, AUTOMATIONS_STORAGE__MASTER_KEY=at_kms) as serving:
-        headers = {"Authorization": f"Bearer {serving.key}"}
-        with httpx.Client(base_url=serving.address, headers=headers, timeout=30, verify=False) as client:
-            video = client.post("/v1/videos", content=film).json()["id"]
-            assert client.get(f"/v1/videos/{video}/stream").content == film
-    assert "master key" not in (data / "log").read_text()
-    embedded.copied(server, "kms_restored")
-    where = {
-        "AUTOMATIONS_SERVER__DATA_DIR": data,
-        "AUTOMATIONS_SERVER__DATABASE_URL": serving.database_url,
-        "AUTOMATIONS_STORAGE__MASTER_KEY": at_kms,
-    }
-    _done("backup", tmp_path / "backup", **where)
-    where |= {
-        "AUTOMATIONS_SERVER__DATA_DIR": tmp_path / "elsewhere",
-        "AUTOMATIONS_SERVER__DATABASE_URL": embedded.named(server, "kms_restored"),
-    }
-    _done("restore", tmp_path / "backup", **where)
-    where |= {"AUTOMATIONS_STORAGE__MASTER_KEY": local}
-    refused = here("keys", "rotate", **where)
-    assert (refused.returncode, "[master_key_missing]" in refused.stderr) == (2, True), refused.stderr
-    turned = json.loads(_done("keys", "rotate", "--json", **where | {"AUTOMATIONS_STORAGE__OLD_MASTER_KEYS": at_kms}))
-    assert turned["under_master"] == 1
-    assert json.loads(_done("keys", "status", "--json", **where))["masters"] == {named(bytes([10] * 32)): 2}
-
-
-def _done(*args, **settings) -> str:
-    """What a command prints."""
-    done = here(*args, **settings)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
