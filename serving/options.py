@@ -108,11 +108,15 @@ class StorageOptions(Record, frozen=True, kw_only=True):
     the data folder."""
     spool_max_bytes: Annotated[int, Meta(gt=0, le=1 << 60)] = 80 << 30
     """Bytes that these files may have in one process. A larger object is not read; others wait for room."""
-    master_key: Annotated[str, Meta(max_length=64, extra={"secret": True})] = ""
-    """Master key, 64 hexadecimal digits (`openssl rand -hex 32`). Without it, one is made in the data folder, on the
+    master_key: Annotated[str, Meta(max_length=2048, extra={"secret": True})] = ""
+    """Master key, 64 hexadecimal digits (`openssl rand -hex 32`), or where a service has it:
+    `aws-kms://KEY?region=REGION`, `vault://HOST:PORT/transit/KEY`. Without it, one is made in the data folder, on the
     disk that it is to protect. Who loses it loses all videos."""
-    old_master_keys: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    old_master_keys: Annotated[str, Meta(max_length=8192, extra={"secret": True})] = ""
     """Master keys from before, separated by commas: they unwrap until `automations keys rotate` was run."""
+    kms_kept_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
+    """Seconds for which a process keeps a tenant's key that such a service unwrapped: so long it works on without the
+    service, and so long what is stored stays readable after the service's key was disabled. One call each time."""
 
 
 class JobOptions(Record, frozen=True, kw_only=True):

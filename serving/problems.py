@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from serving.errors import MasterKeyUnavailable, StorageUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -64,6 +66,7 @@ KINDS: Final[dict[str, Kind]] = {
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
+    "master_key_unavailable": Kind(503, "The key service does not answer", "Try again in a moment."),
     "audit_key_missing": Kind(503, "The audit log cannot be written", "The operator puts its key back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
@@ -101,3 +104,13 @@ KINDS: Final[dict[str, Kind]] = {
 def kind_of(code: str) -> Kind:
     """Of a code; unknown ones are faults of the server."""
     return KINDS.get(code, KINDS["internal_error"])
+
+
+def for_callers(error: Exception) -> str:
+    """What is told of an error to those who use the API. Where stores and services are, and what they answered, is in
+    the log."""
+    if isinstance(error, StorageUnavailable):
+        return "the storage does not answer as it should; the server's log says more"
+    if isinstance(error, MasterKeyUnavailable):
+        return "the service that has the master key does not answer as it should; the server's log says more"
+    return str(error)

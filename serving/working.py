@@ -67,7 +67,8 @@ class Working:
             RENDITION_CHANNEL,
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
-        self._keyring = place.keyring
+        # One for all: what it unwraps is kept once, and noted in the audit log.
+        self._keyring = self._store.keyring
         queue = Queue(self._database, self._keyring, lease_s=settings.jobs.lease_s)
         tools = Tools(queue, self._store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
         self._primer = Primer(self._database, self._store, settings)
