@@ -194,6 +194,12 @@ class WrongPassword(InvalidRequest):
     code = "wrong_password"
 
 
+class WeakPassword(InvalidRequest):
+    """Somebody chose a password that is guessed first."""
+
+    code = "weak_password"
+
+
 class ClientGone(ServerError):
     """Whoever sent a request hung up before all of it had come."""
 

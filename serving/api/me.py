@@ -72,10 +72,11 @@ class Myself(Controller):
         # A stolen access token is no help in guessing.
         await attempts.at_account(limits, settings.auth, principal.actor)
         async with database.read(principal.tenant_id) as session:
-            kept = (await users.found(session, principal.tenant_id, principal.actor)).password_hash
+            user = await users.found(session, principal.tenant_id, principal.actor)
+            kept, about = user.password_hash, await users.known_about(session, user.tenant_id, user.email, user.name)
         if not await passwords.verified(kept, data.old_password):
             raise WrongPassword("the old password is another one", (("/old_password", "is not the password"),))
-        hashed = await passwords.hashed(data.new_password)
+        hashed = await passwords.chosen(data.new_password, about, "/new_password")
         async with database.write("user.write", principal.tenant_id) as session:
             user = await users.found(session, principal.tenant_id, principal.actor, locked=True)
             if user.password_hash != kept:
