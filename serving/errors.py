@@ -158,6 +158,12 @@ class Forbidden(ServerError):
     code = "forbidden"
 
 
+class SignInAgain(ServerError):
+    """Whoever asks signed in too long ago for this."""
+
+    code = "sign_in_again"
+
+
 class InvalidRequest(ServerError):
     """A value that cannot be; `errors` point at what is wrong."""
 

@@ -196,6 +196,8 @@ class AuthOptions(Record, frozen=True, kw_only=True):
     """Seconds that a signed URL of a video is good for where who asks for it does not say: an hour."""
     max_url_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
     """Seconds that one may be good for at most: a day."""
+    fresh_s: Annotated[int, Meta(gt=0, le=86_400)] = 600
+    """Seconds after signing in with the password in which other sessions of one's own may be ended: ten minutes."""
     invitation_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
     """Seconds in which somebody who was invited has to set a password: a day."""
     account_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 10

@@ -30,6 +30,11 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
+    "sign_in_again": Kind(
+        403,
+        "One has to have signed in just now",
+        "Sign in with the password, and do it in the session that this begins.",
+    ),
     "url_refused": Kind(
         403, "The URL is not good for this", "Ask for a new one: each is for one purpose of one video, and for a while."
     ),

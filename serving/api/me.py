@@ -99,8 +99,13 @@ class Myself(Controller):
         return tuple(view_of_session(row, principal.credential) for row in rows)
 
     @delete("/sessions/{session_id:str}", operation_id="end_my_session", **needs(PERSON), summary="Sign out elsewhere")
-    async def end_session(self, principal: Principal, database: Database, session_id: SessionId) -> None:
-        """End a session of one's own, this one or another. Again, nothing happens."""
+    async def end_session(
+        self, principal: Principal, database: Database, settings: Settings, session_id: SessionId
+    ) -> None:
+        """End a session of one's own, this one or another. Again, nothing happens. For another, one has to have signed
+        in within the last ten minutes: otherwise whoever has stolen a token could lock its owner out."""
         async with database.write("session.end", principal.tenant_id) as session:
+            if session_id != principal.credential:
+                await ending.require_fresh(session, principal.tenant_id, principal.credential, settings.auth.fresh_s)
             if not await ending.end(session, principal.tenant_id, principal.actor, session_id):
                 raise NotFound("there is no such session")
