@@ -203,11 +203,11 @@ def probe(
 def doctor() -> None:
     """Say what this machine can decode and run, whether hostile videos are held in, and how to mend what is missing."""
     from pipeline.sandbox.client import Sandbox
-    from serving.doctor import examine, examine_storage, print_findings
+    from serving.doctor import examine, examine_database, examine_storage, print_findings
 
     settings = load().settings
     with Sandbox(settings.worker) as sandbox:
-        findings = [*examine(sandbox), *examine_storage(settings)]
+        findings = [*examine(sandbox), *examine_storage(settings), *examine_database(settings)]
     print_findings(findings, new_console())
     raise SystemExit(1 if any(one.vital and not one.good for one in findings) else 0)
 

@@ -20,7 +20,8 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     data_dir: Annotated[str, Meta(min_length=1, max_length=4096)] = "data"
     """Folder of what is kept: videos, the embedded database, secrets."""
     database_url: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
-    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder."""
+    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder. On
+    another host it needs TLS with a certificate that is believed: `?sslrootcert=FILE` says by what."""
     max_streams: Annotated[int, Meta(gt=0, le=1_000_000)] = 2000
     """Streams of events that one API process serves at once."""
     max_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
