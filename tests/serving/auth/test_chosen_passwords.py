@@ -3,6 +3,7 @@
 import contextlib
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_wherever_one_is_chosen(call):
             weak = await api.nobody.post("/v1/auth/password", json={"invitation": invitation, "password": one})
             refused(weak, 400, "weak_password")
 
-        client = await people.signed_in(api)
+        client: Any = await people.signed_in(api)
         await api.world.change("UPDATE tenant SET name = 'Babelsberg' WHERE id = 'a'")
         for one in (LEAKED[2], "babelsberg7!", client.user.email):
             change = {"old_password": PASSWORD, "new_password": one}

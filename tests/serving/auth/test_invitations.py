@@ -1,6 +1,7 @@
 """Who is let in sets a password that nobody else ever sees."""
 
 import asyncio
+from typing import Any
 
 from serving.auth.credentials import TRUSTED_S
 from serving.auth.principals import ROLES
@@ -75,7 +76,7 @@ def test_its_time_is_over(call):
 
 def test_a_forgotten_password_goes_when_another_is_set(call):
     async def body(api):
-        client = await people.signed_in(api)
+        client: Any = await people.signed_in(api)
         path = f"/v1/users/{client.user.id}"
         invitation = (await api.a.post(f"{path}/invitation")).json()["invitation"]
         # Until then, an administrator has taken nothing from anybody.
