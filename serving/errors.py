@@ -158,12 +158,6 @@ class Forbidden(ServerError):
     code = "forbidden"
 
 
-class SignInAgain(ServerError):
-    """Whoever asks signed in too long ago for this."""
-
-    code = "sign_in_again"
-
-
 class InvalidRequest(ServerError):
     """A value that cannot be; `errors` point at what is wrong."""
 
@@ -198,12 +192,6 @@ class WrongPassword(InvalidRequest):
     """Somebody who is known gave a password that is not theirs."""
 
     code = "wrong_password"
-
-
-class WeakPassword(InvalidRequest):
-    """Somebody chose a password that is guessed first."""
-
-    code = "weak_password"
 
 
 class ClientGone(ServerError):

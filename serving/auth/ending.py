@@ -6,8 +6,8 @@ from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from serving.auth.errors import SignInAgain
 from serving.db.accounts import UserSession
-from serving.errors import SignInAgain
 
 
 async def require_fresh(session: AsyncSession, tenant: str, session_id: str, fresh_s: int) -> None:

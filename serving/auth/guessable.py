@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from serving.errors import WeakPassword
+from serving.auth.errors import WeakPassword
 
 #: What the product is called, here and there.
 _PRODUCT: Final = ("automations", "backend", "password", "passwort")

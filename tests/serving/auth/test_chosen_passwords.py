@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from serving.auth.errors import WeakPassword
 from serving.auth.guessable import require_unguessable
 from serving.auth.passwords import MAX_BYTES
-from serving.errors import WeakPassword
 from tests.serving.auth import people
 from tests.serving.auth.people import PASSWORD, refused
 
