@@ -44,7 +44,7 @@ def require_unguessable(password: str, about: Iterable[str], pointer: str) -> No
 
 
 def _weak(why: str, pointer: str) -> WeakPassword:
-    return WeakPassword("the password is too easily guessed", ((pointer, why),))
+    return WeakPassword(f"the password is too easily guessed: it {why}", ((pointer, why),))
 
 
 def _repeats(password: str) -> bool:
