@@ -41,7 +41,7 @@ def test_a_tenant_and_its_first_people(server, tmp_path):
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["email"] == "ada@example.com"
 
-        weak = _with_password("studio-one-2026\n", *create, "--tenant", made["id"], **there)
+        weak = _with_password("Studio-2026!!\n", *create, "--tenant", made["id"], **there)
         assert (weak.returncode, "besides names" in " ".join(weak.stderr.split())) == (2, True)
         # Whose password nobody else is to know is asked for none.
         create = ("users", "create", "bob@example.com", "--tenant", made["id"], "--invite", "--json")
