@@ -50,7 +50,7 @@ def test_what_people_send_is_in_no_log(call, caplog):
             "email": f"{CANARY}@example.com",
             "name": CANARY,
             "role": "viewer",
-            "password": f"{CANARY} on seven maps",
+            "password": f"{CANARY} on 9 maps",
         }
         assert (await ask(admin, "POST", "/v1/users", json=new)).status_code == 201
         login = {"email": new["email"], "password": new["password"], "tenant": "a"}
