@@ -94,6 +94,16 @@ def examine_master_key(settings: Settings) -> list[Finding]:
     return [Finding("master key", True, f"{where}: wraps, unwraps, and as nothing else")]
 
 
+def examine_database(settings: Settings) -> list[Finding]:
+    """Whether nobody can listen to what is said to the database, if that is elsewhere."""
+    if not settings.server.database_url:
+        return []
+    from serving.db import tls
+
+    told = tls.weakness(settings.server.database_url)
+    return [Finding("database", told is None, told or "with TLS, or on this machine", tls.REMEDY)]
+
+
 def print_findings(findings: list[Finding], console: Console) -> None:
     """A table of what is there, and below it what to do."""
     table = Table(box=None, show_header=False, pad_edge=False)

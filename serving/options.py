@@ -20,7 +20,8 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     data_dir: Annotated[str, Meta(min_length=1, max_length=4096)] = "data"
     """Folder of what is kept: videos, the embedded database, secrets."""
     database_url: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
-    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder."""
+    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder. On
+    another host it needs TLS with a certificate that is believed: `?sslrootcert=FILE` says by what."""
     max_streams: Annotated[int, Meta(gt=0, le=1_000_000)] = 2000
     """Streams of events that one API process serves at once."""
     max_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
@@ -200,6 +201,10 @@ class AuthOptions(Record, frozen=True, kw_only=True):
     """Seconds that a signed URL of a video is good for where who asks for it does not say: an hour."""
     max_url_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
     """Seconds that one may be good for at most: a day."""
+    fresh_s: Annotated[int, Meta(gt=0, le=86_400)] = 600
+    """Seconds after signing in with the password in which other sessions of one's own may be ended: ten minutes."""
+    invitation_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
+    """Seconds in which somebody who was invited has to set a password: a day."""
     account_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 10
     """Passwords that may be tried for one account within `attempts_window_s`."""
     address_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 100

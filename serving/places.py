@@ -81,7 +81,21 @@ def there(settings: Settings, database_url: str) -> Places:
             objects = folder / "objects" if where is None else Path(where.path)
             objects.mkdir(exist_ok=True)
             objects.chmod(0o700)
-        return Places(folder, database_url, _secret(folder / "secret"), _master_keys(settings, folder), settings)
+        return Places(
+            folder, _secured(database_url), _secret(folder / "secret"), _master_keys(settings, folder), settings
+        )
+
+
+def _secured(database_url: str) -> str:
+    """With what is wanted of TLS; what is less than that is told, once for each process."""
+    if not database_url:
+        return ""
+    from serving.db import tls
+
+    told = tls.weakness(database_url)
+    if told is not None:
+        _LOG.warning("%s: %s", told, tls.REMEDY)
+    return tls.secured(database_url)
 
 
 @contextlib.contextmanager

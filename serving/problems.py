@@ -25,8 +25,18 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_request": Kind(400, "The request is not valid", "Mend what `errors` points at and send it again."),
     "invalid_spec": Kind(400, "The analysis cannot be done as asked", "Mend the field that `detail` names."),
     "wrong_password": Kind(400, "The password is another one", "Give the password that you sign in with."),
+    "weak_password": Kind(
+        400,
+        "The password is too easily guessed",
+        "Choose another one: a few words that have nothing to do with you or with this server.",
+    ),
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
+    "sign_in_again": Kind(
+        403,
+        "One has to have signed in just now",
+        "Sign in with the password, and do it in the session that this begins.",
+    ),
     "url_refused": Kind(
         403, "The URL is not good for this", "Ask for a new one: each is for one purpose of one video, and for a while."
     ),

@@ -57,6 +57,7 @@ from serving.api.videos import Videos
 from serving.api.vocabularies import Vocabularies
 from serving.api.webhooks import Webhooks
 from serving.auth.credentials import Credentials
+from serving.auth.invitations import Invitations
 from serving.auth.passwords import Passwords
 from serving.auth.sessions import Sessions
 from serving.auth.tokens import Tokens
@@ -209,6 +210,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "hls": given(hls),
             "media": Provide(media_of),
             "passwords": given(passwords),
+            "invitations": given(Invitations(database, secret, passwords)),
             "checks": given(Checks(database, store)),
             "sessions": given(Sessions(database, secret, tokens, passwords, settings.auth)),
             **{name: given(value) for name, value in surroundings.dependencies().items()},
