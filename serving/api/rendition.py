@@ -40,9 +40,9 @@ async def stream_rendition(
     if_none_match: IfNoneMatch = None,
     signature: Signature = None,
 ) -> Sent:
-    """The rendition as an MP4, all of it or one range, as `stream_video` has the bytes that were uploaded. What is where
-    comes first in it, so that browsers go to any moment without having loaded what is before. 404 where there is none
-    (`create_rendition`)."""
+    """The rendition as an MP4, all of it or one range, as `stream_video` has the bytes that were uploaded. What is
+    where comes first in it, so that browsers go to any moment without having loaded what is before. 404 where there is
+    none (`create_rendition`)."""
     return await sent(
         request, media, _made(media), store, media_types, sending=sending, credentials=credentials, settings=settings
     )

@@ -30,5 +30,7 @@ class Grants:
         purposes = tuple(dict.fromkeys(purposes))
         await self._reads.granted((media.id,), purposes, lifetime_s)
         expires = int(time.time()) + lifetime_s
-        made = {purpose: self._signer.sign(media, purpose, principal.credential, expires) for purpose in purposes}
+        made: dict[Purpose, str] = {
+            purpose: self._signer.sign(media, purpose, principal.credential, expires) for purpose in purposes
+        }
         return Granted(datetime.fromtimestamp(expires, UTC), made)
