@@ -25,9 +25,9 @@ test: $(READY)
 		&& $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not drill"; }
 
 # All that is stored in tests is in a bucket of an S3 server instead of in folders: moto's, which comes with the tests, or
-# one that runs, `make buckets SERVER=http://127.0.0.1:9000` (docs/storage.md). 20 minutes on two cores.
+# one that runs, `make buckets SERVER=http://127.0.0.1:9000` (docs/storage.md). 5 to 20 minutes on two cores.
 buckets: $(READY)
-	TEST_STORE=$(or $(SERVER),bucket) $(BIN)/python -m pytest -n 2 --dist loadscope \
+	TEST_STORE=$(or $(SERVER),bucket) $(BIN)/python -m pytest -n 2 --dist loadscope -m "not drill" \
 		tests/serving/uploads tests/serving/storage tests/serving/fetching tests/serving/api/test_front_door.py
 
 # A thousand jobs while workers are killed and stopped and the database is restarted: half an hour.

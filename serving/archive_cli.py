@@ -1,5 +1,6 @@
 """`automations export` and `import`: what a server holds about a video or a tenant, as a file."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +40,7 @@ def export(
     passphrase = None if plain else _passphrase(passphrase_file, twice=True)
     made = out.with_name(out.name + ".part")
     try:
-        with connected(server, key) as client, made.open("xb") as file:
-            made.chmod(0o600)
+        with connected(server, key) as client, open(made, "xb", opener=_for_its_owner) as file:
             chunks = client.exported(video)
             size = 0
             for chunk in chunks if passphrase is None else locked(chunks, passphrase):
@@ -79,6 +79,11 @@ def import_(
         print(f"{one} has no bytes in the archive: they had been lost", file=sys.stderr)
     for name in done.vocabularies_there:
         print(f"the vocabulary {name} was there already, and stays as it was", file=sys.stderr)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """From its first moment: who opened it before others were shut out would read on."""
+    return os.open(path, flags, 0o600)
 
 
 def _plain(file: Path) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import typer
 from serving.accounts_cli import AsJson, print_json, with_place
 
 if TYPE_CHECKING:
-    from serving.audit.checking import Checked, Kept
+    from serving.audit.checking import Checked, KeptHead
     from serving.audit.showing import Shown
     from serving.db.database import Database
     from serving.places import Places
@@ -58,7 +58,7 @@ def head(as_json: AsJson = False) -> None:
     """Print how each chain ends now. Kept where the server cannot write, this shows later that nothing was cut off."""
     from serving.audit import checking
 
-    async def look(database: "Database", _: "Places") -> "tuple[Kept, ...]":
+    async def look(database: "Database", _: "Places") -> "tuple[KeptHead, ...]":
         return await checking.heads(database)
 
     found = with_place(look)
@@ -92,12 +92,12 @@ def show(
         print(f"{one.number}  {one.at.isoformat()}  {one.kind}{times}  {one.operation}  {one.actor or '-'}  {what}")
 
 
-def _read(file: Path) -> "tuple[Kept, ...]":
-    from serving.audit.checking import Kept
+def _read(file: Path) -> "tuple[KeptHead, ...]":
+    from serving.audit.checking import KeptHead
     from serving.errors import InvalidRequest
 
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=dict[str, tuple[Kept, ...]])
+        content = msgspec.json.decode(file.read_bytes(), type=dict[str, tuple[KeptHead, ...]])
         return content["heads"]
     except (OSError, msgspec.DecodeError, KeyError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{file}: not what `automations audit head --json` prints ({error})") from None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import InvalidSettings
 from serving.errors import SecretRefused
+from serving.flushing import flush
 from serving.settings import DEFAULTS, Settings
 from serving.storage.address import address
 
@@ -224,6 +225,7 @@ def _made_once(file: Path, content: bytes) -> None:
             os.fsync(descriptor)
         with contextlib.suppress(FileExistsError):
             os.link(made, file)
+        flush(file.parent)
     finally:
         os.unlink(made)
 

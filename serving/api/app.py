@@ -63,6 +63,7 @@ from serving.auth.tokens import Tokens
 from serving.checking import Checks
 from serving.db.database import Database
 from serving.db.quick import QuickReads
+from serving.derived.shelf import Shelf
 from serving.graph.client import GraphClient
 from serving.graph.keys import GATEWAY, derived
 from serving.jobs.events import CHANNEL
@@ -103,8 +104,9 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     importing = Streams(IMPORTS, IMPORTS_PER_TENANT, "archives being read", None)
     quick = QuickReads(database.url)
     signer = Signer(secret)
-    pictures = Pictures(store, settings)
-    hls = Hls(store, settings)
+    shelf = Shelf(database, store.keyring)
+    pictures = Pictures(store, shelf, settings)
+    hls = Hls(store, shelf, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
     surroundings = Surroundings(database, store.keyring, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))

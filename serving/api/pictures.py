@@ -21,7 +21,7 @@ from serving.auth.principals import Principal
 from serving.db.database import Database
 from serving.errors import NotFound
 from serving.pictures.accepting import kind_for
-from serving.pictures.pictures import Pictures, Shown, Stored
+from serving.pictures.pictures import Pictures, Shown
 from serving.playback.granting import Grants
 from serving.playback.media import Media
 from serving.playback.signing import Purpose
@@ -69,8 +69,8 @@ async def get_pictures(
     from pipeline import board
 
     found = await latest_of(database, store, media)
-    layout = await pictures.layout(stored(media))
-    chosen = await pictures.choice(stored(media), found.report, found.job_id)
+    layout = await pictures.layout(media.source)
+    chosen = await pictures.choice(media.source, found.report, found.job_id)
     granted = await grants.grant(media, principal, _PURPOSES, settings.auth.url_s)
 
     def url(part: str, purpose: Purpose, **query: object) -> str:
@@ -131,7 +131,7 @@ async def get_thumbnail(
     tag = entity_tag(media, "thumbnail", at_s, width, snap, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    found = await pictures.thumbnail(stored(media), at_s, width, kind, cheap=snap == "keyframe")
+    found = await pictures.thumbnail(media.source, at_s, width, kind, cheap=snap == "keyframe")
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
 
@@ -164,8 +164,8 @@ async def get_poster(
     tag = entity_tag(media, "poster", latest_one.job_id, width, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    chosen = await pictures.choice(stored(media), latest_one.report, latest_one.job_id)
-    found = await pictures.poster(stored(media), chosen, width, kind)
+    chosen = await pictures.choice(media.source, latest_one.report, latest_one.job_id)
+    found = await pictures.poster(media.source, chosen, width, kind)
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
 
@@ -194,14 +194,9 @@ async def get_storyboard(
     tag = entity_tag(media, "storyboard", sheet)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    content = await pictures.sheet(stored(media), sheet)
+    content = await pictures.sheet(media.source, sheet)
     await still_there(request, pictures, media)
     return Response(content, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
-
-
-def stored(media: Media) -> Stored:
-    """The video of a request, for those who make pictures of it."""
-    return Stored(media.tenant_id, media.object_key, media.key)
 
 
 def entity_tag(media: Media, *what: object) -> str:
@@ -215,7 +210,7 @@ def entity_tag(media: Media, *what: object) -> str:
 class Latest:
     """What the video's resources show, which may be nothing yet."""
 
-    kept: reports.Kept | None
+    kept: reports.KeptReport | None
 
     @property
     def job_id(self) -> str:
@@ -223,7 +218,7 @@ class Latest:
         return "" if self.kept is None else self.kept.job_id
 
     async def report(self) -> Report | None:
-        """The report, read beside the event loop, for some are large. Raises as `Kept.report`."""
+        """The report, read beside the event loop, for some are large. Raises as `KeptReport.report`."""
         return None if self.kept is None else await asyncio.to_thread(self.kept.report)
 
 

@@ -14,7 +14,8 @@ from serving.db.database import Database
 from serving.db.playback import Rendition
 from serving.errors import Conflict
 from serving.playback import renditions
-from serving.playback.hls import Cut, Hls
+from serving.playback.cuts import Cut
+from serving.playback.hls import Hls
 from serving.playback.media import Media
 from serving.settings import Settings
 from serving.storage.store import Store, video_at
@@ -72,7 +73,7 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
     gone = None
     if cut is None and media.made is not None:
         try:
-            cut = await hls.cut(video_at(media.tenant_id, media.made.object_key), media.made.key)
+            cut = await hls.cut(media.source_of(media.made))
         except InputNotFound:
             gone = media.made.object_key
     async with database.read(media.tenant_id) as session:
@@ -137,7 +138,7 @@ async def create_rendition(
 
 
 async def _original(media: Media, hls: Hls) -> Cut:
-    return await hls.cut(video_at(media.tenant_id, media.object_key), media.key)
+    return await hls.cut(media.source)
 
 
 def _view(row: Rendition) -> RenditionView:

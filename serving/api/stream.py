@@ -18,7 +18,7 @@ from serving.api.streams import Streams
 from serving.api.videos import VideoId
 from serving.auth.credentials import Credentials
 from serving.errors import NotFound
-from serving.playback.conditions import Answer, Conditions, Kept, answer_to
+from serving.playback.conditions import Answer, Conditions, Representation, answer_to
 from serving.playback.media import Made, Media
 from serving.settings import Settings
 from serving.storage.store import Store, video_at
@@ -147,7 +147,7 @@ async def answered(
     request: Request[Any, Any, Any], media: Media, played: Media | Made, store: Store, media_types: MediaTypes
 ) -> tuple[Answer, dict[str, str]]:
     """What is sent, and its headers. `played`: see `sent`."""
-    kept = Kept(size_bytes=played.size_bytes, tag=played.sha256, since=played.created_at)
+    kept = Representation(size_bytes=played.size_bytes, tag=played.sha256, since=played.created_at)
     answer = answer_to(_conditions(request), kept)
     headers = {"Accept-Ranges": "bytes", "ETag": kept.etag, "Last-Modified": kept.last_modified}
     if answer.status == 304:

@@ -31,7 +31,7 @@ from serving.pictures.pictures import Pictures
 from serving.playback.hls import Hls
 from serving.rights import erasing
 from serving.storage import reports
-from serving.storage.reports import Kept
+from serving.storage.reports import KeptReport
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
 from serving.uploads.names import PLAIN_PATTERN
@@ -259,7 +259,7 @@ async def find(session: AsyncSession, tenant: str, video_id: str, *, lock: bool 
     return video
 
 
-async def _stored(database: Database, store: Store, tenant: str, video_id: str) -> Kept:
+async def _stored(database: Database, store: Store, tenant: str, video_id: str) -> KeptReport:
     async with database.read(tenant) as session:
         await find(session, tenant, video_id)
         kept = await reports.latest(session, store.keyring, tenant, video_id)

@@ -42,7 +42,7 @@ SELECT chain, number, id FROM (
 _WAITING: Final = "SELECT count(*) FROM audit_pending"
 
 
-class Kept(Record, frozen=True, kw_only=True):
+class KeptHead(Record, frozen=True, kw_only=True):
     """How a chain ended at some time: kept elsewhere, it shows later that nothing was cut off since."""
 
     chain: str
@@ -83,7 +83,7 @@ class _Count:
                 self.findings.append(finding)
 
 
-async def check(database: Database, key: bytes, kept: Sequence[Kept] = ()) -> Checked:
+async def check(database: Database, key: bytes, kept: Sequence[KeptHead] = ()) -> Checked:
     """Verify all of it, as it is at one moment.
 
     Args:
@@ -119,11 +119,11 @@ async def check(database: Database, key: bytes, kept: Sequence[Kept] = ()) -> Ch
     )
 
 
-async def heads(database: Database) -> tuple[Kept, ...]:
+async def heads(database: Database) -> tuple[KeptHead, ...]:
     """How chains end now. Raises DatabaseUnavailable."""
     async with _moment(database) as connection:
         found = [_head(row) for row in await connection.fetch(_HEADS)]
-    return tuple(Kept(chain=head.chain, number=head.number, mac=head.mac.hex()) for head in found)
+    return tuple(KeptHead(chain=head.chain, number=head.number, mac=head.mac.hex()) for head in found)
 
 
 async def _walk(
@@ -160,7 +160,7 @@ def _counted(heads: Sequence[Head]) -> Iterator[Finding]:
         yield _of(SYSTEM_CHAIN, "head altered", "there are more chains than began")
 
 
-def _unknown(heads: Sequence[Head], kept: Sequence[Kept]) -> Iterator[Finding]:
+def _unknown(heads: Sequence[Head], kept: Sequence[KeptHead]) -> Iterator[Finding]:
     there = {head.chain for head in heads}
     for one in kept:
         if one.chain not in there:

@@ -24,6 +24,7 @@ from pipeline.record import Record
 from pipeline.sealed.form import What
 from serving.db.tables import METADATA
 from serving.errors import BackupRefused
+from serving.flushing import flush
 
 VERSION: Final = 1
 
@@ -39,6 +40,7 @@ LEFT_OUT: Final = frozenset(
         "session",
         "refresh_token",
         "checkpoint",
+        "derived",
         "question",
         "rate_bucket",
         "worker",
@@ -177,6 +179,18 @@ def read_keys(folder: Path, name: str) -> Keys:
     if keys.version != VERSION or keys.name != name:
         raise BackupRefused(f"{file}: keys of another snapshot, or of another version than {VERSION}")
     return keys
+
+
+def write_keys(folder: Path, keys: Keys) -> None:
+    """Whole or not at all, also after a loss of power: without them, a snapshot that is whole is unreadable; and keys
+    that were struck out do not come back."""
+    file = keys_file(folder, keys.name)
+    made = file.with_suffix(".new")
+    made.touch(mode=0o600)
+    made.write_bytes(msgspec.json.encode(keys))
+    flush(made)
+    made.replace(file)
+    flush(folder)
 
 
 def parsed(content: bytes, name: str) -> Manifest:

@@ -19,6 +19,7 @@ from serving.backup.rows import Sieve, references
 from serving.backup.saving import listed, manifest_of
 from serving.db import migrate
 from serving.errors import BackupRefused, MasterKeyMissing
+from serving.flushing import flush
 from serving.places import Places
 from serving.rights import journal
 from serving.rights.journal import Erased
@@ -249,3 +250,4 @@ def _put_secret(file: Path, secret: bytes) -> None:
         out.flush()
         os.fsync(descriptor)
     os.replace(made, file)
+    flush(file.parent)

@@ -199,17 +199,8 @@ async def _finish(place: Places, target: Store, keys_folder: Path, manifest: for
         tenant_keys=taken.tenant_keys,
         data_keys=taken.data_keys,
     )
-    write_keys(keys_folder, keys)
+    form.write_keys(keys_folder, keys)
     await target.put_raw(f"snapshots/{name}/{form.WHOLE}", _encoded([]))
-
-
-def write_keys(folder: Path, keys: form.Keys) -> None:
-    """Whole or not at all."""
-    file = form.keys_file(folder, keys.name)
-    made = file.with_suffix(".new")
-    made.touch(mode=0o600)
-    made.write_bytes(msgspec.json.encode(keys))
-    made.replace(file)
 
 
 async def manifest_of(target: Store, keys_folder: Path, name: str, place: Places) -> form.Manifest:
@@ -255,7 +246,7 @@ async def _struck_out(store: Store, folder: Path, keys_folder: Path) -> int:
         gone = [row for row in keys.data_keys if row.video_id in erased]
         if gone:
             kept = tuple(row for row in keys.data_keys if row.video_id not in erased)
-            write_keys(keys_folder, msgspec.structs.replace(keys, data_keys=kept))
+            form.write_keys(keys_folder, msgspec.structs.replace(keys, data_keys=kept))
         for row in gone:
             file = folder / "objects" / row.object_key
             removed += file.exists()

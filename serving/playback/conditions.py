@@ -16,8 +16,8 @@ _TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """Bytes that never change under their name."""
+class Representation:
+    """Bytes that never change under their name: what RFC 9110, 3.2, calls the selected representation."""
 
     size_bytes: int
     tag: str
@@ -72,7 +72,7 @@ class Answer:
     """Bytes from `start` up to, not including, `stop`."""
 
 
-def answer_to(asked: Conditions, kept: Kept) -> Answer:
+def answer_to(asked: Conditions, kept: Representation) -> Answer:
     """What is sent of bytes, in the order of RFC 9110, 13.2.2.
 
     Raises:
@@ -112,7 +112,7 @@ def _part(said: str, size: int) -> tuple[int, int] | None:
     return start, min(last + 1, size)
 
 
-def _still(if_range: str | None, kept: Kept) -> bool:
+def _still(if_range: str | None, kept: Representation) -> bool:
     """Whether a range is of these bytes: a weak tag never says so."""
     if if_range is None:
         return True

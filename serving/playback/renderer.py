@@ -22,6 +22,7 @@ from pipeline.sandbox.hearing import hear
 from pipeline.sandbox.media import SandboxedMedia
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
+from serving.derived.priming import Primer
 from serving.errors import (
     DatabaseUnavailable,
     LeaseLost,
@@ -100,9 +101,20 @@ class Renderer:
     """Encodes. As many as one likes may do so at once, in any process."""
 
     def __init__(
-        self, database: Database, store: Store, settings: Settings, *, listener: Listener | None = None
+        self,
+        database: Database,
+        store: Store,
+        settings: Settings,
+        *,
+        listener: Listener | None = None,
+        primer: Primer | None = None,
     ) -> None:
-        """`listener`: hears `RENDITION_CHANNEL`."""
+        """
+        Args:
+            listener: hears `RENDITION_CHANNEL`.
+            primer: is told of videos that have a rendition.
+        """
+        self._primer = primer
         self._database, self._store, self._settings, self._listener = database, store, settings, listener
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="rendition", initializer=_behind_others)
         self._sandbox: Sandbox | None = None
@@ -245,6 +257,8 @@ class Renderer:
             # anything names the object, the sweep finds out.
             await self._store.delete(object_key)
             raise
+        if self._primer is not None:
+            self._primer.due(claim.tenant_id, claim.video_id)
 
     async def _measured(self, claim: Claim, duration_s: float) -> None:
         """Write down how long it is, as a job does. Raises QuotaExceeded: it is more than the tenant may keep."""

@@ -63,13 +63,6 @@ _COUNTS: Final = text(
 _BESIDES: Final = (
     text(
         """
-        DELETE FROM checkpoint WHERE tenant_id = :tenant AND feature_key IN (
-            SELECT feature_key FROM job WHERE tenant_id = :tenant AND video_id = :video
-            UNION SELECT feature_key FROM report WHERE tenant_id = :tenant AND video_id = :video)
-        """
-    ),
-    text(
-        """
         DELETE FROM idempotency_key k WHERE k.tenant_id = :tenant AND k.target IN (
             SELECT id FROM job WHERE tenant_id = :tenant AND video_id = :video
             UNION SELECT id FROM upload WHERE tenant_id = :tenant AND video_id = :video

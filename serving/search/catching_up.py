@@ -17,7 +17,7 @@ from serving.search.latest import is_still_latest
 from serving.search.writing import write_vectors
 from serving.storage import reports
 from serving.storage.keyring import Keyring
-from serving.storage.reports import Kept
+from serving.storage.reports import KeptReport
 from serving.tagging.deriving import write_report_tags
 
 _LOG = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ async def _caught(database: Database, keyring: Keyring, toolkits: Toolkits, tena
     return True
 
 
-async def _indexed(kept: Kept, toolkits: Toolkits) -> tuple[Report, Index | None]:
+async def _indexed(kept: KeptReport, toolkits: Toolkits) -> tuple[Report, Index | None]:
     report = await asyncio.to_thread(kept.report)
     stored = report.features.embeddings
     if stored is None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from obstore.store import LocalStore
 
+from serving.flushing import flush
 from serving.storage.objects import Objects
 from serving.storage.ranges import Found, T, Version
 
@@ -72,10 +73,6 @@ def _version(found: os.stat_result) -> Version:
 def _flushed(file: Path, root: Path) -> None:
     """Wait until a file, and its name in every folder down from `root`, outlast a loss of power."""
     for place in (file, *file.parents):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(place)
         if place == root:
             return

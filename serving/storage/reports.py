@@ -20,7 +20,7 @@ from serving.storage.values import Values
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptReport:
     """A report that was read, and opened."""
 
     job_id: str
@@ -70,7 +70,7 @@ async def keep(
     session.add(report)
 
 
-async def latest(session: AsyncSession, keyring: Keyring, tenant: str, video_id: str) -> Kept | None:
+async def latest(session: AsyncSession, keyring: Keyring, tenant: str, video_id: str) -> KeptReport | None:
     """The latest report of a video, which its resources show; None where it has none.
 
     Raises:
@@ -80,7 +80,9 @@ async def latest(session: AsyncSession, keyring: Keyring, tenant: str, video_id:
     return await _read(session, keyring, _query(tenant, col(StoredReport.video_id) == video_id))
 
 
-async def all_of(session: AsyncSession, keyring: Keyring, tenant: str, video_id: str) -> list[tuple[Kept, datetime]]:
+async def all_of(
+    session: AsyncSession, keyring: Keyring, tenant: str, video_id: str
+) -> list[tuple[KeptReport, datetime]]:
     """All reports of a video, and when they were made, earliest first. Raises as `latest`."""
     of_it = (col(StoredReport.tenant_id) == tenant) & (col(StoredReport.video_id) == video_id)
     made = select(col(StoredReport.job_id), col(StoredReport.created_at)).where(of_it)
@@ -91,12 +93,12 @@ async def all_of(session: AsyncSession, keyring: Keyring, tenant: str, video_id:
     return found
 
 
-async def of_job(session: AsyncSession, keyring: Keyring, tenant: str, job_id: str) -> Kept | None:
+async def of_job(session: AsyncSession, keyring: Keyring, tenant: str, job_id: str) -> KeptReport | None:
     """The report of a job; None where it has none. Raises as `latest`."""
     return await _read(session, keyring, _query(tenant, col(StoredReport.job_id) == job_id))
 
 
-async def alike(session: AsyncSession, keyring: Keyring, tenant: str, feature_key: str) -> Kept | None:
+async def alike(session: AsyncSession, keyring: Keyring, tenant: str, feature_key: str) -> KeptReport | None:
     """The latest report with these features, of whichever video; None where there is none. Raises as `latest`."""
     return await _read(session, keyring, _query(tenant, col(StoredReport.feature_key) == feature_key))
 
@@ -120,14 +122,14 @@ def _query(tenant: str, which: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-async def _read(session: AsyncSession, keyring: Keyring, query: Select[Any]) -> Kept | None:
+async def _read(session: AsyncSession, keyring: Keyring, query: Select[Any]) -> KeptReport | None:
     await session.flush()
     row = (await session.exec(query)).one_or_none()  # type: ignore[call-overload]
     if row is None:
         return None
     if not row.sealed:
-        return Kept(row.job_id, row.body)
+        return KeptReport(row.job_id, row.body)
     if row.DataKey is None or row.TenantKey is None:
         raise InputNotFound(f"the key of {row.video_id} was destroyed, with the video")
     values = Values(row.DataKey.tenant_id, await keyring.unwrap(row.DataKey, row.TenantKey))
-    return Kept(row.job_id, values.open("report.body", row.job_id, row.body))
+    return KeptReport(row.job_id, values.open("report.body", row.job_id, row.body))

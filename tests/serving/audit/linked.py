@@ -1,7 +1,7 @@
 """Logs of tests that are in a database."""
 
 from serving.audit.acting import ACTING, Acting
-from serving.audit.checking import Kept, check
+from serving.audit.checking import KeptHead, check
 from serving.audit.keeping import Keeping
 from serving.db.accounts import Tenant
 from serving.storage.keyring import Keyring
@@ -25,7 +25,7 @@ async def written(world, count: int, tenant: str = "a") -> None:
     ACTING.reset(acting)
 
 
-async def found(world, keeping: Keeping, kept: tuple[Kept, ...] = ()) -> list[tuple[str, str, int | None]]:
+async def found(world, keeping: Keeping, kept: tuple[KeptHead, ...] = ()) -> list[tuple[str, str, int | None]]:
     """What is wrong with the log: (chain, problem, number)."""
     checked = await check(world.database, await keeping.signer.key(), kept)
     assert checked.wrong == len(checked.findings)

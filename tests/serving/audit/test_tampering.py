@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from serving.audit import linking
-from serving.audit.checking import Kept, heads
+from serving.audit.checking import KeptHead, heads
 from tests.serving.audit.linked import found, keeping_of, written
 
 #: What somebody does who may write to the database: statements, and what is found.
@@ -122,7 +122,7 @@ def test_a_log_that_was_replaced_by_an_earlier_one_is_known_by_a_head_that_was_k
         )
         assert await found(world, keeping) == [], "nothing in the database knows of it"
         assert await found(world, keeping, kept) == [("a", "not as kept elsewhere", 6)]
-        assert await found(world, keeping, (Kept(chain="z", number=1, mac="00"),)) == [
+        assert await found(world, keeping, (KeptHead(chain="z", number=1, mac="00"),)) == [
             ("z", "not as kept elsewhere", 1)
         ]
 

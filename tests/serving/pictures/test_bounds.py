@@ -13,6 +13,7 @@ from pipeline.errors import CorruptVideo, DecodeTimeout
 from serving.db.database import Database
 from serving.errors import Busy
 from serving.options import PictureOptions
+from serving.pictures import kept as module
 from serving.pictures.accepting import kind_for
 from serving.pictures.drawing import Drawing
 from serving.pictures.kept import Kept, _Entry
@@ -57,6 +58,32 @@ def test_a_tenant_leaves_room_for_others():
         await asyncio.gather(*tasks, return_exceptions=True)
         assert sorted(order) == ["a1", "a2", "a4", "b1", "b2", "b3"]
         assert (turns.running, turns.waiting) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_those_go_first_who_have_least():
+    async def main():
+        turns, order = Turns(3, 8), []
+        done = {name: asyncio.Event() for name in ("a1", "c1", "c2", "a2", "b1")}
+
+        async def work(name: str) -> None:
+            async with turns.turn(name[0]):
+                order.append(name)
+                await done[name].wait()
+
+        tasks = []
+        for name in done:
+            tasks.append(asyncio.create_task(work(name)))
+            await settled()
+        done["c1"].set()
+        await settled()
+        # Of a's, one is under way; of b's, which came later, none.
+        assert order == ["a1", "c1", "c2", "b1"]
+        for event in done.values():
+            event.set()
+        await asyncio.gather(*tasks)
+        assert order[-1] == "a2"
 
     asyncio.run(main())
 
@@ -177,6 +204,24 @@ def test_what_is_forgotten_while_it_is_made_is_not_kept():
         go.set()
         assert await waiting == "x"
         assert kept.size_bytes == 0
+
+    asyncio.run(main())
+
+
+def test_what_nobody_asks_for_goes(monkeypatch):
+    """A picture of a video is in memory no longer than that is of use to somebody."""
+    monkeypatch.setattr(module, "KEEP_S", 0.02)
+
+    async def main():
+        kept = Kept(100)
+
+        async def make() -> str:
+            return "x"
+
+        await kept.get("x", "picture", make, lambda _: 40)
+        await asyncio.sleep(0.03)
+        await kept.get("y", "picture", make, lambda _: 1)
+        assert kept.size_bytes == 1
 
     asyncio.run(main())
 

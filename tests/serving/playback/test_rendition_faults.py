@@ -70,16 +70,16 @@ def test_one_whose_object_is_gone_is_made_again(call, hevc):
 
 
 def test_while_it_plays_the_original_is_not_read_again(call, hevc, monkeypatch):
-    cuts, cut = [], Hls._cut
+    cuts, found_out = [], Hls._found_out
 
-    def counted(self, file, sandbox):
-        cuts.append(file.what.blob)
-        return cut(self, file, sandbox)
+    async def counted(self, source):
+        cuts.append(source.object_key)
+        return await found_out(self, source)
 
     async def body(api):
         async with claimed(api, hevc) as (video, renderer, claim):
             await renderer.work(claim)
-        monkeypatch.setattr(Hls, "_cut", counted)
+        monkeypatch.setattr(Hls, "_found_out", counted)
         assert (await api.a.get(f"/v1/videos/{video}/hls/index.m3u8")).status_code == 200
         assert cuts == [(await row_of(api)).object_key]
         # What is asked about the original is known for longer than a failure that may pass.

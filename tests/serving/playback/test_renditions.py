@@ -58,7 +58,8 @@ def test_what_browsers_do_not_play_is_encoded_and_played(call, hevc):
         assert sum(frame.samples for frame in sound) / 48_000 == pytest.approx(5.0, abs=0.1)
         assert abs(sound[40].to_ndarray()).max() == pytest.approx(0.3, abs=0.1)
         made = await _objects(api) - before
-        assert len(made) == 1
+        # What players ask for first has a key of its own; it is in the database.
+        assert len([key for key in made if key.startswith("videos/")]) == 1
         assert (await api.b.get(f"/v1/videos/{video}/playback")).status_code == 404
         assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
         assert not made & await _objects(api)

@@ -145,6 +145,9 @@ def test_what_a_crash_leaves_is_finished(call, monkeypatch):
         (record,) = (await api.a.get("/v1/erasures")).json()["data"]
         assert record["finished_at"] is None
         assert len(await _objects(api.store)) == 1
+        # What a restore has to know comes first; and whoever begins has a minute for it.
+        assert [entry.video_id for entry in await journal.read(api.store)] == [video]
+        assert await erasing.finish_left(api.world.database, api.store) == 0
         await api.world.change("UPDATE erasure SET at = at - interval '1 h'")
         both = await asyncio.gather(*(erasing.finish_left(api.world.database, api.store) for _ in range(2)))
         assert max(both) == 1

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from serving.audit.signing import AuditSigner
-from serving.backup import restoring
+from serving.backup import form, restoring, saving
 from serving.db import embedded
 from serving.db.accounts import Tenant
 from serving.db.audit import AuditEntry
@@ -101,6 +104,103 @@ async def _begun(api) -> str:
 
 def _restored(small: Small, empty: dict[str, str]):
     return here("restore", small.backup, "--snapshot", small.name, "--erasures", small.journal, **empty)
+
+
+def test_the_journal_of_the_store_is_enough(small, empty):
+    """Where the database was lost alone: nobody has to name a journal. And the new one is as any other is."""
+    folder = Path(empty["AUTOMATIONS_SERVER__DATA_DIR"])
+    shutil.copytree(small.journal.parent / "objects" / "erasures", folder / "objects" / "erasures")
+    done = here("restore", small.backup, "--snapshot", small.name, "--json", **empty)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(done.stdout)[name] for name in ("erasures", "left_out")] == [1, 1]
+    urls = [settings["AUTOMATIONS_SERVER__DATABASE_URL"] for settings in (small.settings, empty)]
+    # Tenants are kept apart by it, and what is written makes what it made: COPY is loaded without either.
+    assert asyncio.run(_policed(urls[1])) == asyncio.run(_policed(urls[0])) != []
+
+
+async def _policed(url: str) -> list[tuple]:
+    """Whether row-level security binds each table's owner, and which of its triggers are on."""
+    connection = await asyncpg.connect(url)
+    try:
+        found = await connection.fetch(
+            "SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, array(SELECT t.tgname || t.tgenabled::text "
+            "FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal ORDER BY 1) FROM pg_class c "
+            "WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace ORDER BY 1"
+        )
+    finally:
+        await connection.close()
+    return [tuple(row) for row in found]
+
+
+def test_what_a_backup_or_restore_has_told_outlasts_a_loss_of_power(small, empty, tmp_path, monkeypatch):
+    """Keys that were not, beside a snapshot that is whole, would make that unreadable."""
+    copy, keys = Path(shutil.copytree(small.backup, tmp_path / "copy")), tmp_path / "keys"
+    flushed, real = [], os.fsync
+
+    def seen(descriptor: int) -> None:
+        real(descriptor)
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    done = here("backup", copy, "--keys", keys, "--json", **small.settings)
+    assert done.returncode == 0, done.stderr
+    name = json.loads(done.stdout)["name"]
+    whole = flushed.index(copy / "snapshots" / name / "whole")
+    assert flushed[:whole][-2:] == [keys / f"{name}.new", keys]
+    assert all(file.stat().st_mode & 0o077 == 0 for file in keys.iterdir())
+    flushed.clear()
+    assert _restored(small, empty).returncode == 0
+    assert Path(empty["AUTOMATIONS_SERVER__DATA_DIR"]) in flushed
+
+
+def test_rows_are_of_one_moment_and_nobody_takes_part_in_a_session(small, tmp_path, monkeypatch):
+    """Else there were rows that refer to what is not there; and who was signed out would be signed in again."""
+    copy, began = Path(shutil.copytree(small.backup, tmp_path / "copy")), []
+
+    def saved() -> dict:
+        done = here("backup", copy, "--json", **small.settings)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    async def change(statement: str) -> None:
+        connection = await asyncpg.connect(small.settings["AUTOMATIONS_SERVER__DATABASE_URL"])
+        await connection.execute("SELECT set_config('app.tenant', '*', false)")
+        await connection.execute(statement)
+        await connection.close()
+
+    def columns_of(table: str) -> tuple[str, ...]:
+        if not began:
+            began.append(table)
+            writer = threading.Thread(
+                target=lambda: asyncio.run(change("INSERT INTO tenant (id, name) VALUES ('late', 'late')"))
+            )
+            writer.start()
+            writer.join()
+        return columns(table)
+
+    columns = saving.columns_of
+    before = saved()
+    monkeypatch.setattr(saving, "columns_of", columns_of)
+    while_written = saved()
+    monkeypatch.undo()
+    after = saved()
+    asyncio.run(change("DELETE FROM tenant WHERE id = 'late'"))
+    assert (while_written["rows"] - before["rows"], after["rows"] - before["rows"]) == (0, 1)
+    tables = {file.name for file in (copy / "snapshots" / after["name"]).iterdir()}
+    assert tables.isdisjoint({"session", "refresh_token", "tenant_key", "data_key", "question"})
+
+
+def test_one_backup_at_a_time_and_what_is_damaged_there_is_copied_again(small, tmp_path):
+    copy = Path(shutil.copytree(small.backup, tmp_path / "copy"))
+    file = next(file for file in (copy / "objects" / "videos").iterdir() if small.kept in file.name)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with form.alone(copy):
+        done = here("backup", copy, **small.settings)
+    assert (done.returncode, "another backup" in done.stderr) == (2, True), done.stderr
+    done = here("backup", copy, "--json", **small.settings)
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["copied"], file.read_bytes()) == (1, whole)
 
 
 @pytest.mark.parametrize("committed", [False, True])

@@ -1,6 +1,7 @@
 """What holds for objects, wherever they are: the same tests over a folder and over a bucket of an S3 server."""
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -203,6 +204,21 @@ def test_what_is_deleted_is_gone_however_often(store):
     assert Blobs(store).keys() == []
 
 
+def test_what_is_deleted_is_in_no_spool(store, place):
+    """Its file would be there for minutes, for nobody."""
+
+    async def body() -> None:
+        written = await store.put(WHAT, _chunks(SMALL))
+        async with store.opened(WHAT, written.key):
+            pass
+        assert store._objects._spool.used_bytes > 0
+        await store.delete(WHAT.blob)
+        assert store._objects._spool.used_bytes == 0
+
+    if place[1]:
+        asyncio.run(body())
+
+
 @pytest.mark.parametrize("read_before", [False, True])
 def test_what_was_changed_is_refused(store, read_before):
     key = asyncio.run(store.put(WHAT, _chunks(LARGE))).key
@@ -229,6 +245,14 @@ def test_what_is_not_sealed_is_no_file_unless_it_is_one_already(store, place):
             asyncio.run(body())
     else:
         asyncio.run(body())
+
+
+def test_a_store_that_gives_other_bytes_is_told(tmp_path, monkeypatch):
+    objects = _store(tmp_path, "")._objects
+    monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: bytes(length))
+    with pytest.raises(OSError, match="not what is read"):
+        asyncio.run(objects.check())
+    assert list((tmp_path / "ready").iterdir()) == []
 
 
 def test_a_store_says_whether_it_is_there(store, place):
