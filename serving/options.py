@@ -56,8 +56,8 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     part_bytes: Annotated[int, Meta(gt=0, le=1 << 40)] = 64 << 20
     """Bytes of a resumable upload after which those that came are kept, even if this server dies then."""
     tenant_max_bytes: Annotated[int, Meta(ge=0, le=1 << 60)] = 0
-    """Bytes that a tenant may keep, all its videos and unfinished uploads together, unless it has a quota of its own;
-    0 for as many as there is room for."""
+    """Bytes that a tenant may keep, all its videos, renditions and unfinished uploads together, unless it has a quota
+    of its own; 0 for as many as there is room for."""
     tenant_max_minutes: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
     """Minutes of video that a tenant may keep, as far as their length is known, unless it has a quota of its own; 0 for
     as many as there is room for."""
