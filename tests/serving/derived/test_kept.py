@@ -86,7 +86,7 @@ def test_what_is_not_what_was_kept_is_made_anew_and_told(call, url, h264, read, 
             async with started(api, url) as client:
                 assert await answers(client, video, "hls/index.m3u8") == {"hls/index.m3u8": first["hls/index.m3u8"]}
             assert (what, len(read)) == (what, 1)
-            assert f"cut of {video} is made anew" in caplog.text, what
+            assert f"cut of {video} is made anew: derived.sealed of" in caplog.text, what
         # And it is as it should be again.
         read.clear()
         async with started(api, url) as client:
