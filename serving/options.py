@@ -77,7 +77,7 @@ class PictureOptions(Record, frozen=True, kw_only=True):
     are less."""
     kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 << 20
     """Memory of one API process for pictures that were made, and for where the frames of videos are: 30 bytes a
-    frame. None of it is on a disk."""
+    frame. Thumbnails and posters are on no disk."""
 
 
 class PlaybackOptions(Record, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class PlaybackOptions(Record, frozen=True, kw_only=True):
     """Requests that may wait for that; more are answered with 503. One tenant has half of them."""
     kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     """Memory of one API process for segments that were made, and for where the samples of videos are: 34 bytes a
-    picture or packet of sound. None of it is on a disk."""
+    picture or packet of sound. Segments are on no disk."""
     sent_bytes: Annotated[int, Meta(ge=128 << 20, le=1 << 40)] = 512 << 20
     """Memory of one API process for segments that are on their way to clients, each counted once. Who asks for one that
     there is no room for is answered with 503. One tenant has half of it."""

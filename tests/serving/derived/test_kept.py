@@ -28,6 +28,9 @@ def test_a_process_that_starts_reads_nothing_of_the_video(call, url, h264, read)
         assert read, "or it would be no wonder that nothing is read"
         rows = await api.world.sql("SELECT name FROM derived ORDER BY name")
         assert [row.name for row in rows] == ["cut", "packets", "poster", "storyboard"]
+        # Whoever asked for them has written nothing.
+        noted = {row.write for row in await api.world.sql("SELECT write FROM audit")}
+        assert ("derived.write" in noted, "upload.complete" in noted) == (False, True), noted
         read.clear()
         async with started(api, url) as client:
             assert await answers(client, video, *ANSWERED[:-1]) == {path: first[path] for path in ANSWERED[:-1]}
@@ -83,7 +86,7 @@ def test_what_is_not_what_was_kept_is_made_anew_and_told(call, url, h264, read, 
             async with started(api, url) as client:
                 assert await answers(client, video, "hls/index.m3u8") == {"hls/index.m3u8": first["hls/index.m3u8"]}
             assert (what, len(read)) == (what, 1)
-            assert f"cut of {video} is made anew" in caplog.text, what
+            assert f"cut of {video} is made anew: derived.sealed of" in caplog.text, what
         # And it is as it should be again.
         read.clear()
         async with started(api, url) as client:
@@ -108,7 +111,7 @@ def test_another_form_is_made_anew_and_so_is_what_makes_no_sense(call, url, h264
         row = await _row(api)
         source, kept = Source("a", video, row.object_key, None), Shelf(api.world.database, api.store.keyring)
         names: tuple[shelf.Name, ...] = ("cut", "packets", "poster", "storyboard")
-        whole = {name: await kept.read(source, name) or b"" for name in names}
+        whole: dict[shelf.Name, bytes] = {name: await kept.read(source, name) or b"" for name in names}
         for of in (lambda content: b"\x90", lambda content: content[: len(content) // 2]):
             for name, content in whole.items():
                 assert await kept.keep(source, name, of(content))
