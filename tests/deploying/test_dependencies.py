@@ -14,12 +14,16 @@ from packaging.utils import canonicalize_name
 TOP = Path(__file__).resolve().parents[2]
 OURS = ("models", "pipeline", "serving")
 
+#: Extras that the image is installed with (`test_dockerfile`).
+EXTRAS = ("kms",)
+
 
 @cache
 def _needed() -> frozenset[str]:
     """Distributions that are installed where only the server is, here."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    waiting = [Requirement(line) for line in project["dependencies"]]
+    asked = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
+    waiting = [Requirement(line) for line in asked]
     found: set[tuple[str, str]] = set()
     while waiting:
         one = waiting.pop()
