@@ -15,8 +15,8 @@ import msgspec
 from pipeline.errors import Altered
 from pipeline.record import Record
 from serving.backup import form
+from serving.backup.reading import listed, manifest_of
 from serving.backup.rows import Sieve, references
-from serving.backup.saving import listed, manifest_of
 from serving.db import migrate
 from serving.errors import BackupRefused, MasterKeyMissing
 from serving.flushing import flush
