@@ -207,9 +207,9 @@ def test_one_backup_at_a_time_and_what_is_damaged_there_is_copied_again(small, t
 def test_an_interrupted_restore_locks_nobody_out(small, empty, monkeypatch, committed):
     load = restoring._load
 
-    async def dies(place, opened):
+    async def dies(place, opened, keyless_too):
         if committed:
-            await load(place, opened)
+            await load(place, opened, keyless_too)
         raise OSError("the power went")
 
     monkeypatch.setattr(restoring, "_load", dies)
