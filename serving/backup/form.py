@@ -243,6 +243,7 @@ def waited_for(keys_folder: Path) -> Iterator[None]:
     """Whoever else changes keys that are there waits while the block lasts: of two who read, strike out and write at
     once, one would bring back what the other has struck out."""
     keys_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (keys_folder / ".lock").touch(mode=0o600)
     with (keys_folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -147,7 +147,8 @@ class Api:
 
     def files(self) -> list[str]:
         """Keys of all objects, also of those that are not finished; but for what says whose the store is."""
-        return [key for key in self.blobs.keys() if key != OWNER]
+        there = self.blobs.keys()
+        return [key for key in there if key != OWNER]
 
 
 async def prepared(url: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from tests.serving.buckets import VARIABLE
 from tests.serving.uploads.test_cleaning import _run
 
 pytestmark = pytest.mark.skipif(
-    VARIABLE in os.environ, reason="nobody can make objects of a bucket older than they are"
+    VARIABLE in os.environ, reason="objects of a bucket cannot be made older than they are"
 )
 
 
