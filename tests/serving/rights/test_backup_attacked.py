@@ -221,25 +221,26 @@ def _journal(backup: Path) -> list[dict]:
 def test_snapshots_that_cannot_be_read_are_told_and_no_reason_not_to_make_another(server, tmp_path):
     """The master key was turned over as docs/security.md says, or one bit is another."""
     turned = _made(server, f"turned_{tmp_path.name}", tmp_path / "data")
-    video, backup = turned.uploaded(b"kept"), tmp_path / "backup"
+    gone, backup = turned.uploaded(b"gone"), tmp_path / "backup"
+    turned.uploaded(b"kept")
     first = turned.backup(backup)["name"]
     manifest = backup / "snapshots" / first / "manifest"
     whole = manifest.read_bytes()
     manifest.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     second = turned.backup(backup)
-    assert (second["unreadable"], second["copied"]) == ([first], 1)
+    assert (second["unreadable"], second["copied"]) == ([first], 2)
     manifest.write_bytes(whole)
+    turned.deleted(gone)
     new = {"AUTOMATIONS_STORAGE__MASTER_KEY": "07" * 32}
     old = {"AUTOMATIONS_STORAGE__OLD_MASTER_KEYS": MASTER_KEY.hex()}
     done = here("keys", "rotate", **settings_of(turned.url, turned.folder) | new | old)
     assert done.returncode == 0, done.stderr
     third = turned.backup(backup, "--keep", "2", **new)
     assert third["unreadable"] == [second["name"]]
-    assert (third["objects"], third["removed_snapshots"]) == (1, 1)
     # What was erased goes from those, too: that needs no key.
-    turned.deleted(video)
-    assert turned.backup(backup, **new)["removed_objects"] == 1
-    assert not any(f"videos/{video}" in keys for keys in _keyed(backup).values())
+    assert (third["objects"], third["removed_objects"], third["removed_snapshots"]) == (1, 1, 1)
+    assert sorted(_keyed(backup)) == [second["name"], third["name"]]
+    assert not any(f"videos/{gone}" in keys for keys in _keyed(backup).values())
 
 
 def test_objects_of_what_was_erased_go_however_often_a_backup_dies(live, tmp_path, monkeypatch):

@@ -147,6 +147,7 @@ def test_what_a_backup_or_restore_has_told_outlasts_a_loss_of_power(small, empty
     name = json.loads(done.stdout)["name"]
     whole = flushed.index(copy / "snapshots" / name / "whole")
     assert flushed[:whole][-2:] == [keys / f"{name}.new", keys]
+    assert tmp_path in flushed[:whole], "the folder of keys is new, and so is its name"
     assert all(file.stat().st_mode & 0o077 == 0 for file in keys.iterdir())
     flushed.clear()
     assert _restored(small, empty).returncode == 0

@@ -17,9 +17,7 @@ from serving.uploads import cleaning, receive
 from tests.serving.buckets import VARIABLE
 from tests.serving.uploads.test_cleaning import _run
 
-pytestmark = pytest.mark.skipif(
-    VARIABLE in os.environ, reason="objects of a bucket cannot be made older than they are"
-)
+pytestmark = pytest.mark.skipif(VARIABLE in os.environ, reason="objects of a bucket cannot be made older than they are")
 
 
 def _grown_old(api) -> None:
