@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,13 +39,13 @@ class Live:
     key: str
     """Of tenant `a`."""
 
-    def backup(self, folder: Path, *args: object, code: int = 0, **settings: str) -> dict:
+    def backup(self, folder: Path, *args: object, code: int = 0, settings: Mapping[str, str] = {}) -> dict:
         """What a backup did."""
-        done = here("backup", folder, *args, "--json", **settings_of(self.url, self.folder) | settings)
+        done = here("backup", folder, *args, "--json", **settings_of(self.url, self.folder) | dict(settings))
         assert done.returncode == code, (done.stdout, done.stderr)
         return json.loads(done.stdout)
 
-    def during(self, what) -> object:
+    def during(self, what) -> Any:
         """What comes of something that is done while it runs."""
 
         async def run():
@@ -115,7 +117,7 @@ def test_what_is_erased_while_a_backup_is_made_is_struck_out_by_the_next(live, t
     """One that is struck out, and in no journal of the backup, would come back without its bytes."""
     video, backup, finish = live.uploaded(b"meanwhile"), tmp_path / "backup", saving._finish
 
-    async def erased_first(*args: object) -> None:
+    async def erased_first(*args: Any) -> None:
         answer = await asyncio.to_thread(lambda: httpx.delete(address[0], headers=headers, timeout=60))
         assert answer.status_code == 204
         await finish(*args)
@@ -235,7 +237,7 @@ def test_snapshots_that_cannot_be_read_are_told_and_no_reason_not_to_make_anothe
     old = {"AUTOMATIONS_STORAGE__OLD_MASTER_KEYS": MASTER_KEY.hex()}
     done = here("keys", "rotate", **settings_of(turned.url, turned.folder) | new | old)
     assert done.returncode == 0, done.stderr
-    third = turned.backup(backup, "--keep", "2", **new)
+    third = turned.backup(backup, "--keep", "2", settings=new)
     assert third["unreadable"] == [second["name"]]
     # What was erased goes from those, too: that needs no key.
     assert (third["objects"], third["removed_objects"], third["removed_snapshots"]) == (1, 1, 1)
@@ -248,10 +250,10 @@ def test_objects_of_what_was_erased_go_however_often_a_backup_dies(live, tmp_pat
     live.backup(backup)
     live.deleted(video)
 
-    def dying(self: Path, *args: object, **more: object) -> None:
+    def dying(self: Path, missing_ok: bool = False) -> None:
         if self.name == video:
             raise KeyboardInterrupt
-        unlink(self, *args, **more)
+        unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", dying)
     assert here("backup", backup, **settings_of(live.url, live.folder)).returncode != 0
