@@ -29,14 +29,22 @@ def backup(
     keep: Annotated[
         int | None, typer.Option(min=1, help="Snapshots to keep, this one counted; all by default.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all that is there already, too; copy again what is damaged.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a snapshot of database and videos to a folder. The server may run meanwhile; objects that are there already
-    are not copied again. Nothing in it can be read without the master key, which is not in it: keep that one, too."""
+    are not copied again. Nothing in it can be read without the master key, which is not in it: keep that one, too.
+    The exit code is 1 where a snapshot was made, but something is to be looked at: an object is lost in the store, an
+    entry of the journal of erasures is not signed, or something is damaged in the folder."""
+    from serving.audit.noting import noted
     from serving.backup import saving
 
-    async def save(_: "Database", place: "Places") -> "Saved":
-        return await saving.save(place, folder, keys or folder / "keys", keep)
+    async def save(database: "Database", place: "Places") -> "Saved":
+        done = await saving.save(place, folder, keys or folder / "keys", keep, verify=verify)
+        await noted(database, "backup.made", done.name)
+        return done
 
     done = with_place(save)
     if as_json:
@@ -46,7 +54,16 @@ def backup(
         if done.removed_objects or done.removed_snapshots:
             print(f"{done.removed_snapshots} old snapshots and {done.removed_objects} objects were removed")
     for key in done.missing:
-        print(f"{key} was not there: deleted meanwhile, or lost", file=sys.stderr)
+        lost = key in done.lost
+        print(f"{key} {'is LOST in the store' if lost else 'was deleted meanwhile'}", file=sys.stderr)
+    for name in done.unreadable:
+        print(f"the snapshot {name} cannot be read with the keys that are here, or is damaged", file=sys.stderr)
+    for one in done.disputed:
+        print(f"erasures/{one} is not signed, and its video is there: it was not believed", file=sys.stderr)
+    for name in done.damaged:
+        print(f"{name} is DAMAGED in the backup", file=sys.stderr)
+    if done.lost or done.disputed or done.damaged:
+        raise typer.Exit(1)
 
 
 def restore(
@@ -59,6 +76,9 @@ def restore(
     ] = None,
     damaged_too: Annotated[
         bool, typer.Option("--damaged-too", help="Go on where objects are damaged or missing, without them.")
+    ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Go on where the store belongs to another database, which loses it.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,13 +93,21 @@ def restore(
         known += journal.parsed(file.read_bytes(), str(file))
     with places.places(load().settings, migrated=False) as place:
         done = restoring.restore(
-            place, folder, keys or folder / "keys", name=snapshot, erasures=known, damaged_too=damaged_too
+            place,
+            folder,
+            keys or folder / "keys",
+            name=snapshot,
+            erasures=known,
+            damaged_too=damaged_too,
+            take_over=take_over,
         )
     if as_json:
         print_json(done)
         return
     print(f"{done.name}: {done.rows} rows, {done.objects} objects")
     print(f"{done.erasures} erasures are known; {done.left_out} videos of the snapshot were not brought back")
+    for video in done.keyless:
+        print(f"{video} was not brought back: the snapshot has no key for it", file=sys.stderr)
     for key in done.damaged:
         print(f"{key} is damaged or missing", file=sys.stderr)
 

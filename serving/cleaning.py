@@ -59,6 +59,7 @@ def chores(database: Database, store: Store, settings: Settings) -> tuple[Chore,
         old("idempotency keys", old_rows.IDEMPOTENCY_KEYS, keep.idempotency_keys_s),
         old("webhook messages", old_rows.MESSAGES, keep.webhooks_s),
         old("uploads that are over", old_rows.UPLOADS, keep.uploads_s),
+        old("names of objects that nothing named", old_rows.SWEPT_OBJECTS, old_rows.SWEPT_S),
         old("sessions", old_rows.SESSIONS, keep.sessions_s),
         old("refresh tokens", old_rows.REFRESH_TOKENS, keep.sessions_s),
         Chore(

@@ -29,6 +29,7 @@ from serving import (
     server_cli,
     spaces_cli,
     spec_options,
+    store_cli,
     taxonomy_cli,
 )
 from serving.analyzing import DECODERS, REFUSED, Wishes, analyze_all, refuse
@@ -63,6 +64,7 @@ app.add_typer(server_cli.db, name="db", no_args_is_help=True)
 app.add_typer(accounts_cli.tenants, name="tenants", no_args_is_help=True)
 app.add_typer(accounts_cli.users, name="users", no_args_is_help=True)
 app.add_typer(keys_cli.keys, name="keys", no_args_is_help=True)
+app.add_typer(store_cli.store, name="store", no_args_is_help=True)
 app.add_typer(audit_cli.audit, name="audit", no_args_is_help=True)
 app.command()(backup_cli.backup)
 app.command()(backup_cli.restore)

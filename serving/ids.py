@@ -18,7 +18,7 @@ os.register_at_fork(after_in_child=_RANDOM.seed)
 
 Prefix = Literal[
     "ten", "usr", "ses", "key", "upl", "vid", "job", "whk", "msg", "dlv", "voc", "req", "wrk", "bat", "aud", "qst",
-    "cpy", "tgg", "cor", "lrn", "era", "ret",
+    "cpy", "tgg", "cor", "lrn", "era", "ret", "own",
 ]  # fmt: skip
 
 

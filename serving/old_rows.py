@@ -99,6 +99,18 @@ QUESTIONS: Final = text(
 )
 
 
+#: Whoever was about to name one a month ago has long been told that it is gone, or has died.
+SWEPT_S: Final = 30 * 86_400.0
+SWEPT_OBJECTS: Final = text(
+    """
+    DELETE FROM swept_object WHERE object_key = ANY(ARRAY(
+        SELECT object_key FROM swept_object WHERE at < now() - make_interval(secs => :keep_s)
+        LIMIT :most FOR UPDATE SKIP LOCKED
+    ))
+    """
+)
+
+
 async def removed(database: Database, old: TextClause, keep_s: float) -> int:
     """Delete what is older than `keep_s` seconds, by one of the statements above; how many rows that were."""
     total = 0

@@ -13,7 +13,7 @@ import fcntl
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -47,8 +47,13 @@ LEFT_OUT: Final = frozenset(
         "rate_bucket",
         "worker",
         "written_over",
+        "swept_object",
     }
 )
+
+#: Names that the store makes for objects that a backup may have. Who may write keys of snapshots could else name any
+#: file of this machine, to be deleted.
+_OBJECT: Final = re.compile(r"(videos|uploads)/[0-9A-Za-z_-]{1,200}")
 
 #: `20261126T201500Z`
 _NAME: Final = re.compile(r"\d{8}T\d{6}Z")
@@ -152,6 +157,11 @@ def name_of(at: datetime) -> str:
     return at.strftime("%Y%m%dT%H%M%SZ")
 
 
+def is_object_name(key: str) -> bool:
+    """Whether the store names objects like that."""
+    return _OBJECT.fullmatch(key) is not None
+
+
 def names(folder: Path) -> list[str]:
     """Snapshots that are whole, oldest first."""
     found = (folder / "snapshots").glob(f"*/{WHOLE}")
@@ -195,6 +205,31 @@ def write_keys(folder: Path, keys: Keys) -> None:
     flush(folder)
 
 
+def reserved(folder: Path, keys_folder: Path, at: datetime) -> datetime:
+    """The moment that a snapshot is named by, from `at` on: one of which there is no other in the folder, nor any keys.
+    Several servers may keep theirs in one folder, and begin in the same second."""
+    keys_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flush(keys_folder.parent)
+    at = at.replace(microsecond=0)
+    while not _is_free(folder, keys_file(keys_folder, name_of(at)), name_of(at)):
+        at += timedelta(seconds=1)
+    return at
+
+
+def _is_free(folder: Path, file: Path, name: str) -> bool:
+    if (folder / "snapshots" / name).exists():
+        return False
+    try:
+        file.with_suffix(".new").touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        return False
+    # Asked once nobody else takes the name any more: whoever had taken it may just have written it.
+    if file.exists():
+        file.with_suffix(".new").unlink()
+        return False
+    return True
+
+
 def parsed(content: bytes, name: str) -> Manifest:
     """A manifest that was opened. Raises BackupRefused: it is of another version; Altered: it is none."""
     try:
@@ -204,6 +239,17 @@ def parsed(content: bytes, name: str) -> Manifest:
         return msgspec.json.decode(content, type=Manifest)
     except msgspec.DecodeError as error:
         raise Altered(f"{name}: the manifest is none ({error})") from error
+
+
+@contextmanager
+def waited_for(keys_folder: Path) -> Iterator[None]:
+    """Whoever else changes keys that are there waits while the block lasts: of two who read, strike out and write at
+    once, one would bring back what the other has struck out."""
+    keys_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (keys_folder / ".lock").touch(mode=0o600)
+    with (keys_folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

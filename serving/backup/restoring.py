@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import os
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,12 @@ import msgspec
 from pipeline.errors import Altered
 from pipeline.record import Record
 from serving.backup import form
+from serving.backup.agreeing import agreed, snapshot_key, vouched
+from serving.backup.beginning import begin, put_secret, require_own
+from serving.backup.reading import listed, manifest_of
 from serving.backup.rows import Sieve, references
-from serving.backup.saving import listed, manifest_of
 from serving.db import migrate
 from serving.errors import BackupRefused, MasterKeyMissing
-from serving.flushing import flush
 from serving.places import Places
 from serving.rights import journal
 from serving.rights.journal import Erased
@@ -53,6 +52,8 @@ class Restored(Record, frozen=True, kw_only=True):
     """Videos of the snapshot that were not brought back: they were erased since."""
     damaged: tuple[str, ...]
     """Objects that are missing in the backup, or not what they were; what they belong to cannot be read."""
+    keyless: tuple[str, ...]
+    """Videos of the snapshot that were not brought back: it has no key for them, and no journal says why."""
 
 
 def restore(
@@ -63,6 +64,7 @@ def restore(
     name: str | None = None,
     erasures: Sequence[Erased] = (),
     damaged_too: bool = False,
+    take_over: bool = False,
 ) -> Restored:
     """Bring back a snapshot, where no loop runs. The database has all of it, or nothing: in one transaction, once all
     else is there. Interrupted before that, it can be done again; after it, the schema is all that may be left behind.
@@ -70,10 +72,12 @@ def restore(
     Args:
         name: of the snapshot; None: the latest.
         erasures: what was erased, besides what the journals here and in the folder know.
-        damaged_too: go on where objects are damaged, without them.
+        damaged_too: go on where objects are damaged, or keys of them are missing, without them.
+        take_over: go on where the store belongs to another database than the one that was saved.
 
     Raises:
-        BackupRefused: the database is in use; there is no such snapshot; or objects of it are damaged.
+        BackupRefused: the database is in use; there is no such snapshot; objects of it are damaged; a journal says of
+            videos of it that they were erased, and nobody signed that; or the store is another database's.
         MasterKeyMissing: the master key that it was made with is not here.
         Altered: a part of it is not what was written.
         OSError: what the disks cannot do.
@@ -82,6 +86,8 @@ def restore(
     if name not in form.names(folder):
         raise BackupRefused(f"{folder}: there is no such snapshot ({name})")
     opened = asyncio.run(_opened(place, folder, keys_folder, name, erasures))
+    if not take_over:
+        asyncio.run(require_own(place.store, opened.source, opened.manifest))
     _prepare(place.database_url, opened.manifest.revision)
     objects, damaged = asyncio.run(_objects(place.store, opened))
     if damaged and not damaged_too:
@@ -89,15 +95,17 @@ def restore(
             f"{len(damaged)} objects are missing in the backup, or not what they were: {', '.join(damaged[:5])}; the "
             "database was not restored; try an older snapshot, or go on without them by --damaged-too"
         )
-    sieve = asyncio.run(_load(place, opened))
+    sieve = asyncio.run(_load(place, opened, damaged_too))
     migrate.upgrade(place.database_url)
+    asyncio.run(begin(place, name))
     return Restored(
         name=name,
         rows=sum(table.rows for table in opened.manifest.tables) - sum(sieve.left_out.values()),
         objects=objects,
         erasures=len(opened.erased),
-        left_out=sieve.left_out.get("video", 0),
+        left_out=sieve.left_out.get("video", 0) - len(sieve.keyless),
         damaged=tuple(damaged),
+        keyless=tuple(sorted(sieve.keyless)),
     )
 
 
@@ -125,9 +133,28 @@ async def _opened(place: Places, folder: Path, keys_folder: Path, name: str, era
             f"keys of the snapshot are wrapped by the master key {', '.join(lost)}, which is not here; name it in "
             "storage.old_master_keys"
         )
-    known = [*await journal.read(source), *await journal.read(place.store), *erasures]
-    erased = {one.id: one for one in known}
+    erased = await _erased(place, source, manifest, keys, erasures)
     return _Opened(source, manifest, keys, secret, erased, frozenset(one.video_id for one in erased.values()))
+
+
+async def _erased(
+    place: Places, source: Store, manifest: form.Manifest, keys: form.Keys, given: Sequence[Erased]
+) -> dict[str, Erased]:
+    """Id -> what was erased, as far as it is believed. Raises BackupRefused where some of it is not."""
+    key = await snapshot_key(source, manifest, place.keyring.master)
+    believed, changed = vouched(given, key)
+    if changed:
+        raise BackupRefused(f"--erasures: {', '.join(changed[:5])} are not what this server wrote; use another copy")
+    found = [*await journal.read(source), *await journal.read(place.store)]
+    videos = {row.video_id for row in keys.data_keys if row.video_id is not None}
+    agreement = agreed(believed, found, key, videos)
+    if agreement.disputed:
+        raise BackupRefused(
+            f"{len(agreement.disputed)} entries of the journal are not signed by the server that was saved, and name "
+            f"videos of the snapshot: {', '.join(agreement.disputed[:5])}. If you know that these were erased, give "
+            f"the entries by --erasures; if you know that they were not, remove the objects (below {journal.PREFIX}/)"
+        )
+    return agreement.entries
 
 
 async def _require_empty(url: str) -> None:
@@ -190,7 +217,7 @@ async def _proved(source: Store, line: form.ObjectLine) -> AsyncIterator[bytes]:
         raise Altered(f"{line.key}: not what was saved")
 
 
-async def _load(place: Places, opened: _Opened) -> Sieve:
+async def _load(place: Places, opened: _Opened, keyless_too: bool) -> Sieve:
     """All rows that are to come back, in one transaction; which were left out."""
     names = [table.name for table in opened.manifest.tables]
     connection = await asyncpg.connect(place.database_url, timeout=10)
@@ -198,31 +225,38 @@ async def _load(place: Places, opened: _Opened) -> Sieve:
         async with connection.transaction():
             await connection.execute("SELECT set_config('app.tenant', '*', true)")
             # COPY into a table is not for whom row-level security binds; and triggers would make what comes anyway.
-            for name in names:
+            for name in (*names, "data_key"):
                 await connection.execute(f'ALTER TABLE "{name}" NO FORCE ROW LEVEL SECURITY, DISABLE TRIGGER USER')
             # Asked again, now that nobody else writes.
             await _require_nobody(connection)
             # A server that was started here without tenants has begun an audit log with a key of its own.
             await connection.execute("TRUNCATE {} CASCADE".format(", ".join(f'"{name}"' for name in names)))
-            sieve = Sieve.without(await references(connection), tuple(opened.videos))
+            keyed = [row.object_key for row in opened.keys.data_keys]
+            sieve = Sieve.without(await references(connection), tuple(opened.videos), keyed)
             for table in opened.manifest.tables:
                 what = form.sealed_file(opened.manifest.name, table.name)
                 rows = sieve.kept(table.name, table.columns, opened.source.get(what, table.key))
                 done = await connection.copy_to_table(table.name, source=rows, columns=table.columns, format="text")
                 if int(done.split()[-1]) + sieve.left_out.get(table.name, 0) != table.rows:
                     raise Altered(f"{table.name}: not as many rows as were saved")
+            if sieve.keyless and not keyless_too:
+                raise BackupRefused(
+                    f"the snapshot has no keys of {len(sieve.keyless)} of its videos, and no journal says that they "
+                    f"were erased: {', '.join(sieve.keyless[:5])}; the database was not restored; name the journal by "
+                    "--erasures, or go on without them by --damaged-too"
+                )
             await _keys(connection, opened.keys, sieve)
-            await connection.execute(_LISTS, list(opened.videos))
+            await connection.execute(_LISTS, [*opened.videos, *sieve.keyless])
             await learn_without(connection, sieve.said)
             for one in opened.erased.values():
                 counts = msgspec.json.encode(one.counts).decode()
                 values = (one.id, one.tenant_id, one.video_id, one.reason, one.rule_id, counts, one.at)
                 await connection.execute(_ERASED, *values)
-            for name in names:
+            for name in (*names, "data_key"):
                 await connection.execute(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY, ENABLE TRIGGER USER')
             # Before the commit: from then on the database is in use, and nothing is restored into it again.
             await journal.write_all(place.store, list(opened.erased.values()))
-            _put_secret(place.folder / "secret", opened.secret)
+            put_secret(place.folder / "secret", opened.secret)
     finally:
         await connection.close()
     return sieve
@@ -240,14 +274,3 @@ async def _keys(connection: asyncpg.Connection, keys: form.Keys, sieve: Sieve) -
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
         await connection.executemany(insert, [msgspec.structs.astuple(row) for row in rows])
-
-
-def _put_secret(file: Path, secret: bytes) -> None:
-    """In place of the one that this data folder began with, which nobody was given a key by."""
-    descriptor, made = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}-")
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(secret)
-        out.flush()
-        os.fsync(descriptor)
-    os.replace(made, file)
-    flush(file.parent)

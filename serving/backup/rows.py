@@ -5,7 +5,7 @@ Rows of what was erased are left out on the way: they never reach the new databa
 
 import asyncio
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -122,22 +122,31 @@ class Sieve:
     """Table -> rows."""
     said: set[tuple[str, str]] = field(default_factory=set)
     """(vocabulary, label) of what was said of the videos: what was learnt of it is to be learnt anew."""
+    keyed: frozenset[bytes] = frozenset()
+    """Objects that have keys."""
+    keyless: list[str] = field(default_factory=list)
+    """Videos that were left out for their object has none: it was struck out. They would look like ones from before
+    objects were sealed."""
 
     @classmethod
-    def without(cls, references: Sequence[Reference], videos: Sequence[str]) -> "Sieve":
-        """One that leaves out these videos."""
-        return cls(references, {("video", ("id",)): {(video.encode(),) for video in videos}})
+    def without(cls, references: Sequence[Reference], videos: Sequence[str], keyed: Collection[str]) -> "Sieve":
+        """One that leaves out these videos, and those whose object is none of `keyed`, which have keys."""
+        gone = {("video", ("id",)): {(video.encode(),) for video in videos}}
+        return cls(references, gone, keyed=frozenset(key.encode() for key in keyed))
 
     async def kept(self, table: str, columns: Sequence[str], chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """The rows of a table that stay. Tables that others refer to come first."""
         place = {name: number for number, name in enumerate(columns)}
         looked_at = [(ref, [place[name] for name in ref.columns]) for ref in self.references if ref.child == table]
         told = {ref.parent_columns for ref in self.references if ref.parent == table}
-        own = self.gone.get((table, ("id",)), set()) if table == "video" else set()
+        own = self.gone.get((table, ("id",)), set()) if table == "video" else None
         out: list[bytes] = []
         size = 0
-        async for line in _lines(chunks):
+        async for line in lines(chunks):
             fields = line.rstrip(b"\n").split(b"\t")
+            if own is not None and (fields[place["id"]],) not in own and fields[place["object_key"]] not in self.keyed:
+                self.keyless.append(value(fields[place["id"]]))
+                own.add((fields[place["id"]],))
             if (own and (fields[place["id"]],) in own) or any(
                 tuple(fields[number] for number in numbers) in self.gone.get((ref.parent, ref.parent_columns), ())
                 for ref, numbers in looked_at
@@ -163,15 +172,20 @@ class Sieve:
         if table == "correction":
             vocabulary, label = (fields[place[name]] for name in ("vocabulary_id", "label"))
             if vocabulary != _NULL:
-                self.said.add((_value(vocabulary), _value(label)))
+                self.said.add((value(vocabulary), value(label)))
 
 
-def _value(escaped: bytes) -> str:
-    """A value as COPY's text format has it."""
+def value(escaped: bytes) -> str:
+    """A value, as COPY's text format has it."""
     return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), escaped).decode()
 
 
-async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+def value_bytes(escaped: bytes) -> bytes:
+    """A value that is bytes."""
+    return bytes.fromhex(value(escaped).removeprefix("\\x"))
+
+
+async def lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Rows, each with its line end: COPY has no other ones, not in values either."""
     rest = b""
     async for chunk in chunks:

@@ -1,28 +1,38 @@
 """Makes a snapshot: the database as it is at one moment, and the objects that it names. The server may run on."""
 
-import hashlib
-import shutil
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 
 from pipeline.record import Record
+from serving.audit.signing import AuditSigner
 from serving.backup import form
+from serving.backup.agreeing import agreed
+from serving.backup.copying import copied_erasures, copied_objects, damaged_in, known_objects
 from serving.backup.rows import WHERE, Out, columns_of
+from serving.backup.striking import drop_old, prune, remove, strike_out
 from serving.db import migrate
+from serving.db.database import Database
 from serving.errors import BackupRefused
 from serving.places import Places
 from serving.rights import journal
+from serving.rights.journal import Erased, JournalKey
 from serving.storage.store import Store, is_object
 
 _UNSEALED: Final = """
     SELECT count(*) FROM video v WHERE NOT EXISTS (SELECT FROM data_key d WHERE d.object_key = v.object_key)
 """
+
+_STILL: Final = "SELECT object_key FROM data_key WHERE object_key = ANY($1) ORDER BY object_key"
+
+_ERASURES: Final = (
+    "SELECT id, tenant_id, video_id, reason, rule_id, counts::text AS counts, at FROM erasure ORDER BY id"
+)
 
 _TENANT_KEYS: Final = "SELECT tenant_id, version, wrapped, master, created_at FROM tenant_key"
 
@@ -43,11 +53,21 @@ class Saved(Record, frozen=True, kw_only=True):
     """Those of them that were not in the folder yet."""
     copied_bytes: int
     missing: tuple[str, ...]
-    """Those of them that were not in the store any more: deleted meanwhile, or lost."""
+    """Those that the snapshot does not name though the database did: they were not in the store. They were deleted
+    meanwhile, but for"""
+    lost: tuple[str, ...]
+    """these."""
     removed_objects: int
     """Objects that were taken out of the folder, and"""
     removed_snapshots: int
     """snapshots."""
+    unreadable: tuple[str, ...]
+    """Older snapshots that were found not to be readable, now: their master key was taken away, their keys are
+    elsewhere, or they are damaged."""
+    disputed: tuple[str, ...]
+    """Ids of entries of the journal that nobody signed, and whose videos are there: they were not believed."""
+    damaged: tuple[str, ...]
+    """Objects and files of older snapshots that are not what they were, where all were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +77,47 @@ class _Database:
     tables: tuple[form.TableFile, ...]
     tenant_keys: tuple[form.TenantKeyRow, ...]
     data_keys: tuple[form.DataKeyRow, ...]
+    erasures: tuple[Erased, ...]
+    """All that there were, also those that are in no journal yet."""
 
 
-async def save(place: Places, folder: Path, keys_folder: Path, keep: int | None = None) -> Saved:
+async def save(
+    place: Places, folder: Path, keys_folder: Path, keep: int | None = None, *, verify: bool = False
+) -> Saved:
     """Add a snapshot to a folder. What is there of older ones is used; objects of what was erased since are taken out
     of it, and their keys out of the older ones.
 
     Args:
         keep: how many snapshots are kept, the new one counted; None: all.
+        verify: read all that is there already, too. Objects that are not what they were are copied again.
 
     Raises:
         BackupRefused: another one is being made there; or there are videos that are not sealed.
-        DatabaseUnavailable, MasterKeyMissing: see there.
+        DatabaseUnavailable, MasterKeyMissing, AuditKeyMissing: see there.
         OSError: what the disks cannot do.
     """
     store, target = place.store, Store(folder, place.keyring)
     with form.alone(folder):
-        keys_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in form.unfinished(folder):
-            _removed(left, keys_folder)
-        at = datetime.now(UTC).replace(microsecond=0)
-        while (folder / "snapshots" / form.name_of(at)).exists():
-            at += timedelta(seconds=1)
+            remove(left, keys_folder)
+        await _swept(target)
+        at = form.reserved(folder, keys_folder, datetime.now(UTC))
         name = form.name_of(at)
+        (folder / "snapshots" / name).mkdir(parents=True)
+        # Made where there is none, so that the snapshot has it: a restore knows the journal by it.
+        journal_key = await _journal_key(place)
         taken = await _database(place.database_url, target, name)
-        known = await _known(target, folder, keys_folder, place)
+        known, unreadable = await known_objects(target, folder, keys_folder, place)
         keys = [row.object_key for row in taken.data_keys if is_object(row.object_key)]
-        lines, copied, missing = await _objects(store, target, folder, known, keys)
-        await _erasures(store, target)
+        lines, copied, missing = await copied_objects(store, target, folder, known, keys, verify)
+        lost = await _lost(place.database_url, missing)
+        there = await journal.read(target)
+        found = [*await journal.read(store), *there]
+        videos = {row.video_id for row in taken.data_keys if row.video_id is not None}
+        agreement = agreed(taken.erasures, found, journal_key, videos)
+        # Before anything is struck out, and no more than is struck out of what the snapshot does not have: a restore
+        # leaves out what this names.
+        await copied_erasures(target, there, agreement.entries.values())
         objects = await target.put(form.sealed_file(name, "objects"), _encoded(lines))
         manifest = form.Manifest(
             version=form.VERSION,
@@ -96,9 +129,13 @@ async def save(place: Places, folder: Path, keys_folder: Path, keep: int | None 
             objects_key=objects.key,
         )
         await _finish(place, target, keys_folder, manifest, taken)
-        removed = await _struck_out(store, folder, keys_folder)
-        dropped = _dropped(folder, keys_folder, keep)
-        removed += await _pruned(target, folder, keys_folder, place) if dropped else 0
+        # What was erased meanwhile is in the snapshot: the next one strikes it out.
+        removed = strike_out(folder, keys_folder, agreement.videos - videos)
+        damaged = await damaged_in(target, folder, keys_folder, place, keys) if verify else ()
+        dropped = drop_old(folder, keys_folder, keep)
+        if dropped:
+            pruned, others = await prune(target, folder, keys_folder, place)
+            removed, unreadable = removed + pruned, unreadable + others
     return Saved(
         name=name,
         rows=sum(table.rows for table in taken.tables),
@@ -106,9 +143,40 @@ async def save(place: Places, folder: Path, keys_folder: Path, keep: int | None 
         copied=len(copied),
         copied_bytes=sum(line.size_bytes for line in copied),
         missing=tuple(missing),
+        lost=lost,
         removed_objects=removed,
         removed_snapshots=dropped,
+        unreadable=tuple(sorted(set(unreadable) & set(form.names(folder)))),
+        disputed=agreement.disputed,
+        damaged=damaged,
     )
+
+
+async def _swept(target: Store) -> None:
+    """Take away what was left of objects when a backup was killed: nobody else writes there now."""
+    for prefix in ("objects/videos", "objects/uploads", journal.PREFIX):
+        await target.sweep_unfinished(prefix, datetime.max.replace(tzinfo=UTC))
+
+
+async def _journal_key(place: Places) -> JournalKey:
+    database = Database(place.database_url, pool_size=1)
+    try:
+        return journal.key_of(await AuditSigner(database, place.keyring.master).key())
+    finally:
+        await database.close()
+
+
+async def _lost(url: str, missing: list[str]) -> tuple[str, ...]:
+    """Those of them that are lost, and not just deleted meanwhile: keys go first, then objects."""
+    if not missing:
+        return ()
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        async with connection.transaction(readonly=True):
+            await connection.execute("SELECT set_config('app.tenant', '*', true)")
+            return tuple(row["object_key"] for row in await connection.fetch(_STILL, missing))
+    finally:
+        await connection.close()
 
 
 async def _database(url: str, target: Store, name: str) -> _Database:
@@ -129,61 +197,14 @@ async def _database(url: str, target: Store, name: str) -> _Database:
                 tables.append(form.TableFile(name=table, columns=out.columns, rows=out.rows, key=written.key))
             tenant_keys = [form.TenantKeyRow(**dict(row)) for row in await connection.fetch(_TENANT_KEYS)]
             data_keys = [form.DataKeyRow(**dict(row)) for row in await connection.fetch(_DATA_KEYS)]
+            erasures = [_erased(row) for row in await connection.fetch(_ERASURES)]
     finally:
         await connection.close()
-    return _Database(tuple(tables), tuple(tenant_keys), tuple(data_keys))
+    return _Database(tuple(tables), tuple(tenant_keys), tuple(data_keys), tuple(erasures))
 
 
-async def _known(target: Store, folder: Path, keys_folder: Path, place: Places) -> dict[str, form.ObjectLine]:
-    """Objects of the latest snapshot. One that cannot be read is no reason not to make another: then all are copied."""
-    for name in form.names(folder)[-1:]:
-        try:
-            opened = await manifest_of(target, keys_folder, name, place)
-            return {line.key: line async for line in listed(target, opened)}
-        except (BackupRefused, OSError):
-            return {}
-    return {}
-
-
-async def _objects(
-    store: Store, target: Store, folder: Path, known: dict[str, form.ObjectLine], keys: Iterable[str]
-) -> tuple[list[form.ObjectLine], list[form.ObjectLine], list[str]]:
-    """All objects, those that were copied, and keys of those that are not there."""
-    lines, copied, missing = [], [], []
-    for key in keys:
-        line, file = known.get(key), folder / "objects" / key
-        if line is None or not file.exists() or file.stat().st_size != line.size_bytes:
-            try:
-                line = await _copied(store, target, key)
-            except FileNotFoundError:
-                missing.append(key)
-                continue
-            copied.append(line)
-        lines.append(line)
-    return lines, copied, missing
-
-
-async def _copied(store: Store, target: Store, key: str) -> form.ObjectLine:
-    digest, size = hashlib.sha256(), 0
-
-    async def counted() -> AsyncIterator[bytes]:
-        nonlocal size
-        async for chunk in store.get_raw(key):
-            digest.update(chunk)
-            size += len(chunk)
-            yield chunk
-
-    await target.put_raw(f"objects/{key}", counted())
-    return form.ObjectLine(key=key, size_bytes=size, sha256=digest.hexdigest())
-
-
-async def _erasures(store: Store, target: Store) -> None:
-    """Copy what is new in the journal."""
-    there = {key async for keys in target.keys(journal.PREFIX) for key in keys}
-    async for keys in store.keys(journal.PREFIX):
-        for key in keys:
-            if key not in there:
-                await target.put_raw(key, store.get_raw(key))
+def _erased(row: Mapping[str, Any]) -> Erased:
+    return Erased(version=journal.VERSION, **dict(row) | {"counts": msgspec.json.decode(row["counts"])})
 
 
 async def _finish(place: Places, target: Store, keys_folder: Path, manifest: form.Manifest, taken: _Database) -> None:
@@ -203,87 +224,6 @@ async def _finish(place: Places, target: Store, keys_folder: Path, manifest: for
     await target.put_raw(f"snapshots/{name}/{form.WHOLE}", _encoded([]))
 
 
-async def manifest_of(target: Store, keys_folder: Path, name: str, place: Places) -> form.Manifest:
-    """What a snapshot holds.
-
-    Raises:
-        BackupRefused: there is no such one, or its keys are not there.
-        MasterKeyMissing: the master key that it was made with is not here.
-        Altered: it is not what was written.
-    """
-    keys = form.read_keys(keys_folder, name)
-    key = await place.keyring.master.unwrap(keys.manifest, form.manifest_key(name), keys.master)
-    what = form.sealed_file(name, "manifest")
-    return form.parsed(b"".join([chunk async for chunk in target.get(what, key)]), name)
-
-
-async def listed(target: Store, manifest: form.Manifest) -> AsyncIterator[form.ObjectLine]:
-    """Objects of a snapshot. Raises Altered."""
-    rest = b""
-    async for chunk in target.get(form.sealed_file(manifest.name, "objects"), manifest.objects_key):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield msgspec.json.decode(line, type=form.ObjectLine)
-
-
 async def _encoded(records: Iterable[msgspec.Struct]) -> AsyncIterator[bytes]:
     for record in records:
         yield msgspec.json.encode(record) + b"\n"
-
-
-async def _struck_out(store: Store, folder: Path, keys_folder: Path) -> int:
-    """What was erased goes from the backup, too: its keys from all that are there, whatever snapshot they are of, its
-    objects from the folder; how many objects."""
-    erased = {one.video_id for one in await journal.read(store)}
-    removed = 0
-    for name in form.names(folder):
-        form.keys_file(keys_folder, name).with_suffix(".new").unlink(missing_ok=True)
-    for file in sorted(keys_folder.glob("*.json")):
-        try:
-            keys = form.read_keys(keys_folder, file.stem)
-        except BackupRefused:
-            continue  # Another file, that somebody keeps there.
-        gone = [row for row in keys.data_keys if row.video_id in erased]
-        if gone:
-            kept = tuple(row for row in keys.data_keys if row.video_id not in erased)
-            form.write_keys(keys_folder, msgspec.structs.replace(keys, data_keys=kept))
-        for row in gone:
-            file = folder / "objects" / row.object_key
-            removed += file.exists()
-            file.unlink(missing_ok=True)
-    return removed
-
-
-def _dropped(folder: Path, keys_folder: Path, keep: int | None) -> int:
-    """Drop the oldest snapshots; how many there were."""
-    oldest = form.names(folder)[: -keep or None] if keep else []
-    for name in oldest:
-        (folder / "snapshots" / name / form.WHOLE).unlink()
-        _removed(folder / "snapshots" / name, keys_folder)
-    return len(oldest)
-
-
-def _removed(place: Path, keys_folder: Path) -> None:
-    """Remove one that is not whole. Its keys first, so that none stay whenever this ends; and none but its own: others
-    may be of another folder, or of this one, whose disk is not there today."""
-    file = form.keys_file(keys_folder, place.name)
-    file.unlink(missing_ok=True)
-    file.with_suffix(".new").unlink(missing_ok=True)
-    shutil.rmtree(place)
-
-
-async def _pruned(target: Store, folder: Path, keys_folder: Path, place: Places) -> int:
-    """Delete objects that no snapshot names; how many there were. Where one cannot be asked, all stay."""
-    named: set[str] = set()
-    for name in form.names(folder):
-        try:
-            named |= {line.key async for line in listed(target, await manifest_of(target, keys_folder, name, place))}
-        except BackupRefused:
-            return 0
-    removed = 0
-    async for keys in target.keys("objects"):
-        for key in keys:
-            if key.removeprefix("objects/") not in named:
-                await target.delete(key)
-                removed += 1
-    return removed

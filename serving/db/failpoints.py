@@ -62,9 +62,12 @@ Write = Literal[
     "delivery.done",
     # archives and backups
     "archive.import",
+    "backup.made",
+    "backup.restored",
     # keys
     "keys.rotate",
     "storage.seal",
+    "storage.own",
     # what is written down besides
     "audit.refusals",
     "audit.reads",
@@ -73,6 +76,7 @@ Write = Literal[
     "audit.link",
     "clean.expired",
     "clean.old",
+    "clean.swept",
     "erasure.finish",
     "search.catch_up",
     "space.removed",

@@ -12,7 +12,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.errors import LeaseLost
 from serving.jobs.events import notify
-from serving.storage.keyring import Keyring
+from serving.storage.keyring import Keyring, forget
 from serving.storage.store import Written
 from serving.uploads import quota
 
@@ -134,6 +134,9 @@ async def ask(session: AsyncSession, tenant: str, video: str, gone: str | None =
     """
     if (await execute(session, _ASK, tenant=tenant, video=video, gone=gone)).one_or_none() is not None:
         await notify(session, RENDITION_CHANNEL)
+        if gone is not None:
+            # Else its key would say of a backup that it lacks an object.
+            await forget(session, [gone])
 
 
 async def claim(database: Database, *, most: int, busy: Collection[str], lease_s: float) -> list[Claim]:

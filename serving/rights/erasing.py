@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import VideoError
+from serving.audit.signing import AuditSigner
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.rights import Erasure, LegalHold
@@ -19,7 +20,7 @@ from serving.db.statements import execute
 from serving.db.tagging import Correction
 from serving.db.vocabularies import Vocabulary
 from serving.db.work import Job
-from serving.errors import Held, NotFound, ServerError
+from serving.errors import AuditKeyMissing, Held, MasterKeyMissing, NotFound, ServerError
 from serving.ids import new_id
 from serving.rights import journal
 from serving.storage.keyring import forget
@@ -142,11 +143,13 @@ async def require_free(session: AsyncSession, tenant: str, video_id: str) -> Non
 async def finish(database: Database, store: Store, erasure: Erasure) -> bool:
     """Write an erasure down where no backup of the database takes it back, and delete its objects; whether that could
     be done. Where it could not, or this process dies, `finish_left` does it."""
+    signer = database.signer or AuditSigner(database, store.keyring.master)
     try:
-        await journal.write(store, journal.entry(erasure))
-        for key in erasure.pending:
-            await store.delete(key)
-    except OSError as error:
+        key = journal.key_of(await signer.key())
+        await journal.write(store, journal.signed(journal.entry(erasure), key))
+        for object_key in erasure.pending:
+            await store.delete(object_key)
+    except (OSError, AuditKeyMissing, MasterKeyMissing) as error:
         _LOG.warning("%s: objects of an erased video cannot be deleted now (%s); tried again", erasure.id, error)
         return False
     async with database.write("erasure.finish", SYSTEM) as session:

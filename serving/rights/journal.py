@@ -2,12 +2,18 @@
 
 One small object for each erasure, `erasures/era_...`, written once and never changed. It says who, which and when, and
 nothing of what was erased. Whoever restores a backup reads it first. See docs/privacy.md.
+
+Entries are signed: whoever may write to the store, but has not got the master key, could have a backup forget videos
+that nobody erased. What they are signed with comes of the key of the audit log, which is in the database, wrapped by
+the master key, and in each backup: so it outlasts rotations and restores.
 """
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import datetime
-from typing import Final, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Final, NewType, TypeVar
 
 import msgspec
 
@@ -23,6 +29,12 @@ VERSION: Final = 1
 #: Objects that are read or written at once: a bucket takes its time over each, however small.
 AT_ONCE: Final = 32
 
+#: What the key of the journal is made of that of the audit log by, and what all that it signs begins with.
+_OURS: Final = b"automations journal of erasures"
+
+#: [32] What entries are signed with.
+JournalKey = NewType("JournalKey", bytes)
+
 _T = TypeVar("_T")
 
 
@@ -30,13 +42,37 @@ class Erased(Record, frozen=True, kw_only=True):
     """An erasure, as the journal has it."""
 
     version: int
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern=r"\Aera_[0-9A-Za-z_]{1,60}\Z")]
+    """It is the name of an object."""
     tenant_id: str
     video_id: str
     reason: str
     rule_id: str | None
     counts: dict[str, int]
     at: datetime
+    mac: str | None = None
+    """Shows that who wrote it had the key, 64 hexadecimal digits; None of one from before entries were signed."""
+
+
+def key_of(audit_key: bytes) -> JournalKey:
+    """What entries are signed with. `audit_key`: [32] see `serving.audit.signing.AuditSigner.key`."""
+    return JournalKey(hmac.digest(audit_key, _OURS, hashlib.sha256))
+
+
+def signed(erased: Erased, key: JournalKey) -> Erased:
+    """The same entry, signed."""
+    return msgspec.structs.replace(erased, mac=_mac(erased, key))
+
+
+def is_signed(erased: Erased, key: JournalKey) -> bool:
+    """Whether who wrote an entry had the key, and nobody changed it since."""
+    return erased.mac is not None and hmac.compare_digest(erased.mac.encode(), _mac(erased, key).encode())
+
+
+def _mac(erased: Erased, key: JournalKey) -> str:
+    bare = msgspec.structs.replace(erased, mac=None, at=erased.at.astimezone(UTC))
+    # In an order of its own: a database gives names of counts back in another one than they came in.
+    return hmac.digest(key, _OURS + msgspec.json.encode(bare, order="deterministic"), hashlib.sha256).hex()
 
 
 def entry(erasure: Erasure) -> Erased:

@@ -2,6 +2,7 @@
 nothing names are deleted. Several processes may do it at once; `serving.cleaning` does it again and again."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -13,6 +14,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.db.uploads import Upload
 from serving.errors import ServerError
+from serving.storage.owning import PREFIXES, owns
 from serving.storage.store import Store
 from serving.uploads.rows import parts_forgotten
 from serving.uploads.tus import Uploads
@@ -28,9 +30,6 @@ _GRACE_S, _GRACE_BYTES_PER_S = 30.0, 20e6
 
 #: Uploads that are seen to in one transaction.
 _AT_ONCE = 100
-
-#: Where objects are that belong to rows of `_NAMED`.
-_PREFIXES = ("uploads", "videos")
 
 _LATE = text(
     """
@@ -48,6 +47,26 @@ _LEFT = text(
     """
     status = 'waiting' AND method = 'tus' AND received_bytes = size_bytes
     AND updated_at < now() - make_interval(secs => :grace_s + size_bytes / :bytes_per_s)
+    """
+)
+
+#: Those that nobody is about to name just now: whoever names one has a share of its lock, from when its key is written.
+_LOCKED = text(
+    """
+    SELECT key FROM unnest(cast(:keys AS text[])) key
+    WHERE pg_try_advisory_xact_lock(hashtextextended('object ' || key, 0))
+    """
+)
+
+#: Those that nothing names; from here on, nothing can: see migration 0029.
+_SWEPT = text(
+    """
+    INSERT INTO swept_object (object_key) SELECT key FROM unnest(cast(:keys AS text[])) key
+    WHERE NOT EXISTS (SELECT FROM video WHERE object_key = key)
+        AND NOT EXISTS (SELECT FROM upload_part WHERE object_key = key)
+        AND NOT EXISTS (SELECT FROM rendition WHERE object_key = key)
+    ON CONFLICT (object_key) DO UPDATE SET at = now()
+    RETURNING object_key
     """
 )
 
@@ -91,18 +110,30 @@ async def finish_left(database: Database, uploads: Uploads) -> int:
 
 
 async def sweep(database: Database, store: Store, *, older_than_s: float = ORPHANED_S) -> int:
-    """Delete objects that no row names, and what was left of those that never became whole; how many there were."""
+    """Delete objects that no row names, and what was left of those that never became whole; how many there were.
+    Nothing is done to a store that is not this database's own."""
+    if not await owns(database, store):
+        return 0
     before = datetime.now(UTC) - timedelta(seconds=older_than_s)
     removed = 0
-    for prefix in _PREFIXES:
+    for prefix in PREFIXES:
         async for keys in store.older(prefix, before):
             async with database.read(SYSTEM) as session:
                 named = set((await execute(session, _NAMED, keys=keys)).scalars()) if keys else set()
-            for key in keys:
-                if key not in named:
+            unnamed = [key for key in keys if key not in named]
+            for at in range(0, len(unnamed), _AT_ONCE):
+                for key in await _condemned(database, unnamed[at : at + _AT_ONCE]):
                     await store.delete(key)
                     removed += 1
         removed += await store.sweep_unfinished(prefix, before)
     if removed:
         _LOG.info("%d objects that nothing named were deleted", removed)
     return removed
+
+
+async def _condemned(database: Database, keys: Sequence[str]) -> list[str]:
+    """Those that nothing names, and nothing will. An object may be older than its looks: a store may say of one that it
+    is from when it was begun. So its row may be about to be committed, however old it is."""
+    async with database.write("clean.swept", SYSTEM) as session:
+        free = list((await execute(session, _LOCKED, keys=list(keys))).scalars())
+        return list((await execute(session, _SWEPT, keys=free)).scalars())

@@ -16,6 +16,7 @@ from serving.db import embedded, failpoints
 from serving.db.database import Database
 from serving.fetching import requests
 from serving.requests import FetchRequest, JobAfter
+from serving.storage import owning
 from serving.uploads import cleaning
 from tests.serving.fetching.conftest import OPTIONS
 from tests.serving.sealing import kept_in, keyring, store_at
@@ -112,6 +113,8 @@ def _swept(inside: Api) -> None:
     async def sweep() -> None:
         database = Database(inside.url, pool_size=1)
         try:
+            # As a server does when it starts, while the store is empty.
+            await owning.claim(database, inside.store)
             await cleaning.sweep(database, inside.store, older_than_s=-60)
         finally:
             await database.close()

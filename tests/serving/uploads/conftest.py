@@ -28,6 +28,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.options import UploadOptions
 from serving.settings import DEFAULTS, Settings
+from serving.storage.owning import OWNER
 from serving.storage.store import Store
 from tests.formats.chart import moments
 from tests.serving.blobs import Blobs
@@ -145,8 +146,9 @@ class Api:
         return Blobs(self.store)
 
     def files(self) -> list[str]:
-        """Keys of all objects, also of those that are not finished."""
-        return self.blobs.keys()
+        """Keys of all objects, also of those that are not finished; but for what says whose the store is."""
+        there = self.blobs.keys()
+        return [key for key in there if key != OWNER]
 
 
 async def prepared(url: str) -> dict[str, str]:

@@ -92,6 +92,7 @@ def test_objects_that_nothing_names_go_once_they_are_old(api, film):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_dying_over_what_expires(api, film, monkeypatch, moment):
+    _run(api, lambda database: cleaning.sweep(database, api.store))
     path = api.a.create(len(film))
     api.a.patch(path, 0, film[:100])
     api.sql("UPDATE upload SET expires_at = now() - interval '1 s'")

@@ -13,6 +13,7 @@ import pytest
 
 from serving.db import embedded, failpoints
 from serving.db.database import Database
+from serving.storage import owning
 from serving.uploads import cleaning
 from serving.uploads.tus import Uploads
 from tests.serving.sealing import kept_in, store_at
@@ -100,6 +101,8 @@ def _clean(inside: Api) -> None:
         try:
             await cleaning.expire(database, inside.store)
             await cleaning.finish_left(database, Uploads(database, inside.store, OPTIONS))
+            # As a server does when it starts, while the store is empty.
+            await owning.claim(database, inside.store)
             await cleaning.sweep(database, inside.store, older_than_s=-60)
         finally:
             await database.close()
