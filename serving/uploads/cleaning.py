@@ -58,7 +58,7 @@ _LOCKED = text(
     """
 )
 
-#: Those that nothing names; from here on, nothing can: see migration 0029.
+#: Those that nothing names; from here on, nothing can: see migration 0028.
 _SWEPT = text(
     """
     INSERT INTO swept_object (object_key) SELECT key FROM unnest(cast(:keys AS text[])) key
