@@ -61,6 +61,8 @@ def test_nothing_of_it_is_left_and_all_of_the_others(call, sample_report):
         assert set(before) >= (refer | rest) - {"legal_hold", "upload_part", "erasure", "lexeme"}, before
         others = await _holding(api.world, other, "OTHERS")
         (kept,) = [key for key in await _objects(api.store) if other in key]
+        # What was said of both is learnt by now.
+        await api.world.change("UPDATE learning SET state = 'done'")
 
         assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
 
@@ -178,6 +180,11 @@ def test_all_objects_of_it_go(call):
         assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
         assert await _objects(api.store) == []
         assert await api.world.sql("SELECT object_key FROM data_key") == []
+        # That its keys are destroyed is in its tenant's log, in one line.
+        ((tenant, targets, count),) = await api.world.sql(
+            "SELECT tenant_id, targets, count FROM audit WHERE operation = 'key.destroy'"
+        )
+        assert (tenant, list(targets), count) == ("a", [video], 2)
 
     call(body)
 
