@@ -199,3 +199,23 @@ def test_it_can_come_again(call, sample_report):
         assert (await api.a.get(f"/v1/videos/{second['id']}/report")).status_code == 404
 
     call(body)
+
+
+def test_a_batch_that_others_are_in_is_known_by_its_key_still(call):
+    """Whoever sends it again, for the answer was lost, has no jobs made twice."""
+
+    async def body(api):
+        videos = [(await uploaded(api.a, content))["id"] for content in (b"one", b"two")]
+
+        async def sent() -> tuple[int, dict]:
+            asked = {"jobs": [{"video_id": video} for video in videos]}
+            answer = await api.a.post("/v1/jobs/batch", json=asked, headers={"Idempotency-Key": "both"})
+            return answer.status_code, answer.json()
+
+        _, first = await sent()
+        assert (await api.a.delete(f"/v1/videos/{videos[0]}")).status_code == 204
+        assert await sent() == (202, {"id": first["id"], "counts": {"queued": 1}})
+        assert (await api.a.delete(f"/v1/videos/{videos[1]}")).status_code == 204
+        assert (await sent())[0] == 404
+
+    call(body)
