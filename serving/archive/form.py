@@ -29,6 +29,8 @@ Kind = Literal["video", "tenant"]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, msgspec.Meta(ge=-1, le=1e9)]
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=PLAIN_PATTERN)]
+#: As many as a caller may give it.
+Labels = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=100)], ...], msgspec.Meta(max_length=100)]
 When = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -124,7 +126,7 @@ class ArchivedVideo(Record, frozen=True, kw_only=True):
 
     id: str
     title: Title
-    labels: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=100)], ...]
+    labels: Labels
     user_metadata: dict[str, Any]
     filename: Annotated[str, msgspec.Meta(max_length=1000, pattern=PLAIN_PATTERN)] | None
     size_bytes: int

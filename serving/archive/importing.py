@@ -36,7 +36,7 @@ from serving.archive.form import (
 from serving.archive.placing import Placing
 from serving.db.database import Database
 from serving.db.media import Video
-from serving.errors import ArchiveRefused, ServerError, TooLarge
+from serving.errors import ArchiveRefused, InvalidRequest, ServerError, TooLarge
 from serving.options import UploadOptions
 from serving.storage.store import Store
 from serving.uploads import receive
@@ -200,7 +200,10 @@ def _require_agreeing(manifest: VideoManifest, video: ArchivedVideo, reports: in
         media is not None and (video.sha256, video.size_bytes) != (media.sha256, media.size_bytes)
     ):
         raise ArchiveRefused(f"{manifest.id}: video.json says something else than its manifest")
-    require_modest(video.user_metadata)
+    try:
+        require_modest(video.user_metadata)
+    except InvalidRequest as error:
+        raise ArchiveRefused(f"{manifest.id}: {error}") from error
 
 
 async def _document(reading: tar.Reading, name: str, entry: Entry, read: Callable[[str, bytes], T]) -> T:

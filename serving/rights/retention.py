@@ -26,9 +26,7 @@ _AT_ONCE: Final = 500
 
 _NOW: Final = select(func.now())
 
-_TENANTS: Final = text(
-    "SELECT tenant_id, min(keep_days) AS days FROM retention_rule WHERE keep_days IS NOT NULL GROUP BY tenant_id"
-)
+_TENANTS: Final = text("SELECT DISTINCT tenant_id FROM retention_rule WHERE keep_days IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True)

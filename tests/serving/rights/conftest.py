@@ -1,9 +1,11 @@
 """A library in which something is known of a video in every place where something can be."""
 
 import base64
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
+import pytest
 
 from models.base import Likelihood
 from pipeline.indexing import index_of
@@ -114,3 +116,28 @@ async def lived_in(api, mark: str, report: Report, other: str | None = None) -> 
     batch = {"jobs": [{"video_id": video, "spec": {"model": mark}}]}
     assert (await api.a.post("/v1/jobs/batch", json=batch, headers={"Idempotency-Key": mark})).status_code == 202
     return video
+
+
+@pytest.fixture
+def library(call, sample_report) -> Callable:
+    """As `call`, for `async def test(api, video)`, where a video is of which all is known."""
+
+    def run(body: Callable) -> None:
+        async def with_video(api) -> None:
+            # Those of the world have no bytes.
+            await api.world.change("DELETE FROM video")
+            video = await lived_in(api, "MARKED", sample_report)
+            await api.world.change("UPDATE vocabulary SET applied_at = now()")
+            tag = {"label": "a dog", "kind": "tag", "parent": None, "score": 0.9, "coverage": 0.5, "start_s": 1.0}
+            tag |= {"end_s": 2.0, "ranges": [{"start_s": 1.0, "end_s": 2.0, "score": 0.9}]}
+            tag |= {"source": {"name": "bundled", "version": "1"}}
+            await api.world.change(
+                "UPDATE found_tags SET tags = cast(:tags AS jsonb)", tags=msgspec.json.encode([tag]).decode()
+            )
+            said = {"video_id": video, "label": "a dog", "verdict": "rejected", "vocabulary": "held", "start_s": 1.5}
+            assert (await api.a.post("/v1/corrections", json=said)).status_code == 200
+            await body(api, video)
+
+        call(with_video)
+
+    return run

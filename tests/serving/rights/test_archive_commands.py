@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 from tests.serving.commands import here
 from tests.serving.rights.conftest import HEAD, call, uploaded, url
@@ -16,8 +17,11 @@ def _settings(client) -> dict[str, str]:
     }
 
 
-def test_a_locked_archive_goes_from_one_to_another(call, tmp_path):
-    passphrase, wrong = tmp_path / "passphrase", tmp_path / "wrong"
+def test_a_locked_archive_goes_from_one_to_another(call, tmp_path, monkeypatch):
+    # It is its owner's from the first moment, and not once it was made: whoever opened it before would read on.
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    passphrase, wrong, short = tmp_path / "passphrase", tmp_path / "wrong", tmp_path / "short"
+    short.write_text("short\n")
     passphrase.write_text("a long passphrase\n")
     wrong.write_text("another passphrase\n")
 
@@ -31,6 +35,7 @@ def test_a_locked_archive_goes_from_one_to_another(call, tmp_path):
         video = (await uploaded(api.a, b"CANARY" * 30_000, title="CANARY"))["id"]
         await uploaded(api.a, b"other")
         out, one = tmp_path / "mine.locked", tmp_path / "one.tar"
+        assert "fewer than 8" in (await run(api.a, "export", out, "--passphrase-file", short, code=2)).stderr
         # One of the two has to be said.
         assert "--plain" in (await run(api.a, "export", out, code=2)).stderr
         await run(api.a, "export", out, "--passphrase-file", passphrase)

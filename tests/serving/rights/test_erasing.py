@@ -61,6 +61,8 @@ def test_nothing_of_it_is_left_and_all_of_the_others(call, sample_report):
         assert set(before) >= (refer | rest) - {"legal_hold", "upload_part", "erasure", "lexeme"}, before
         others = await _holding(api.world, other, "OTHERS")
         (kept,) = [key for key in await _objects(api.store) if other in key]
+        # What was said of both is learnt by now.
+        await api.world.change("UPDATE learning SET state = 'done'")
 
         assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
 
@@ -178,6 +180,11 @@ def test_all_objects_of_it_go(call):
         assert (await api.a.delete(f"/v1/videos/{video}")).status_code == 204
         assert await _objects(api.store) == []
         assert await api.world.sql("SELECT object_key FROM data_key") == []
+        # That its keys are destroyed is in its tenant's log, in one line.
+        ((tenant, targets, count),) = await api.world.sql(
+            "SELECT tenant_id, targets, count FROM audit WHERE operation = 'key.destroy'"
+        )
+        assert (tenant, list(targets), count) == ("a", [video], 2)
 
     call(body)
 
@@ -190,5 +197,25 @@ def test_it_can_come_again(call, sample_report):
         second = await uploaded(api.a, b"film")
         assert (second["id"] != first, second["status"]) == (True, "uploaded")
         assert (await api.a.get(f"/v1/videos/{second['id']}/report")).status_code == 404
+
+    call(body)
+
+
+def test_a_batch_that_others_are_in_is_known_by_its_key_still(call):
+    """Whoever sends it again, for the answer was lost, has no jobs made twice."""
+
+    async def body(api):
+        videos = [(await uploaded(api.a, content))["id"] for content in (b"one", b"two")]
+
+        async def sent() -> tuple[int, dict]:
+            asked = {"jobs": [{"video_id": video} for video in videos]}
+            answer = await api.a.post("/v1/jobs/batch", json=asked, headers={"Idempotency-Key": "both"})
+            return answer.status_code, answer.json()
+
+        _, first = await sent()
+        assert (await api.a.delete(f"/v1/videos/{videos[0]}")).status_code == 204
+        assert await sent() == (202, {"id": first["id"], "counts": {"queued": 1}})
+        assert (await api.a.delete(f"/v1/videos/{videos[1]}")).status_code == 204
+        assert (await sent())[0] == 404
 
     call(body)

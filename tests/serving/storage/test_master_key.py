@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import msgspec
 import pytest
@@ -36,6 +37,19 @@ def test_one_is_made_once_for_its_owner_alone_and_that_is_said(url, tmp_path, ca
     assert made[0].hex() not in caplog.text
     assert _keys(tmp_path) == made
     assert len(caplog.records) == 1
+
+
+def test_one_that_is_made_outlasts_a_loss_of_power_with_its_name(tmp_path, monkeypatch):
+    flushed, real = [], os.fsync
+
+    def seen(descriptor: int) -> None:
+        real(descriptor)
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    _keys(tmp_path)
+    # The secret and the key; each before it has its name, and then its name.
+    assert [str(tmp_path) == one for one in flushed] == [False, True, False, True]
 
 
 def test_one_that_is_set_is_kept_in_no_file(tmp_path):
