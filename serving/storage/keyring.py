@@ -22,8 +22,9 @@ from serving.db.statements import execute
 from serving.storage.master import Master, unwrapped, wrapped
 from serving.storage.values import Values
 
-#: Keys of tenants that are kept unwrapped: a service that has the master key is not asked for each object.
-_KEPT: Final = 1000
+#: Keys of tenants that are kept unwrapped, those that were used last: a service that has the master key is not asked for
+#: each object. Each takes some 300 bytes.
+_KEPT: Final = 20_000
 
 
 def fresh_key() -> bytes:
@@ -164,6 +165,7 @@ class Keyring:
                 self._unwrapped.append(name)
             while len(self._tenant_keys) > _KEPT:
                 self._tenant_keys.popitem(last=False)
+        self._tenant_keys.move_to_end(name)
         return key
 
     def used(self) -> list[tuple[str, int]]:
