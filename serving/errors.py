@@ -66,6 +66,13 @@ class AuditKeyMissing(ServerError):
     code = "audit_key_missing"
 
 
+class AuditStuck(ServerError):
+    """Lines of the audit log wait for their places for longer than they should: somebody holds that up."""
+
+    code = "audit_stuck"
+    retryable = True
+
+
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
 
