@@ -67,9 +67,9 @@ class AuditKeyMissing(ServerError):
 
 
 class AuditStuck(ServerError):
-    """Lines of the audit log wait for their places for longer than they should: somebody holds that up."""
+    """Lines of the audit log wait for their places for longer than they should: somebody holds that up. Nobody who asks
+    something is told: the log of the server is."""
 
-    code = "audit_stuck"
     retryable = True
 
 

@@ -48,8 +48,8 @@ def status(as_json: AsJson = False) -> None:
 @keys.command()
 def rotate(as_json: AsJson = False) -> None:
     """Make new keys of tenants, and wrap all keys anew, by the present master key. The server may run meanwhile; videos
-    are not touched. What was interrupted goes on. A key whose row is damaged is told, stays as it is, and makes the exit
-    code 1."""
+    are not touched. What was interrupted goes on. A key whose row is damaged is told, stays as it is, and makes the
+    exit code 1."""
     from serving.storage import rotating
 
     async def turn(database: "Database", place: "Places") -> "Rotated":

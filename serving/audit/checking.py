@@ -8,8 +8,8 @@ from typing import Any, Final
 import asyncpg
 
 from pipeline.record import Record
-from serving.audit.linking import LATE_S
 from serving.audit.lines import SYSTEM_CHAIN, Head, head_of, line_of, same
+from serving.audit.linking import LATE_S
 from serving.audit.verifying import Finding, Linked, Walk
 from serving.db.database import Database
 from serving.errors import DatabaseUnavailable

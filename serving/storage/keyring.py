@@ -22,8 +22,8 @@ from serving.db.statements import execute
 from serving.storage.master import Master, unwrapped, wrapped
 from serving.storage.values import Values
 
-#: Keys of tenants that are kept unwrapped, those that were used last: a service that has the master key is not asked for
-#: each object. Each takes some 300 bytes.
+#: Keys of tenants that are kept unwrapped, those that were used last: a service that has the master key is not asked
+#: for each object. Each takes some 300 bytes.
 _KEPT: Final = 20_000
 
 

@@ -62,7 +62,10 @@ def test_keys_that_are_used_stay_at_hand_and_others_go(monkeypatch):
     monkeypatch.setattr(keyring, "_KEPT", 2)
     rows = [
         TenantKey(
-            tenant_id=name, version=1, wrapped=wrapped(MASTER, fresh_key(), tenant_key_of(name, 1)), master=named(MASTER)
+            tenant_id=name,
+            version=1,
+            wrapped=wrapped(MASTER, fresh_key(), tenant_key_of(name, 1)),
+            master=named(MASTER),
         )
         for name in "abc"
     ]
