@@ -136,9 +136,8 @@ def test_what_is_told_of_a_video_counts_and_nothing_is_read_that_has_no_room(lib
         put.append(args)
         return await inner(*args)
 
-    monkeypatch.setattr(receive, "put", counted)
-
     async def body(api, video):
+        monkeypatch.setattr(receive, "put", counted)
         whole = (await api.a.get(f"/v1/videos/{video}/export")).content
         media = len(next(content for name, content in unpacked(whole).items() if name.endswith("/media")))
         # There is room for its bytes, but not for what is told of it.
