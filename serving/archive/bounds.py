@@ -1,9 +1,11 @@
 """What a document of an archive may hold: as much as an analysis can make, and no more.
 
-JSON is small beside what becomes of it: `0,` are two bytes, and 32 once they are a number in a tuple. Of text, as
-vectors are, nothing grows. So values are counted before a document is decoded.
+JSON is small beside what becomes of it: `0,` are two bytes, and 32 once they are a number in a tuple; one letter may
+make each of a text four bytes. Vectors, which are plain letters, are as large as they were. So values are counted, and
+what is not vectors is measured, before a document is decoded.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,7 +17,7 @@ from serving.errors import ArchiveRefused
 #: Values of a document. The report of a day at a frame a second has 0.25 million; 128 MiB of short vectors, a million.
 MAX_VALUES: Final = 2_000_000
 
-#: Bytes of a report beside its vectors: 20,000 cells of 50 signals have 20 MB, 5000 labels of 1000 characters 5 MB.
+#: Bytes of a document beside its vectors: 20,000 cells of 50 signals have 20 MB, 5000 labels of 1000 characters 5 MB.
 MAX_BESIDES_BYTES: Final = 48 << 20
 
 #: Labels and categories of all models that looked on, and texts of a segment.
@@ -27,28 +29,37 @@ _MAX_REASON_CHARS: Final = 4 * MAX_TEXT
 
 _SLICE: Final = 1 << 20
 
+#: What vectors are behind. In a text, its quotes would have a backslash before them.
+_VECTORS: Final = re.compile(rb'"float16(?:_base64)?"\s*:\s*"')
 
-def require_few_values(name: str, content: bytes) -> None:
-    """Raises ArchiveRefused where a document may have more values than any has. Each one but the first of its array or
+
+def require_bounded(name: str, content: bytes) -> None:
+    """Raises ArchiveRefused where a document may become more than any does. Each value but the first of its array or
     object is behind a comma; those in texts count with them, of which texts that are written here have few."""
     count = 0
     # In slices: others of this process go on between them.
     for start in range(0, len(content), _SLICE):
         count += sum(content.count(sign, start, start + _SLICE) for sign in (b",", b"[", b"{"))
-        if count > MAX_VALUES:
-            raise ArchiveRefused(f"{name}: more than the {MAX_VALUES} values that any document has")
+        _require(count <= MAX_VALUES, name, f"more than the {MAX_VALUES} values that any document has")
+    besides = len(content) - sum(_plain_bytes(content, found.end()) for found in _VECTORS.finditer(content))
+    _require(besides <= MAX_BESIDES_BYTES, name, f"more than {MAX_BESIDES_BYTES} bytes beside its vectors")
 
 
-def require_plausible(name: str, report: Report, size_bytes: int) -> None:
-    """Raises ArchiveRefused where no analysis makes a report like this. `size_bytes`: of it as JSON."""
+def _plain_bytes(content: bytes, start: int) -> int:
+    """Of a text that begins there, if all its letters are plain ones."""
+    end = content.find(b'"', start)
+    slices = range(start, end, _SLICE)
+    return max(0, end - start) if all(content[at : min(at + _SLICE, end)].isascii() for at in slices) else 0
+
+
+def require_plausible(name: str, report: Report) -> None:
+    """Raises ArchiveRefused where no analysis makes a report like this."""
     features, vectors = report.features, report.features.embeddings
     cells = len(features.pts_s)
-    text = 0
     if vectors is not None:
-        text = len(vectors.float16_base64)
         wanted = 4 * -(-2 * len(vectors.pts_s) * vectors.dim // 3)
-        _require(vectors.dim > 0 and text == wanted, name, "its vectors are not as many, or not as long, as it says")
-    _require(size_bytes - text <= MAX_BESIDES_BYTES, name, f"more than {MAX_BESIDES_BYTES} bytes beside its vectors")
+        agree = vectors.dim > 0 and len(vectors.float16_base64) == wanted
+        _require(agree, name, "its vectors are not as many, or not as long, as it says")
     _require(cells <= MAX_CELLS, name, f"signals of more than {MAX_CELLS} cells")
     equal = all(len(curve) == cells for curve in features.signals.values())
     _require(equal, name, "signals that have not a value for each cell")

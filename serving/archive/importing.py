@@ -17,7 +17,7 @@ from pipeline.errors import VideoError
 from pipeline.report import Report
 from serving.api.metadata import require_modest
 from serving.archive import tar
-from serving.archive.bounds import require_few_values, require_plausible, require_tags
+from serving.archive.bounds import require_bounded, require_plausible, require_tags
 from serving.archive.form import (
     FIRST,
     FORMAT,
@@ -193,7 +193,7 @@ class Importing:
 
 
 def _parsed(name: str, content: bytes, kind: type[T]) -> T:
-    require_few_values(name, content)
+    require_bounded(name, content)
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -251,7 +251,7 @@ def _described(name: str, content: bytes) -> ArchivedVideo:
 
 def _report(name: str, content: bytes) -> bytes:
     """As rows keep it: of all reports of a video, one at a time is in memory as it came."""
-    require_plausible(name, _parsed(name, content, Report), len(content))
+    require_plausible(name, _parsed(name, content, Report))
     return zlib.compress(content, 3)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from serving.api.archives import EXPORTS_PER_TENANT
-from serving.archive import held
+from serving.archive import bounds, held
 from serving.archive.importing import Importing
 from serving.db.database import SYSTEM
 from serving.errors import TooLarge
@@ -74,7 +74,7 @@ async def _once(content: bytes):
 
 
 def _many(told: dict) -> None:
-    told["features"]["signals"]["motion"] = [0] * 2_000_001
+    told["features"]["signals"]["motion"] = [0] * 20_001
 
 
 def _longer(told: dict) -> None:
@@ -84,6 +84,7 @@ def _longer(told: dict) -> None:
 #: What no analysis makes, and no caller may give: much of it is small in an archive, and large once it is read.
 BEYOND = {
     "numbers without an end": ("000001.json", _many),
+    "a text without an end": ("000001.json", lambda one: one["models"][0].update(name="x" * (1 << 20))),
     "more cells than signals have": ("000001.json", _longer),
     "fewer vectors than times": ("000001.json", lambda one: one["features"]["embeddings"]["pts_s"].append(1.0)),
     "a reason without an end": ("000001.json", lambda one: one["segments"][0].update(reasons=["x" * 5000])),
@@ -96,7 +97,7 @@ BEYOND = {
         "video.json",
         lambda one: one["found_tags"][0]["tags"][0].update(label="x" * 1001),
     ),
-    "metadata of very many": ("video.json", lambda one: one.update(user_metadata={"x": [[]] * 1_000_001})),
+    "metadata of very many": ("video.json", lambda one: one.update(user_metadata={"x": [[]] * 10_001})),
 }
 
 
@@ -105,7 +106,11 @@ def _random_text(count: int) -> str:
     return "".join(chr(random.Random(number).randrange(0x20000, 0x2A000)) for number in range(count))
 
 
-def test_what_no_analysis_makes_is_refused_and_nothing_of_it_stays(library):
+def test_what_no_analysis_makes_is_refused_and_nothing_of_it_stays(library, monkeypatch):
+    # So that what is beyond is made in no time.
+    monkeypatch.setattr(bounds, "MAX_VALUES", 20_000)
+    monkeypatch.setattr(bounds, "MAX_BESIDES_BYTES", 1 << 20)
+
     async def body(api, video):
         files = unpacked((await api.a.get(f"/v1/videos/{video}/export")).content)
         before = await _objects(api)
