@@ -86,7 +86,6 @@ BEYOND = {
     "numbers without an end": ("000001.json", _many),
     "a text without an end": ("000001.json", lambda one: one["models"][0].update(name="x" * (1 << 20))),
     "more cells than signals have": ("000001.json", _longer),
-    "fewer vectors than times": ("000001.json", lambda one: one["features"]["embeddings"]["pts_s"].append(1.0)),
     "a reason without an end": ("000001.json", lambda one: one["segments"][0].update(reasons=["x" * 5000])),
     "more segments than may be asked for": ("000001.json", lambda one: one.update(segments=one["segments"] * 1001)),
     "a label without an end": ("000001.json", lambda one: one["tags"][0].update(label="x" * 1001)),
@@ -97,7 +96,6 @@ BEYOND = {
         "video.json",
         lambda one: one["found_tags"][0]["tags"][0].update(label="x" * 1001),
     ),
-    "metadata of very many": ("video.json", lambda one: one.update(user_metadata={"x": [[]] * 10_001})),
 }
 
 
