@@ -71,7 +71,7 @@ $(READY): requirements.lock pyproject.toml
 
 # Rewrites the pins: versions and hashes, no addresses.
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --extra dev --extra kms \
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean:

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "api": "how fast the API answers, against a bare handler and a bare query",
     "rotation": "whether anybody notices that all keys are wrapped anew",
     "storage": "what it costs that videos are sealed: uploads, downloads, seeks, memory; beside nginx",
+    "playback": "how long who plays a film first waits: never made, kept, in memory",
     "serve": "what Ray Serve costs, against a worker with its models in it",
     "encode": "how fast models encode, against eager open_clip, with the same vectors",
     "gpu_encode": "how near models on a GPU come to what it can multiply, as they are and compiled",

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _measure(url: str, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     content = b"\x1aE\xdf\xa3" + random.Random(0).randbytes((args.mib << 20) - 4)
-    key = await _tenant(url)
+    key = await tenant(url)
     found: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     # An empty page of the same server: from there on memory is counted.
     async with servers(url, folder, content) as (there, missing):
@@ -115,7 +115,7 @@ def _ratios(medians: dict[tuple[str, str, int], float], clients: Sequence[int]) 
     }
 
 
-async def _tenant(url: str) -> str:
+async def tenant(url: str) -> str:
     """Somebody with a key, which is returned."""
     database, key = Database(url), opaque.new_key()
     try:

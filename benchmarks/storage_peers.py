@@ -60,7 +60,7 @@ async def servers(url: str, folder: Path, content: bytes) -> AsyncIterator[tuple
     """All that can run here, and why others cannot."""
     missing = {}
     async with AsyncExitStack() as stack:
-        there = [await stack.enter_async_context(_api(url, folder / name, name)) for name in ("sealed", "plain")]
+        there = [await stack.enter_async_context(api(url, folder / name, name)) for name in ("sealed", "plain")]
         if shutil.which("nginx"):
             there.append(await stack.enter_async_context(_nginx(folder, content)))
         else:
@@ -69,7 +69,8 @@ async def servers(url: str, folder: Path, content: bytes) -> AsyncIterator[tuple
 
 
 @asynccontextmanager
-async def _api(url: str, folder: Path, name: str) -> AsyncIterator[Server]:
+async def api(url: str, folder: Path, name: str) -> AsyncIterator[Server]:
+    """The API, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.storage_server", url, str(folder), SECRET.hex()]
     command += ["--plain"] if name == "plain" else []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:

@@ -150,6 +150,12 @@ class DecodeFailed(VideoError):
     code = "decode_failed"
 
 
+class EncodeFailed(VideoError):
+    """The video can be decoded, but not encoded for browsers."""
+
+    code = "encode_failed"
+
+
 class DecoderUnavailable(VideoError):
     """The decoder that was asked for by name does not work on this machine."""
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -40,6 +40,15 @@ MAX_REORDER_DEPTH = 16
 
 #: An MPEG-4 packet up to this size holds no picture of its own (FFmpeg's MAX_NVOP_SIZE).
 _EMPTY_VOP_BYTES = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A stream beside the pictures, read along with them."""
+
+    stream: Stream
+    feed: Callable[[Packet], None]
+    """Gets each of its packets that has bytes, in the order of the container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +120,14 @@ def read_index(video: Video, limits: InputLimits = INPUT_LIMITS) -> PacketIndex:
 
 
 def read_packets(
-    file: OpenFile, container: InputContainer, stream: VideoStream, limits: InputLimits
+    file: OpenFile, container: InputContainer, stream: VideoStream, limits: InputLimits, beside: Beside | None = None
 ) -> tuple[PacketIndex, VideoFrame]:
     """Read every packet of a freshly opened video's main stream, decoding the first picture, which alone carries
     rotation; returns that too. Memory: about 30 bytes a packet when done, some 400 while reading.
+
+    Args:
+        beside: another stream, whose packets are wanted too, and what is called with each: reading a file costs more
+            than looking at what it holds.
 
     Raises:
         CorruptVideo: the stream holds no picture, or none that can be decoded.
@@ -131,16 +144,18 @@ def read_packets(
     opening = FirstPicture(stream.codec_context)
     palette_apart = codec not in _PALETTE_INSIDE | _PALETTE_NEVER
     total_bytes, max_bytes = 0, limits.max_reread * file.size_bytes
-    for packet in pictures_of(container, stream):
+    for packet in _packets_of(container, stream, beside):
         opening.feed(packet)
         if len(rows) == limits.max_packets:
             raise LimitExceeded(
                 f"{file.name}: more than {limits.max_packets} pictures; so many are not read (max_packets)"
             )
-        if packet.has_sidedata("encryption_info"):
+        # To ask for one kind costs four times as much as to look whether there is any.
+        has_more = next(packet.iter_sidedata(), None) is not None
+        if has_more and packet.has_sidedata("encryption_info"):
             # Of tracks that do not say so in their header: the decoder would take the cipher for a picture.
             raise Encrypted(f"{file.name}: its pictures are encrypted; decrypt it first, no keys are kept here")
-        if palette_apart and packet.has_sidedata("palette"):
+        if palette_apart and has_more and packet.has_sidedata("palette"):
             raise UnsupportedCodec(f"{file.name}: {codec} with a palette that the container keeps apart")
         total_bytes += packet.size
         if total_bytes > max_bytes:
@@ -166,10 +181,19 @@ def read_packets(
 def pictures_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
     """The packets that are rows of the index, in its order, up to the end or to where the container can no longer be
     read: what lies behind counts as cut off."""
+    return _packets_of(container, stream, None)
+
+
+def _packets_of(container: InputContainer, stream: VideoStream, beside: Beside | None) -> Iterator[Packet]:
+    streams = [stream] if beside is None else [stream, beside.stream]
     with contextlib.suppress(FFmpegError):
-        for packet in container.demux(stream):
-            if packet.size:
+        for packet in container.demux(streams):
+            if not packet.size:
+                continue
+            if beside is None or packet.stream_index == stream.index:
                 yield packet
+            else:
+                beside.feed(packet)
 
 
 def _row(packet: Packet) -> tuple[int | None, int | None, int, int, bool, bool]:

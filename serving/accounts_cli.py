@@ -48,6 +48,8 @@ class NewUser(Record, frozen=True, kw_only=True):
     tenant_id: str
     email: str
     role: str
+    invitation: str | None = None
+    """Where it was asked for instead of a password."""
 
 
 @tenants.command("create")
@@ -136,39 +138,49 @@ def create_user(
     role: Annotated[str, typer.Option(help="`viewer`, `editor` or `admin`.")] = "viewer",
     tenant: Annotated[str | None, typer.Option(help="Id of the tenant; not needed where there is one only.")] = None,
     name: Annotated[str | None, typer.Option(help="What they are called; the email where it is left out.")] = None,
+    invite: Annotated[
+        bool, typer.Option("--invite", help="Ask for no password; print an invitation to set one, good for a day.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let somebody sign in. The password is asked for, or read from standard input where that is no terminal."""
     from serving.api.account_records import UserRequest
-    from serving.auth import tenants, users
-    from serving.auth.passwords import Passwords, require_acceptable
+    from serving.auth import invitations, tenants, users
+    from serving.auth.passwords import Passwords
     from serving.db.database import SYSTEM, Database
     from serving.errors import InvalidRequest, NotFound
 
-    given = {"email": email, "name": name or email, "role": role, "password": _password()}
+    given = {"email": email, "name": name or email, "role": role} | ({} if invite else {"password": _password()})
     try:
         request = msgspec.convert(given, UserRequest)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
-    require_acceptable(request.password)
 
-    async def make(database: Database, _: bytes) -> NewUser:
+    async def make(database: Database, secret: bytes) -> NewUser:
         async with database.read(SYSTEM) as session:
             of = await tenants.resolved(session, tenant)
-        if of is None:
-            raise NotFound("say with --tenant which tenant; `automations tenants list` prints them")
-        passwords = Passwords()
-        hashed = await passwords.hashed(request.password)
-        passwords.close()
+            if of is None:
+                raise NotFound("say with --tenant which tenant; `automations tenants list` prints them")
+            about = await users.known_about(session, of, request.email, request.name)
+        hashed = None
+        if request.password is not msgspec.UNSET:
+            passwords = Passwords()
+            hashed = await passwords.chosen(request.password, about)
+            passwords.close()
         async with database.write("user.write", of) as session:
             user = await users.create(session, of, request.email, request.name, request.role, hashed)
-        return NewUser(id=user.id, tenant_id=user.tenant_id, email=user.email, role=user.role)
+            invited = await invitations.invite(session, secret, user, lasts_s) if hashed is None else None
+        shown = None if invited is None else invited.shown
+        return NewUser(id=user.id, tenant_id=user.tenant_id, email=user.email, role=user.role, invitation=shown)
 
+    lasts_s = load().settings.auth.invitation_s
     made = _with_database(make)
     if as_json:
         print_json(made)
     else:
         print(f"{made.id}  {made.email}  {made.role} of {made.tenant_id}")
+        if made.invitation is not None:
+            print(f"invitation  {made.invitation}  (shown only now; for /v1/auth/password)")
 
 
 def _password() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.db.database import Database
-from serving.errors import DatabaseUnavailable
+from serving.errors import DatabaseUnavailable, MasterKeyUnavailable
 from serving.storage.store import Store
 from serving.workers import alive, missing
 
@@ -27,6 +27,7 @@ _TOLD: Final[Mapping[str, str]] = {
     "database": "cannot be reached",
     "migrations": "not up to date",
     "store": "cannot be read",
+    "keys": "the service that has the master key does not answer",
     ENGINE: "no job can be done just now",
 }
 
@@ -69,7 +70,7 @@ class Checks:
         # Not worth its half second before somebody asks.
         from serving.db import migrate
 
-        parts: dict[str, str] = dict.fromkeys(("database", "migrations", "store"), OK)
+        parts: dict[str, str] = dict.fromkeys(("database", "migrations", "store", "keys"), OK)
         try:
             behind = await migrate.behind(self._database)
             if behind:
@@ -82,6 +83,10 @@ class Checks:
             await self._store.ready()
         except OSError as error:
             parts["store"] = str(error)
+        try:
+            await self._store.keyring.master.check()
+        except MasterKeyUnavailable as error:
+            parts["keys"] = str(error)
         found = Found(parts)
         self._log(parts)
         self._latest = began, found

@@ -203,12 +203,18 @@ def probe(
 def doctor() -> None:
     """Say what this machine can decode and run, whether hostile videos are held in, and how to mend what is missing."""
     from pipeline.sandbox.client import Sandbox
-    from serving.doctor import examine, examine_storage, print_findings
+    from serving import doctor as looks
 
     settings = load().settings
     with Sandbox(settings.worker) as sandbox:
-        findings = [*examine(sandbox), *examine_storage(settings)]
-    print_findings(findings, new_console())
+        findings = looks.examine(sandbox)
+    findings = [
+        *findings,
+        *looks.examine_storage(settings),
+        *looks.examine_master_key(settings),
+        *looks.examine_database(settings),
+    ]
+    looks.print_findings(findings, new_console())
     raise SystemExit(1 if any(one.vital and not one.good for one in findings) else 0)
 
 

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.decode.available import machine
-from pipeline.errors import InvalidSettings, VideoError
+from pipeline.errors import Altered, InvalidSettings, VideoError
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.media import SandboxedMedia
 from pipeline.synthesis import write_video
 from serving.settings import Settings
 from serving.storage.address import address
+from serving.storage.key_address import master_key
 from serving.terminal import plain
 
 _UNREADABLE = (
@@ -56,6 +57,51 @@ def examine_storage(settings: Settings) -> list[Finding]:
     except (OSError, InvalidSettings) as error:
         return [Finding("objects", False, str(error), "see docs/storage.md for what has to be allowed, and to be set")]
     return [Finding("objects", True, f"{where}: written, read, listed and deleted")]
+
+
+def examine_master_key(settings: Settings) -> list[Finding]:
+    """Whether a service that has the master key wraps a key, unwraps it, and refuses it as another's."""
+    value = settings.storage.master_key.strip()
+    where = master_key("storage.master_key", value) if value else b""
+    if isinstance(where, bytes):
+        return []
+    from serving.errors import MasterKeyMissing
+    from serving.storage.keyring import fresh_key, tenant_key_of
+    from serving.storage.masters import masters
+
+    key, ours, another = fresh_key(), tenant_key_of("doctor", 1), tenant_key_of("another", 1)
+
+    async def tried() -> bool:
+        master = masters([where], 0.0)
+        wrapped = await master.wrap(key, ours)
+        if await master.unwrap(wrapped, ours, master.name) != key:
+            raise Altered("what was wrapped is unwrapped as something else")
+        try:
+            await master.unwrap(wrapped, another, master.name)
+        except Altered:
+            return True
+        return False
+
+    fix = "see docs/security.md for what has to be allowed, and where credentials are looked for"
+    try:
+        bound = asyncio.run(tried())
+    except (MasterKeyMissing, Altered, InvalidSettings) as error:
+        return [Finding("master key", False, str(error), fix)]
+    if not bound:
+        says = f"{where}: it does not see to it that a key is unwrapped as whose it was wrapped"
+        fix = "use a key of type aes256-gcm96, and a newer version: it has to heed `associated_data`"
+        return [Finding("master key", False, says, fix)]
+    return [Finding("master key", True, f"{where}: wraps, unwraps, and as nothing else")]
+
+
+def examine_database(settings: Settings) -> list[Finding]:
+    """Whether nobody can listen to what is said to the database, if that is elsewhere."""
+    if not settings.server.database_url:
+        return []
+    from serving.db import tls
+
+    told = tls.weakness(settings.server.database_url)
+    return [Finding("database", told is None, told or "with TLS, or on this machine", tls.REMEDY)]
 
 
 def print_findings(findings: list[Finding], console: Console) -> None:

@@ -39,18 +39,23 @@ class MasterKeyMissing(ServerError):
     retryable = True
 
 
+class MasterKeyUnavailable(MasterKeyMissing):
+    """The service that has the master key (a KMS) does not answer just now, or does not let us use the key. Whatever
+    waits for a missing master key waits for this."""
+
+    code = "master_key_unavailable"
+
+    def __init__(self, message: str, *, away: bool = False) -> None:
+        super().__init__(message)
+        self.away = away
+        """Whether it does not answer at all, or has too much to do: whatever it is asked, it would not answer now."""
+
+
 class StorageUnavailable(ServerError, OSError):
     """The store of objects does not answer just now, or not to this server."""
 
     code = "storage_unavailable"
     retryable = True
-
-
-def for_callers(error: Exception) -> str:
-    """What is told of an error to those who use the API. Where the store is, and what it answered, is in the log."""
-    if isinstance(error, StorageUnavailable):
-        return "the storage does not answer as it should; the server's log says more"
-    return str(error)
 
 
 class StorageFull(ServerError, OSError):

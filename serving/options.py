@@ -20,7 +20,8 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     data_dir: Annotated[str, Meta(min_length=1, max_length=4096)] = "data"
     """Folder of what is kept: videos, the embedded database, secrets."""
     database_url: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
-    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder."""
+    """PostgreSQL to use, `postgresql://user:password@host/name`; without it, an embedded one in the data folder. On
+    another host it needs TLS with a certificate that is believed: `?sslrootcert=FILE` says by what."""
     max_streams: Annotated[int, Meta(gt=0, le=1_000_000)] = 2000
     """Streams of events that one API process serves at once."""
     max_streams_per_tenant: Annotated[int, Meta(gt=0, le=1_000_000)] = 200
@@ -55,8 +56,8 @@ class UploadOptions(Record, frozen=True, kw_only=True):
     part_bytes: Annotated[int, Meta(gt=0, le=1 << 40)] = 64 << 20
     """Bytes of a resumable upload after which those that came are kept, even if this server dies then."""
     tenant_max_bytes: Annotated[int, Meta(ge=0, le=1 << 60)] = 0
-    """Bytes that a tenant may keep, all its videos and unfinished uploads together, unless it has a quota of its own;
-    0 for as many as there is room for."""
+    """Bytes that a tenant may keep, all its videos, renditions and unfinished uploads together, unless it has a quota
+    of its own; 0 for as many as there is room for."""
     tenant_max_minutes: Annotated[int, Meta(ge=0, le=1 << 40)] = 0
     """Minutes of video that a tenant may keep, as far as their length is known, unless it has a quota of its own; 0 for
     as many as there is room for."""
@@ -76,7 +77,7 @@ class PictureOptions(Record, frozen=True, kw_only=True):
     are less."""
     kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 << 20
     """Memory of one API process for pictures that were made, and for where the frames of videos are: 30 bytes a
-    frame. None of it is on a disk."""
+    frame. Thumbnails and posters are on no disk."""
 
 
 class PlaybackOptions(Record, frozen=True, kw_only=True):
@@ -88,7 +89,7 @@ class PlaybackOptions(Record, frozen=True, kw_only=True):
     """Requests that may wait for that; more are answered with 503. One tenant has half of them."""
     kept_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     """Memory of one API process for segments that were made, and for where the samples of videos are: 34 bytes a
-    picture or packet of sound. None of it is on a disk."""
+    picture or packet of sound. Segments are on no disk."""
     sent_bytes: Annotated[int, Meta(ge=128 << 20, le=1 << 40)] = 512 << 20
     """Memory of one API process for segments that are on their way to clients, each counted once. Who asks for one that
     there is no room for is answered with 503. One tenant has half of it."""
@@ -108,11 +109,15 @@ class StorageOptions(Record, frozen=True, kw_only=True):
     the data folder."""
     spool_max_bytes: Annotated[int, Meta(gt=0, le=1 << 60)] = 80 << 30
     """Bytes that these files may have in one process. A larger object is not read; others wait for room."""
-    master_key: Annotated[str, Meta(max_length=64, extra={"secret": True})] = ""
-    """Master key, 64 hexadecimal digits (`openssl rand -hex 32`). Without it, one is made in the data folder, on the
+    master_key: Annotated[str, Meta(max_length=2048, extra={"secret": True})] = ""
+    """Master key, 64 hexadecimal digits (`openssl rand -hex 32`), or where a service has it:
+    `aws-kms://KEY?region=REGION`, `vault://HOST:PORT/transit/KEY`. Without it, one is made in the data folder, on the
     disk that it is to protect. Who loses it loses all videos."""
-    old_master_keys: Annotated[str, Meta(max_length=4096, extra={"secret": True})] = ""
+    old_master_keys: Annotated[str, Meta(max_length=8192, extra={"secret": True})] = ""
     """Master keys from before, separated by commas: they unwrap until `automations keys rotate` was run."""
+    kms_kept_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
+    """Seconds for which a process keeps a tenant's key that such a service unwrapped: so long it works on without the
+    service, and so long what is stored stays readable after the service's key was disabled. One call each time."""
 
 
 class JobOptions(Record, frozen=True, kw_only=True):
@@ -196,6 +201,10 @@ class AuthOptions(Record, frozen=True, kw_only=True):
     """Seconds that a signed URL of a video is good for where who asks for it does not say: an hour."""
     max_url_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
     """Seconds that one may be good for at most: a day."""
+    fresh_s: Annotated[int, Meta(gt=0, le=86_400)] = 600
+    """Seconds after signing in with the password in which other sessions of one's own may be ended: ten minutes."""
+    invitation_s: Annotated[int, Meta(gt=0, le=604_800)] = 86_400
+    """Seconds in which somebody who was invited has to set a password: a day."""
     account_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 10
     """Passwords that may be tried for one account within `attempts_window_s`."""
     address_attempts: Annotated[int, Meta(gt=0, le=1_000_000)] = 100

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from serving.errors import SecretRefused
 from serving.flushing import flush
 from serving.settings import DEFAULTS, Settings
 from serving.storage.address import address
+from serving.storage.key_address import MasterKey, master_key
 
 if TYPE_CHECKING:
     from serving.storage.keyring import Keyring
@@ -31,8 +31,6 @@ STARTED: Final = "its database is started"
 
 #: The file in the data folder that has the master key, where no setting has it.
 MASTER_KEY: Final = "master-key"
-
-_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,8 +46,8 @@ class Places:
     database_url: str
     secret: bytes
     """What credentials are recognised by."""
-    master_keys: tuple[bytes, ...]
-    """[32] each; the first one wraps all keys, those behind it are from before."""
+    master_keys: tuple[MasterKey, ...]
+    """The first one wraps all keys, those behind it are from before."""
     settings: Settings = DEFAULTS
 
     @property
@@ -62,11 +60,11 @@ class Places:
 
     @property
     def keyring(self) -> "Keyring":
-        """The keys of what is stored."""
+        """The keys of what is stored. Raises InvalidSettings: see `masters`."""
         from serving.storage.keyring import Keyring
-        from serving.storage.master import LocalMaster
+        from serving.storage.masters import masters
 
-        return Keyring(LocalMaster(self.master_keys))
+        return Keyring(masters(self.master_keys, self.settings.storage.kms_kept_s))
 
 
 def there(settings: Settings, database_url: str) -> Places:
@@ -83,7 +81,21 @@ def there(settings: Settings, database_url: str) -> Places:
             objects = folder / "objects" if where is None else Path(where.path)
             objects.mkdir(exist_ok=True)
             objects.chmod(0o700)
-        return Places(folder, database_url, _secret(folder / "secret"), _master_keys(settings, folder), settings)
+        return Places(
+            folder, _secured(database_url), _secret(folder / "secret"), _master_keys(settings, folder), settings
+        )
+
+
+def _secured(database_url: str) -> str:
+    """With what is wanted of TLS; what is less than that is told, once for each process."""
+    if not database_url:
+        return ""
+    from serving.db import tls
+
+    told = tls.weakness(database_url)
+    if told is not None:
+        _LOG.warning("%s: %s", told, tls.REMEDY)
+    return tls.secured(database_url)
 
 
 @contextlib.contextmanager
@@ -162,7 +174,7 @@ def _usable(settings: Settings) -> Iterator[Path]:
         raise InvalidSettings(f"server.data_dir: {folder} cannot be used ({error.strerror})") from error
 
 
-def _master_keys(settings: Settings, folder: Path) -> tuple[bytes, ...]:
+def _master_keys(settings: Settings, folder: Path) -> tuple[MasterKey, ...]:
     """The master key, made in the folder where none is set, and those from before.
 
     Raises:
@@ -171,23 +183,18 @@ def _master_keys(settings: Settings, folder: Path) -> tuple[bytes, ...]:
         OSError: it cannot be read or made.
     """
     storage = settings.storage
-    old = [_key("storage.old_master_keys", one.strip()) for one in storage.old_master_keys.split(",") if one.strip()]
+    given = storage.old_master_keys.split(",")
+    old = [master_key("storage.old_master_keys", one.strip()) for one in given if one.strip()]
     if storage.master_key:
-        return (_key("storage.master_key", storage.master_key.strip()), *old)
+        return (master_key("storage.master_key", storage.master_key.strip()), *old)
     file = folder / MASTER_KEY
     if not file.exists():
         _made_once(file, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
     kept = _private(file, "what all videos are sealed with").decode("ascii", "replace").strip()
     try:
-        return (_key(str(file), kept), *old)
+        return (master_key(str(file), kept), *old)
     except InvalidSettings as error:
         raise SecretRefused(f"{error}; put it back as it was, without it no video can be read") from error
-
-
-def _key(name: str, digits: str) -> bytes:
-    if not _KEY.fullmatch(digits):
-        raise InvalidSettings(f"{name}: a master key has 64 hexadecimal digits; make one with `openssl rand -hex 32`")
-    return bytes.fromhex(digits)
 
 
 def _secret(file: Path) -> bytes:

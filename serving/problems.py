@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from serving.errors import MasterKeyUnavailable, StorageUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -23,8 +25,18 @@ KINDS: Final[dict[str, Kind]] = {
     "invalid_request": Kind(400, "The request is not valid", "Mend what `errors` points at and send it again."),
     "invalid_spec": Kind(400, "The analysis cannot be done as asked", "Mend the field that `detail` names."),
     "wrong_password": Kind(400, "The password is another one", "Give the password that you sign in with."),
+    "weak_password": Kind(
+        400,
+        "The password is too easily guessed",
+        "Choose another one: a few words that have nothing to do with you or with this server.",
+    ),
     "unauthenticated": Kind(401, "Who asks is not known", "Send a key or an access token that is good."),
     "forbidden": Kind(403, "This is not allowed", "Ask an administrator for a key with the scope, or for the role."),
+    "sign_in_again": Kind(
+        403,
+        "One has to have signed in just now",
+        "Sign in with the password, and do it in the session that this begins.",
+    ),
     "url_refused": Kind(
         403, "The URL is not good for this", "Ask for a new one: each is for one purpose of one video, and for a while."
     ),
@@ -64,6 +76,7 @@ KINDS: Final[dict[str, Kind]] = {
     # the server
     "internal_error": Kind(500, "A fault of the server", "Try again; report it with the request id if it stays."),
     "master_key_missing": Kind(503, "The server's master key is another one", "The operator puts the right one back."),
+    "master_key_unavailable": Kind(503, "The key service does not answer", "Try again in a moment."),
     "audit_key_missing": Kind(503, "The audit log cannot be written", "The operator puts its key back."),
     "database_misconfigured": Kind(500, "The database is set up wrongly", "The operator finds why in the log."),
     "database_unavailable": Kind(503, "The database does not answer", "Try again in a moment."),
@@ -93,6 +106,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "limit_exceeded": Kind(_VIDEO, "The video goes beyond a limit", "Make it smaller, or have the limit raised."),
     "decode_timeout": Kind(_VIDEO, "Decoding took too long", "Re-encode it; try again."),
+    "encode_failed": Kind(_VIDEO, "The video cannot be encoded for browsers", "Send it in a form that browsers play."),
     "decoder_crashed": Kind(_VIDEO, "A decoder crashed over it", "Re-encode it; try again."),
 }
 
@@ -100,3 +114,13 @@ KINDS: Final[dict[str, Kind]] = {
 def kind_of(code: str) -> Kind:
     """Of a code; unknown ones are faults of the server."""
     return KINDS.get(code, KINDS["internal_error"])
+
+
+def for_callers(error: Exception) -> str:
+    """What is told of an error to those who use the API. Where stores and services are, and what they answered, is in
+    the log."""
+    if isinstance(error, StorageUnavailable):
+        return "the storage does not answer as it should; the server's log says more"
+    if isinstance(error, MasterKeyUnavailable):
+        return "the service that has the master key does not answer as it should; the server's log says more"
+    return str(error)

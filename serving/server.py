@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from serving.places import MASTER_KEY, Places
 from serving.settings import Settings
 from serving.storage.address import address as address_of_objects
+from serving.storage.key_address import AwsKey, VaultKey
 
 
 def greeting(place: Places, settings: Settings, key: str | None, works: str) -> Iterator[str]:
@@ -22,7 +23,9 @@ def greeting(place: Places, settings: Settings, key: str | None, works: str) -> 
     yield f"engine    {works}"
     if settings.storage.url:
         yield f"objects   {address_of_objects(settings.storage.url)}"
-    if not settings.storage.master_key:
+    if isinstance(place.master_keys[0], AwsKey | VaultKey):
+        yield f"keys      wrapped by {place.master_keys[0]}"
+    elif not settings.storage.master_key:
         yield f"keys      {place.folder / MASTER_KEY} opens all videos: keep a copy, elsewhere (docs/security.md)"
     if key is not None:
         yield f"key       {key}  (shown only now; it may do everything)"

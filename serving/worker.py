@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+from serving.derived.priming import Primer
 from serving.errors import DatabaseUnavailable
 from serving.faults import Faults
 from serving.ids import new_id
@@ -30,11 +31,15 @@ END_S = 0.5
 class Worker:
     """Runs up to `slots` jobs at once."""
 
-    def __init__(self, tools: Tools, *, slots: int = 2, listener: Listener | None = None) -> None:
+    def __init__(
+        self, tools: Tools, *, slots: int = 2, listener: Listener | None = None, primer: Primer | None = None
+    ) -> None:
+        """`primer`: is told of videos that have a new report."""
         self.name = new_id("wrk")
         self._tools = tools
         self._slots = slots
         self._listener = listener
+        self._primer = primer
         self.busy = 0
         """Jobs that it runs."""
 
@@ -73,7 +78,8 @@ class Worker:
     async def _run(self, lease: Lease, halt: asyncio.Event) -> None:
         self.busy += 1
         try:
-            await run(lease, self._tools, halt)
+            if await run(lease, self._tools, halt) and self._primer is not None:
+                self._primer.due(lease.tenant_id, lease.video_id)
         finally:
             self.busy -= 1
 

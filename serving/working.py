@@ -8,6 +8,7 @@ from serving.audit.keeping import Keeping
 from serving.copies.finder import Finder
 from serving.copies.keeping import COPIES_CHANNEL
 from serving.db.database import Database
+from serving.derived.priming import Primer
 from serving.fetching.fetcher import Fetcher
 from serving.fetching.requests import FETCH_CHANNEL
 from serving.jobs.events import WORK_CHANNEL
@@ -53,7 +54,7 @@ def connections(slots: int) -> int:
 
 class Working:
     """A worker: takes jobs, delivers webhooks, fetches videos, answers searches, looks for copies, tags libraries and
-    learns, fills spaces, encodes videos for browsers, tidies up, and says how it is."""
+    learns, fills spaces, encodes videos for browsers, makes what is shown first, tidies up, and says how it is."""
 
     def __init__(self, place: Places, settings: Settings, models: Models, *, slots: int) -> None:
         """`slots`: jobs that it runs at once."""
@@ -66,10 +67,12 @@ class Working:
             RENDITION_CHANNEL,
         )  # fmt: skip
         self._listener = Listener(place.database_url, channels)
-        self._keyring = place.keyring
+        # One for all: what it unwraps is kept once, and noted in the audit log.
+        self._keyring = self._store.keyring
         queue = Queue(self._database, self._keyring, lease_s=settings.jobs.lease_s)
         tools = Tools(queue, self._store, models, settings.jobs.timeout_s, settings.upload.tenant_max_minutes)
-        self._worker = Worker(tools, slots=slots, listener=self._listener)
+        self._primer = Primer(self._database, self._store, settings)
+        self._worker = Worker(tools, slots=slots, listener=self._listener, primer=self._primer)
         self.presence = Presence(
             self._database,
             self._worker.name,
@@ -112,8 +115,11 @@ class Working:
                 fetcher = Fetcher(self._database, self._store, self._settings.upload, listener=self._listener)
                 group.create_task(fetcher.serve(stop))
                 group.create_task(Finder(self._database, listener=self._listener).serve(stop))
-                renderer = Renderer(self._database, self._store, self._settings, listener=self._listener)
+                renderer = Renderer(
+                    self._database, self._store, self._settings, listener=self._listener, primer=self._primer
+                )
                 group.create_task(renderer.serve(stop))
+                group.create_task(self._primer.serve(stop))
         finally:
             cleaner.cancel()
             await asyncio.gather(cleaner, return_exceptions=True)

@@ -1,7 +1,7 @@
 """Reads what repacking needs of a video: the times of all its packets, and what they are set up with."""
 
-import contextlib
 import io
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,14 +11,14 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.error import FFmpegError
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from pipeline.container import open_video
 from pipeline.errors import UnsupportedCodec
 from pipeline.limits import InputLimits
 from pipeline.opened import OpenFile
-from pipeline.packets import read_packets
+from pipeline.packets import Beside, read_packets
 from pipeline.remux import boxes
 from pipeline.remux.playable import told, why_not
 from pipeline.remux.tables import Samples, pictures, sounds
@@ -47,14 +47,16 @@ def repacked(file: OpenFile, limits: InputLimits) -> Repacked:
     """
     with open_video(file, limits) as (container, stream):
         sound = main_sound(container)
-        index, first = read_packets(file, container, stream, limits)
+        hearing = _Hearing(limits.max_packets)
+        beside = None if sound is None else Beside(sound, hearing.feed)
+        index, first = read_packets(file, container, stream, limits, beside)
         codec, name = stream.codec_context.codec.canonical_name, sound and sound.codec_context.codec.canonical_name
         if reason := why_not(container.format.name, codec, first.format.name, name):
             raise UnsupportedCodec(f"{file.name}: browsers do not play it as it is: {reason}")
     video = pictures(index)
     with open_video(file, limits) as (container, stream):
         sound = main_sound(container)
-        heard = None if sound is None else _heard(container, sound, limits)
+        heard = hearing.heard()
         tracks = [stream] if sound is None or heard is None else [stream, sound]
         names = [told(each.codec_context.codec.canonical_name, each.codec_context.extradata or b"") for each in tracks]
         if video is None or None in names:
@@ -81,22 +83,29 @@ def main_sound(container: InputContainer) -> AudioStream | None:
     return container.streams.audio[0] if container.streams.audio else None
 
 
-def _heard(
-    container: InputContainer, sound: AudioStream, limits: InputLimits
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Times, sizes and lengths of the packets of the sound; None where it has none."""
-    rows = []
-    with contextlib.suppress(FFmpegError):
-        for packet in container.demux(sound):
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if packet.size and stamp is not None:
-                rows.append((stamp, packet.size, packet.duration or 0))
-            if len(rows) > limits.max_packets:
-                break
-    if not rows:
-        return None
-    stamps, sizes, lengths = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    return stamps, sizes.astype(np.int32), lengths
+class _Hearing:
+    """What is kept of the packets of the sound, while those of the pictures are read."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: of so many and one more, no further one is kept."""
+        self._most = most
+        # 24 bytes a packet; lists of numbers would have several times as many.
+        self._stamps, self._sizes, self._lengths = array("q"), array("q"), array("q")
+
+    def feed(self, packet: Packet) -> None:
+        """The next one."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None and len(self._stamps) <= self._most:
+            self._stamps.append(stamp)
+            self._sizes.append(packet.size)
+            self._lengths.append(packet.duration or 0)
+
+    def heard(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """int64, int32, int64 [N]: their times, sizes and lengths; None where there are none."""
+        if not self._stamps:
+            return None
+        stamps, sizes, lengths = (np.array(column, np.int64) for column in (self._stamps, self._sizes, self._lengths))
+        return stamps, sizes.astype(np.int32), lengths
 
 
 def _header(tracks: "Sequence[VideoStream | AudioStream]", video: Samples) -> tuple[bytes, list[int]]:

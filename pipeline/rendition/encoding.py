@@ -1,8 +1,8 @@
-"""Encodes pictures and samples, which others have decoded, as a fragmented MP4 of H.264 and AAC."""
+"""Encodes pictures and samples, which others have decoded, as an MP4 of H.264 and AAC whose index comes first."""
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final, cast
 
@@ -11,13 +11,15 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.decode.base import Decoder
-from pipeline.errors import CorruptVideo
+from pipeline.errors import CorruptVideo, EncodeFailed
 from pipeline.media import Inspected, Media
 from pipeline.pictures import at_most, frames
+from pipeline.rendition.fronted import Fronted
 from pipeline.rendition.sound import CHANNELS, RATE_HZ
 
 #: Longer side, pixels: 1080p. Every device decodes that, and encoding it costs a quarter of 4K.
@@ -32,8 +34,15 @@ _CLOCK: Final = 90_000
 #: Pictures that wait for others that are shown before them: as many as a decoder may hold back, and a few.
 _REORDERED: Final = 24
 
+#: Pictures a second that the encoder is told of, at least and at most: it reckons with that where it spends its bits.
+#: What is shown when is what each picture says.
+_RATES: Final = (1, 240)
+
+#: Least pixels of either side: colours are halved.
+_LEAST: Final = 2
+
 #: x264: looks as good as most videos do, at several times the speed of its default. Pictures come in the order in which
-#: they are shown, so that what is written needs no edit list, which could be known at its end only.
+#: they are shown, so that what is written needs no edit list.
 _X264: Final = {"preset": "veryfast", "crf": "22", "bf": "0"}
 
 _SOUND_BPS: Final = 128_000
@@ -46,17 +55,8 @@ class Encoded:
     width: int
     height: int
     frames: int
-
-
-class _Sink:
-    """What FFmpeg writes to, which nobody reads back."""
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-
-    def write(self, data: bytes) -> int:
-        self._write(bytes(data))
-        return len(data)
+    head: bytes = field(repr=False)
+    """What comes before all that was written."""
 
 
 def encode(
@@ -71,21 +71,34 @@ def encode(
 
     Args:
         sound: as `sound.samples` gives it, or None.
-        write: takes what comes of it, piece by piece.
+        write: takes what comes of it, piece by piece, all but its `head`.
 
     Raises:
         CorruptVideo: none of its pictures can be decoded.
+        EncodeFailed: FFmpeg does not encode it.
         VideoError: as `pictures.frames`; and what `write` raises.
     """
-    width, height = (side & ~1 for side in at_most(inspected.info, LONG_SIDE))
-    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-    sink: Any = _Sink(write)
-    with cast(OutputContainer, av.open(sink, "w", format="mp4", options=options)) as out:
-        rate = Fraction(inspected.info.average_fps or 25).limit_denominator(1001)
+    file: Any = Fronted(write)
+    try:
+        width, height, count = _encode(media, decoder, inspected, sound, file)
+    except FFmpegError as error:
+        # Some of them are OSErrors, though nothing is wrong with any file.
+        raise EncodeFailed(f"it cannot be encoded: {error.strerror}") from error
+    return Encoded(width, height, count, file.head())
+
+
+def _encode(
+    media: Media, decoder: Decoder, inspected: Inspected, sound: Iterator[bytes] | None, file: Any
+) -> tuple[int, int, int]:
+    """(width, height, how many pictures there are)."""
+    width, height = (max(_LEAST, side & ~1) for side in at_most(inspected.info, LONG_SIDE))
+    fps = inspected.info.average_fps or 25
+    with cast(OutputContainer, av.open(file, "w", format="mp4")) as out:
+        rate = Fraction(min(max(fps, _RATES[0]), _RATES[1])).limit_denominator(1001)
         picture = cast(VideoStream, out.add_stream("libx264", rate=rate, options=dict(_X264)))
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         context = picture.codec_context
-        context.time_base, context.gop_size = Fraction(1, _CLOCK), max(1, round(rate * _GROUP_S))
+        context.time_base, context.gop_size = Fraction(1, _CLOCK), max(1, round(fps * _GROUP_S))
         hd = height >= 720
         # ITU-T H.273: BT.709, or BT.601 as small pictures have it.
         context.color_primaries = context.color_trc = context.colorspace = 1 if hd else 6
@@ -104,7 +117,7 @@ def encode(
         if heard is not None:
             heard.until(float("inf"))
         out.mux(picture.encode(None))
-    return Encoded(width, height, count)
+    return width, height, count
 
 
 class _Sound:

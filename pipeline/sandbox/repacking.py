@@ -53,8 +53,8 @@ def repack(video: Video, sandbox: Sandbox, limits: InputLimits = INPUT_LIMITS) -
                 Repacked,
                 (file.descriptor,),
                 timeout_s=sandbox.limits.inspect_s * max(1.0, file.size_bytes / _GB),
-                max_bytes=min(wire.MAX_BYTES, limits.max_packets * _ROW * (1 + _MAX_SOUNDS) + wire.MAX_HEAD),
-                check=lambda seen: _checked(seen, limits),
+                max_bytes=answer_bytes(limits),
+                check=lambda seen: checked(seen, limits),
             )
         finally:
             worker.kill()
@@ -128,7 +128,12 @@ def _as_long(got: tuple[bytes, ...], sizes: list[int]) -> tuple[bytes, ...]:
     return got
 
 
-def _checked(seen: Repacked, limits: InputLimits) -> Repacked:
+def answer_bytes(limits: InputLimits) -> int:
+    """How long an honest answer to `Repack` can be."""
+    return min(wire.MAX_BYTES, limits.max_packets * _ROW * (1 + _MAX_SOUNDS) + wire.MAX_HEAD)
+
+
+def checked(seen: Repacked, limits: InputLimits) -> Repacked:
     """`seen`, found to be what an honest worker could say. Raises wire.Broken."""
     tracks = [seen.video] if seen.sound is None else [seen.video, seen.sound]
     most = limits.max_packets

@@ -48,8 +48,13 @@ class Reader:
             return b""
         numbers = self._segments.around(offset, end)
         begin = numbers.start * self._segments.plain_bytes
-        opened = b"".join(self._open(numbers))
-        return opened if len(opened) == end - offset else opened[offset - begin : end - begin]
+        opened = self._open(numbers)
+        if len(opened) == 1:
+            return opened[0][offset - begin : end - begin]
+        # Joined once: to cut the ends off what was joined would copy all of it again.
+        first, *between, last = opened
+        stop = end - (numbers.stop - 1) * self._segments.plain_bytes
+        return b"".join((memoryview(first)[offset - begin :], *between, memoryview(last)[:stop]))
 
     def pieces(self) -> Iterator[bytes]:
         """All that is in it, from the beginning, some segments at a time. Raises Altered after pieces that are good."""
@@ -58,13 +63,23 @@ class Reader:
             yield self.read(offset, step)
 
     def _open(self, numbers: range) -> list[bytes]:
-        """What is in these segments. One read for all of them, unless each was kept."""
-        if all(number in self._kept for number in numbers):
-            return [self._kept[number] for number in numbers]
-        opened = self._segments.opened(numbers, self._read_at(*self._segments.place(numbers)))
-        for number, plain in zip(numbers, opened, strict=True):
-            self._keep(number, plain)
-        return opened
+        """What is in these segments. One read for all of them, but those at both ends that were kept: whoever reads on
+        from the middle of a segment has it already."""
+        start, stop = numbers.start, numbers.stop
+        before, after = [], []
+        while start < stop and start in self._kept:
+            before.append(self._kept[start])
+            start += 1
+        while start < stop and stop - 1 in self._kept:
+            stop -= 1
+            after.append(self._kept[stop])
+        opened: list[bytes] = []
+        if start < stop:
+            left = range(start, stop)
+            opened = self._segments.opened(left, self._read_at(*self._segments.place(left)))
+            for number, plain in zip(left, opened, strict=True):
+                self._keep(number, plain)
+        return [*before, *opened, *reversed(after)]
 
     def _keep(self, number: int, plain: bytes) -> None:
         self._kept[number] = plain

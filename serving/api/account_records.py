@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pipeline.record import Record
+from serving.auth.invitations import Invited
 from serving.auth.passwords import MAX_BYTES, MIN_CHARS
 from serving.auth.principals import Role
 from serving.auth.sessions import Issued
@@ -55,8 +56,8 @@ class UserRequest(Record, frozen=True, kw_only=True):
     email: Email
     name: Name
     role: Role
-    password: NewPassword
-    """At most 1024 bytes as UTF-8."""
+    password: NewPassword | msgspec.UnsetType = msgspec.UNSET
+    """At most 1024 bytes as UTF-8. Better left out: the answer has an invitation then, to set their own with."""
 
 
 class UserPatch(Record, frozen=True, kw_only=True):
@@ -67,7 +68,15 @@ class UserPatch(Record, frozen=True, kw_only=True):
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
     """Once they are disabled, their sessions are over, and they cannot sign in."""
     password: NewPassword | msgspec.UnsetType = msgspec.UNSET
-    """Ends their sessions."""
+    """Ends their sessions. Better is an invitation, with which they set their own."""
+
+
+class InvitationView(Record, frozen=True, kw_only=True):
+    """What lets somebody set a password of their own, shown this once."""
+
+    invitation: str
+    """Goes into `/v1/auth/password`, once. It is all that is needed, so hand it on to nobody else."""
+    expires_at: datetime
 
 
 class UserView(Record, frozen=True, kw_only=True):
@@ -81,6 +90,21 @@ class UserView(Record, frozen=True, kw_only=True):
     disabled_at: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+class NewUserView(UserView, frozen=True, kw_only=True):
+    """Somebody who can sign in from now on, or once they have set a password."""
+
+    invitation: InvitationView | msgspec.UnsetType = msgspec.UNSET
+    """Where no password was given."""
+
+
+class AcceptedInvitation(Record, frozen=True, kw_only=True):
+    """An invitation, and the password that is chosen with it."""
+
+    invitation: GivenToken
+    password: NewPassword
+    """At most 1024 bytes as UTF-8."""
 
 
 class PasswordChange(Record, frozen=True, kw_only=True):
@@ -150,6 +174,11 @@ def view_of_user(user: User) -> UserView:
         created_at=user.created_at,
         updated_at=user.updated_at,
     )
+
+
+def view_of_invited(invited: Invited) -> InvitationView:
+    """An invitation, as it is shown once."""
+    return InvitationView(invitation=invited.shown, expires_at=invited.expires_at)
 
 
 def view_of_session(row: UserSession, current: str) -> SessionView:

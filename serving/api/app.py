@@ -42,6 +42,7 @@ from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_t
 from serving.api.playback import create_rendition, get_playback
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
+from serving.api.rendition import describe_rendition_stream, stream_rendition
 from serving.api.retention import Retention
 from serving.api.schema import RecordSchema
 from serving.api.search import search
@@ -64,18 +65,21 @@ from serving.api.videos import Videos
 from serving.api.vocabularies import Vocabularies
 from serving.api.webhooks import Webhooks
 from serving.auth.credentials import Credentials
+from serving.auth.invitations import Invitations
 from serving.auth.passwords import Passwords
 from serving.auth.sessions import Sessions
 from serving.auth.tokens import Tokens
 from serving.checking import Checks
 from serving.db.database import Database
 from serving.db.quick import QuickReads
+from serving.derived.shelf import Shelf
 from serving.graph.client import GraphClient
 from serving.graph.keys import GATEWAY, derived
 from serving.jobs.events import CHANNEL
 from serving.jobs.following import Following
 from serving.jobs.listening import Listener
 from serving.pictures.pictures import Pictures
+from serving.playback.granting import Grants
 from serving.playback.hls import Hls
 from serving.playback.signing import Signer
 from serving.search.asking import ANSWER_CHANNEL, Asking
@@ -110,8 +114,9 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
     exporting = Streams(EXPORTS, EXPORTS_PER_TENANT, "archives being handed out", None)
     quick = QuickReads(database.url)
     signer = Signer(secret)
-    pictures = Pictures(store, settings)
-    hls = Hls(store, settings)
+    shelf = Shelf(database, store.keyring)
+    pictures = Pictures(store, shelf, settings)
+    hls = Hls(store, shelf, settings)
     urls = SignedUrls(signer, credentials, store.keyring, quick)
     surroundings = Surroundings(database, store.keyring, settings)
     graph = GraphClient(settings.graph.url, settings.graph.key or derived(secret, GATEWAY))
@@ -144,6 +149,8 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             revoke_urls,
             stream_video,
             describe_stream,
+            stream_rendition,
+            describe_rendition_stream,
             get_playback,
             create_rendition,
             get_playlist,
@@ -208,11 +215,12 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "libraries": given(Libraries()),
             "credentials": given(credentials),
             "tokens": given(tokens),
-            "signer": given(signer),
+            "grants": given(Grants(signer, surroundings.reads)),
             "pictures": given(pictures),
             "hls": given(hls),
             "media": Provide(media_of),
             "passwords": given(passwords),
+            "invitations": given(Invitations(database, secret, passwords)),
             "checks": given(Checks(database, store)),
             "sessions": given(Sessions(database, secret, tokens, passwords, settings.auth)),
             **{name: given(value) for name, value in surroundings.dependencies().items()},

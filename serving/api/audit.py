@@ -14,7 +14,7 @@ from serving.api.page import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT, Order, Page, 
 from serving.db.audit import AuditEntry
 from serving.db.database import Database
 
-Kind = Literal["write", "read", "key", "refusal"]
+Kind = Literal["write", "read", "grant", "key", "refusal"]
 
 
 class AuditView(Record, frozen=True, kw_only=True):
@@ -22,8 +22,8 @@ class AuditView(Record, frozen=True, kw_only=True):
 
     id: str
     at: datetime
-    """When it was noted: of a write, when it was done; of a read, before it was answered; of refusals, soon after the
-    first."""
+    """When it was noted: of a write, when it was done; of a read or a grant, before it was answered; of refusals, soon
+    after the first."""
     kind: Kind
     operation: str
     """Id of the operation that was asked for; of an operator's command, its name; of keys, what was done to them:
@@ -37,15 +37,16 @@ class AuditView(Record, frozen=True, kw_only=True):
     address: str | None
     """Where the request came from."""
     request_id: str | None
-    """`X-Request-Id` of its answer; of a write, or the first of reads that are alike."""
+    """`X-Request-Id` of its answer; of a write, or the first of reads or grants that are alike."""
     write: str | None
     """What was written: `job.submit`, for example. A request may write more than once."""
     targets: tuple[str, ...]
-    """Ids of what it was about: first those in the path, then those of what was made or deleted; at most 20."""
+    """Ids of what it was about: first those in the path, then those of what was made or deleted; at most 20. Of a
+    grant, also what it is good for, and for how long: `stream`, `900s`."""
     code: str | None
     """The problem that a refusal was answered with."""
     count: int
-    """How many refusals, reads or keys that were alike; 1 of a write."""
+    """How many refusals, reads, grants or keys that were alike; 1 of a write."""
 
 
 @get(
@@ -71,7 +72,8 @@ async def entries(
     ] = None,
 ) -> Page[AuditView]:
     """Who did what, and who was refused what, latest first. A write is noted with it, or not done at all; a read of
-    media before it is answered, and those that are alike within ten minutes after it together; refusals within about a
+    media, or a signed URL that is made, before it is answered, and those that are alike within ten minutes after it
+    together; refusals within about a
     second, alike ones together. What strangers were refused is nobody's, and not here."""
     query = select(AuditEntry).where(AuditEntry.tenant_id == principal.tenant_id)
     if actor is not None:

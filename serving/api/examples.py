@@ -131,6 +131,10 @@ BODIES: Final[dict[str, Any]] = {
         "end_s": 15.5,
     },
     "FetchRequest": {"url": "https://example.com/holiday.mp4", "title": "Holiday", "job": {"spec": _SPEC}},
+    "AcceptedInvitation": {
+        "invitation": "inv_8hQ2mZr5Yt0Vb3NcXe6KpLs9DfGjWu1AiOy4TzSvRxE",
+        "password": "correct horse battery",
+    },
     "GivenRefreshToken": {"refresh_token": "rtk_4fX0n1Yw2s9Jt8RkQm7LcVbZp3HdGe6UaS5iOyTzWxE"},
     "JobRequest": {"video_id": VIDEO, "spec": _SPEC, "vocabulary": "general"},
     "KeyRequest": {
@@ -169,7 +173,6 @@ BODIES: Final[dict[str, Any]] = {
     "UserRequest": {
         "email": "ada@example.com",
         "name": "Ada",
-        "password": "correct horse battery",
         "role": "editor",
     },
     "VideoPatch": {"title": "Harbour festival", "labels": ["summer"], "user_metadata": {"project": "apollo"}},

@@ -22,11 +22,12 @@ class UsageView(Record, frozen=True, kw_only=True):
     """What a tenant keeps, and may keep."""
 
     used_bytes: int
-    """Of videos, and of uploads under way as far as they have come."""
+    """Of videos, of their renditions, and of uploads under way as far as they have come."""
     allowed_bytes: int | None
     """None: as much as there is room for."""
     videos: int
     video_bytes: int
+    rendition_bytes: int
     uploads: int
     """Under way."""
     upload_bytes: int
@@ -82,10 +83,11 @@ async def usage(principal: Principal, database: Database, settings: Settings) ->
         used_s = await minutes.used_seconds(session, tenant)
         allowed_minutes = await minutes.allowed_minutes(session, tenant, options.tenant_max_minutes)
     return UsageView(
-        used_bytes=found.video_bytes + found.upload_bytes,
+        used_bytes=found.used_bytes,
         allowed_bytes=found.allowed_bytes,
         videos=found.videos,
         video_bytes=found.video_bytes,
+        rendition_bytes=found.rendition_bytes,
         uploads=found.uploads,
         upload_bytes=found.upload_bytes,
         used_minutes=round(used_s / 60, 3),

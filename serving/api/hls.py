@@ -8,7 +8,6 @@ from urllib.parse import quote
 from litestar import Request, Response, get
 from litestar.params import Parameter
 
-from pipeline.sealed.form import What
 from serving.api.access import needs
 from serving.api.sending import Sending, Sent
 from serving.api.signed import Signature, require_still, still_may
@@ -16,10 +15,11 @@ from serving.api.streams import Streams
 from serving.api.versions import IfNoneMatch, has
 from serving.api.videos import VideoId
 from serving.auth.credentials import Credentials
-from serving.playback.hls import Cut, Hls, playlist
+from serving.derived.shelf import Source
+from serving.playback.cuts import Cut
+from serving.playback.hls import Hls, playlist
 from serving.playback.media import Media
 from serving.settings import Settings
-from serving.storage.store import video_at
 
 PLAYLIST: Final = "application/vnd.apple.mpegurl"
 
@@ -49,7 +49,7 @@ async def get_playlist(
     """The video in segments of about four seconds, each from where decoding can start; its rendition, where browsers do
     not play it as it is (`get_playback`). Where it was asked for with a signed URL, so is what it names, with the same
     signature."""
-    _, (cut, *_) = await _played(media, hls)
+    _, cut, _ = await _played(media, hls)
     query = "" if signature is None else f"?signature={quote(signature, safe='')}"
     return Response(playlist(cut, query), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
@@ -82,7 +82,7 @@ async def get_segment(
     signature: Signature = None,
 ) -> Sent:
     """The header that all segments have in common, or a segment: fragmented MP4."""
-    sha256, (cut, what, key) = await _played(media, hls)
+    sha256, cut, source = await _played(media, hls)
     tag = f'"{sha256[:32]}-{_VERSION}-{name.partition(".")[0]}"'
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
@@ -94,7 +94,7 @@ async def get_segment(
         if name == "init.mp4":
             content = cut.seen.header
         else:
-            content = held.enter_context(await hls.segment(what, key, int(name.partition(".")[0]))).content
+            content = held.enter_context(await hls.segment(source, int(name.partition(".")[0]))).content
             # It may have waited for its turn for long.
             await require_still(request, allowed)
         sent = held.pop_all()
@@ -114,12 +114,12 @@ async def get_segment(
     )
 
 
-async def _played(media: Media, hls: Hls) -> tuple[str, tuple[Cut, What, bytes | None]]:
-    """(hash, what it is made of and where it is) of the video, or of its rendition where there is one: then browsers do
+async def _played(media: Media, hls: Hls) -> tuple[str, Cut, Source]:
+    """(hash, what it is made of, where it is) of the video, or of its rendition where there is one: then browsers do
     not play the video. Raises as `Hls.cut`."""
     played = media if media.made is None else media.made
-    what = video_at(media.tenant_id, played.object_key)
-    return played.sha256, (await hls.cut(what, played.key), what, played.key)
+    source = media.source if media.made is None else media.source_of(media.made)
+    return played.sha256, await hls.cut(source), source
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

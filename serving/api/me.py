@@ -72,10 +72,11 @@ class Myself(Controller):
         # A stolen access token is no help in guessing.
         await attempts.at_account(limits, settings.auth, principal.actor)
         async with database.read(principal.tenant_id) as session:
-            kept = (await users.found(session, principal.tenant_id, principal.actor)).password_hash
+            user = await users.found(session, principal.tenant_id, principal.actor)
+            kept, about = user.password_hash, await users.known_about(session, user.tenant_id, user.email, user.name)
         if not await passwords.verified(kept, data.old_password):
             raise WrongPassword("the old password is another one", (("/old_password", "is not the password"),))
-        hashed = await passwords.hashed(data.new_password)
+        hashed = await passwords.chosen(data.new_password, about, "/new_password")
         async with database.write("user.write", principal.tenant_id) as session:
             user = await users.found(session, principal.tenant_id, principal.actor, locked=True)
             if user.password_hash != kept:
@@ -98,8 +99,13 @@ class Myself(Controller):
         return tuple(view_of_session(row, principal.credential) for row in rows)
 
     @delete("/sessions/{session_id:str}", operation_id="end_my_session", **needs(PERSON), summary="Sign out elsewhere")
-    async def end_session(self, principal: Principal, database: Database, session_id: SessionId) -> None:
-        """End a session of one's own, this one or another. Again, nothing happens."""
+    async def end_session(
+        self, principal: Principal, database: Database, settings: Settings, session_id: SessionId
+    ) -> None:
+        """End a session of one's own, this one or another. Again, nothing happens. For another, one has to have signed
+        in within the last ten minutes: otherwise whoever has stolen a token could lock its owner out."""
         async with database.write("session.end", principal.tenant_id) as session:
+            if session_id != principal.credential:
+                await ending.require_fresh(session, principal.tenant_id, principal.credential, settings.auth.fresh_s)
             if not await ending.end(session, principal.tenant_id, principal.actor, session_id):
                 raise NotFound("there is no such session")

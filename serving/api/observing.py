@@ -18,6 +18,7 @@ _REFUSES: Final = frozenset(
         "unauthenticated",
         "wrong_password",
         "forbidden",
+        "sign_in_again",
         "url_refused",
         "not_found",
         "rate_limited",

@@ -2,10 +2,8 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -23,9 +21,10 @@ from serving.auth.principals import Principal
 from serving.db.database import Database
 from serving.errors import NotFound
 from serving.pictures.accepting import kind_for
-from serving.pictures.pictures import Pictures, Shown, Stored
+from serving.pictures.pictures import Pictures, Shown
+from serving.playback.granting import Grants
 from serving.playback.media import Media
-from serving.playback.signing import Purpose, Signer
+from serving.playback.signing import Purpose
 from serving.settings import Settings
 from serving.storage import reports
 from serving.storage.store import Store
@@ -35,6 +34,9 @@ _VERSION: Final = "1"
 
 #: Browsers show a picture again for as long without asking; then they ask whether it is still that one.
 _CACHE: Final = "private, max-age=60"
+
+#: What `get_pictures` has URLs for.
+_PURPOSES: Final[tuple[Purpose, ...]] = ("thumbnail", "storyboard", "text")
 
 #: Widths that may be asked for, pixels.
 _MIN_WIDTH, _MAX_WIDTH = 16, 1920
@@ -56,7 +58,7 @@ async def get_pictures(
     principal: Principal,
     media: Media,
     pictures: Pictures,
-    signer: Signer,
+    grants: Grants,
     settings: Settings,
     database: Database,
     store: Store,
@@ -67,16 +69,16 @@ async def get_pictures(
     from pipeline import board
 
     found = await latest_of(database, store, media)
-    layout = await pictures.layout(stored(media))
-    chosen = await pictures.choice(stored(media), found.report, found.job_id)
-    expires = int(time.time()) + settings.auth.url_s
+    layout = await pictures.layout(media.source)
+    chosen = await pictures.choice(media.source, found.report, found.job_id)
+    granted = await grants.grant(media, principal, _PURPOSES, settings.auth.url_s)
 
     def url(part: str, purpose: Purpose, **query: object) -> str:
-        query["signature"] = signer.sign(media, purpose, principal.credential, expires)
+        query["signature"] = granted.signatures[purpose]
         return f"/v1/videos/{media.id}/{part}?{urlencode(query)}"
 
     return PicturesView(
-        expires_at=datetime.fromtimestamp(expires, UTC),
+        expires_at=granted.expires_at,
         poster=PosterView(
             url=url("poster", "thumbnail"),
             at_s=chosen.time_s,
@@ -129,7 +131,7 @@ async def get_thumbnail(
     tag = entity_tag(media, "thumbnail", at_s, width, snap, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    found = await pictures.thumbnail(stored(media), at_s, width, kind, cheap=snap == "keyframe")
+    found = await pictures.thumbnail(media.source, at_s, width, kind, cheap=snap == "keyframe")
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
 
@@ -162,8 +164,8 @@ async def get_poster(
     tag = entity_tag(media, "poster", latest_one.job_id, width, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    chosen = await pictures.choice(stored(media), latest_one.report, latest_one.job_id)
-    found = await pictures.poster(stored(media), chosen, width, kind)
+    chosen = await pictures.choice(media.source, latest_one.report, latest_one.job_id)
+    found = await pictures.poster(media.source, chosen, width, kind)
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
 
@@ -192,14 +194,9 @@ async def get_storyboard(
     tag = entity_tag(media, "storyboard", sheet)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    content = await pictures.sheet(stored(media), sheet)
+    content = await pictures.sheet(media.source, sheet)
     await still_there(request, pictures, media)
     return Response(content, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
-
-
-def stored(media: Media) -> Stored:
-    """The video of a request, for those who make pictures of it."""
-    return Stored(media.tenant_id, media.object_key, media.key)
 
 
 def entity_tag(media: Media, *what: object) -> str:

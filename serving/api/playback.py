@@ -14,9 +14,12 @@ from serving.db.database import Database
 from serving.db.playback import Rendition
 from serving.errors import Conflict
 from serving.playback import renditions
-from serving.playback.hls import Cut, Hls
+from serving.playback.cuts import Cut
+from serving.playback.hls import Hls
 from serving.playback.media import Media
+from serving.settings import Settings
 from serving.storage.store import Store, video_at
+from serving.uploads import quota
 
 _BEGINNING: Final = "browsers do not play it as it is: "
 
@@ -47,6 +50,9 @@ class PlaybackView(Record, frozen=True, kw_only=True):
     duration_s: float | None
     hls: Literal["original", "rendition"] | None
     """What its playlist is of; None where there is none before there is a rendition."""
+    stream: Literal["stream", "rendition"] | None
+    """What a `<video>` without HLS is given: the purpose whose URL is that of the bytes that browsers play. Of what
+    browsers play as it is, most do out of its own container, too."""
     rendition: RenditionView | None
 
 
@@ -67,7 +73,7 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
     gone = None
     if cut is None and media.made is not None:
         try:
-            cut = await hls.cut(video_at(media.tenant_id, media.made.object_key), media.made.key)
+            cut = await hls.cut(media.source_of(media.made))
         except InputNotFound:
             gone = media.made.object_key
     async with database.read(media.tenant_id) as session:
@@ -84,6 +90,7 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
         codecs=cut and cut.seen.codecs,
         duration_s=cut and sum(part.duration_s for part in cut.segments),
         hls=None if cut is None else "original" if reason is None else "rendition",
+        stream=None if cut is None else "stream" if reason is None else "rendition",
         rendition=None if row is None else _view(row),
     )
 
@@ -97,10 +104,17 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
     status_code=202,
 )
 async def create_rendition(
-    principal: Principal, media: Media, hls: Hls, store: Store, database: Database, video_id: VideoId
+    principal: Principal,
+    settings: Settings,
+    media: Media,
+    hls: Hls,
+    store: Store,
+    database: Database,
+    video_id: VideoId,
 ) -> RenditionView:
     """Have a worker encode it as H.264 and AAC, of 1920 pixels at the longer side at most. What is under way or done is
-    not begun anew; what failed is, or whose bytes are gone. One that browsers play as it is, is not encoded."""
+    not begun anew; what failed is, or whose bytes are gone. One that browsers play as it is, is not encoded. Its bytes
+    count against the quota."""
     try:
         await _original(media, hls)
     except UnsupportedCodec:
@@ -114,6 +128,8 @@ async def create_rendition(
         except FileNotFoundError:
             gone = media.made.object_key
     async with database.write("rendition.write", principal.tenant_id) as session:
+        if not await renditions.goes_on(session, principal.tenant_id, video_id, gone):
+            await quota.require_room(session, principal.tenant_id, 1, settings.upload.tenant_max_bytes)
         await find(session, principal.tenant_id, video_id, lock=True)
         await renditions.ask(session, principal.tenant_id, video_id, gone)
         row = await session.get(Rendition, video_id)
@@ -122,7 +138,7 @@ async def create_rendition(
 
 
 async def _original(media: Media, hls: Hls) -> Cut:
-    return await hls.cut(video_at(media.tenant_id, media.object_key), media.key)
+    return await hls.cut(media.source)
 
 
 def _view(row: Rendition) -> RenditionView:

@@ -10,8 +10,15 @@ from litestar.exceptions import HTTPException, ValidationException
 from pipeline.errors import InvalidSpec, VideoError
 from pipeline.record import Record
 from serving.api.peers import operation_of
-from serving.errors import Busy, InvalidRequest, RangeRefused, RateLimited, ServerError, for_callers
-from serving.problems import kind_of
+from serving.errors import (
+    Busy,
+    InvalidRequest,
+    MasterKeyUnavailable,
+    RangeRefused,
+    RateLimited,
+    ServerError,
+)
+from serving.problems import for_callers, kind_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,9 +70,9 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Proble
     if problem.status >= 500:
         # What somebody sent is in the log as ASCII, so that it can look like nothing else there.
         where = f"{operation_of(request.scope)} {request.scope['path']!a}"
-        if problem.status == 503 and isinstance(error, VideoError | Busy):
-            # Of the graph, which is away now and then, or because much is asked for.
-            _LOG.warning("%s %s: %s [%s]: %s", request.scope["method"], where, problem.code, request_id, problem.detail)
+        if problem.status == 503 and isinstance(error, VideoError | Busy | MasterKeyUnavailable):
+            # Of the graph or a KMS, which is away now and then, or because much is asked for.
+            _LOG.warning("%s %s: %s [%s]: %s", request.scope["method"], where, problem.code, request_id, error)
         else:
             _LOG.error("%s %s: %s [%s]", request.scope["method"], where, problem.code, request_id, exc_info=error)
     headers = {}

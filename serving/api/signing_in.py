@@ -5,9 +5,10 @@ from typing import Any, Final
 from litestar import Controller, Request, Response, post
 
 from serving.api.access import SIGNING_IN
-from serving.api.account_records import GivenRefreshToken, SignedIn, SignIn, view_of_issued
+from serving.api.account_records import AcceptedInvitation, GivenRefreshToken, SignedIn, SignIn, view_of_issued
 from serving.api.peers import address_of, network_of
 from serving.auth import attempts
+from serving.auth.invitations import Invitations
 from serving.auth.sessions import Issued, Sessions
 from serving.auth.users import email_of
 from serving.limiting import Limits
@@ -40,6 +41,20 @@ class Authentication(Controller):
         session: two have it, and one of them should not. So ask once at a time, and keep the new one before anything
         else is done; where an answer was lost on its way, sign in again."""
         return _answer(await sessions.refresh(data.refresh_token))
+
+    @post("/password", operation_id="accept_invitation", **SIGNING_IN, status_code=204, summary="Set a first password")
+    async def accept(
+        self,
+        request: Request[Any, Any, Any],
+        invitations: Invitations,
+        limits: Limits,
+        settings: Settings,
+        data: AcceptedInvitation,
+    ) -> None:
+        """Set one's password with an invitation, which is good for that once; all sessions are over then. With a
+        password that is refused, the invitation stays good. Whatever is wrong with it, the answer is the same 401."""
+        await attempts.from_address(limits, settings.auth, network_of(address_of(request.scope)))
+        await invitations.accept(data.invitation, data.password)
 
     @post("/logout", operation_id="sign_out", **SIGNING_IN, status_code=204, summary="Sign out")
     async def sign_out(self, sessions: Sessions, data: GivenRefreshToken) -> None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from serving.api.videos import VideoId
 from serving.auth.credentials import Credentials
 from serving.errors import NotFound
 from serving.playback.conditions import Answer, Conditions, Representation, answer_to
-from serving.playback.media import Media
+from serving.playback.media import Made, Media
 from serving.settings import Settings
 from serving.storage.store import Store, video_at
 
@@ -44,14 +45,14 @@ class MediaTypes:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._most = most
 
-    async def of(self, store: Store, media: Media) -> str:
+    async def of(self, store: Store, tenant: str, played: Media | Made) -> str:
         """The media type of a video. Raises as `Store.read`."""
-        found = self._known.get(media.object_key)
+        found = self._known.get(played.object_key)
         if found is None:
-            what = video_at(media.tenant_id, media.object_key)
-            async with aclosing(store.read(what, media.key, 0, HEAD_BYTES)) as pieces:
+            what = video_at(tenant, played.object_key)
+            async with aclosing(store.read(what, played.key, 0, HEAD_BYTES)) as pieces:
                 found = media_type_of_head(b"".join([bytes(piece) async for piece in pieces]))
-            self._known[media.object_key] = found
+            self._known[played.object_key] = found
             if len(self._known) > self._most:
                 self._known.popitem(last=False)
         return found
@@ -83,22 +84,8 @@ async def stream_video(
     """The bytes of the video as they were uploaded, all of them or one range (RFC 9110, 14). They never change: the
     entity tag is a strong one. An answer that is under way ends about a second after what it was asked for with was
     revoked, or the video was deleted."""
-    answer, headers = await _answered(request, media, store, media_types)
-    if answer.status == 304:
-        return Sent(304, headers)
-    pieces = store.read(video_at(media.tenant_id, media.object_key), media.key, answer.start, answer.stop)
-    return Sent(
-        answer.status,
-        headers,
-        Sending(
-            # Whatever is wrong with the first of it is told, and not only that there is no more.
-            pieces=await begun(pieces),
-            size_bytes=answer.stop - answer.start,
-            allowed=still_may(request, media, credentials),
-            slot=sending.take(media.tenant_id),
-            stalled_s=settings.server.stalled_s,
-            name=media.id,
-        ),
+    return await sent(
+        request, media, media, store, media_types, sending=sending, credentials=credentials, settings=settings
     )
 
 
@@ -121,29 +108,66 @@ async def describe_stream(
     signature: Signature = None,
 ) -> Response[None]:
     """As `stream_video` for all of them, without them."""
-    answer, headers = await _answered(request, media, store, media_types)
+    answer, headers = await answered(request, media, media, store, media_types)
     return Sent(answer.status, headers)
 
 
-async def _answered(
-    request: Request[Any, Any, Any], media: Media, store: Store, media_types: MediaTypes
+async def sent(
+    request: Request[Any, Any, Any],
+    media: Media,
+    played: Media | Made,
+    store: Store,
+    media_types: MediaTypes,
+    *,
+    sending: Streams,
+    credentials: Credentials,
+    settings: Settings,
+) -> Sent:
+    """The bytes that a request wants: of the video as it came, or of its rendition, whichever is `played`."""
+    answer, headers = await answered(request, media, played, store, media_types)
+    if answer.status == 304:
+        return Sent(304, headers)
+    pieces = store.read(video_at(media.tenant_id, played.object_key), played.key, answer.start, answer.stop)
+    return Sent(
+        answer.status,
+        headers,
+        Sending(
+            # Whatever is wrong with the first of it is told, and not only that there is no more.
+            pieces=await begun(pieces),
+            size_bytes=answer.stop - answer.start,
+            allowed=still_may(request, media, credentials),
+            slot=sending.take(media.tenant_id),
+            stalled_s=settings.server.stalled_s,
+            name=media.id,
+        ),
+    )
+
+
+async def answered(
+    request: Request[Any, Any, Any], media: Media, played: Media | Made, store: Store, media_types: MediaTypes
 ) -> tuple[Answer, dict[str, str]]:
-    """What is sent, and its headers."""
-    kept = Representation(size_bytes=media.size_bytes, tag=media.sha256, since=media.created_at)
+    """What is sent, and its headers. `played`: see `sent`."""
+    kept = Representation(size_bytes=played.size_bytes, tag=played.sha256, since=played.created_at)
     answer = answer_to(_conditions(request), kept)
     headers = {"Accept-Ranges": "bytes", "ETag": kept.etag, "Last-Modified": kept.last_modified}
     if answer.status == 304:
         return answer, headers
     try:
-        headers["Content-Type"] = await media_types.of(store, media)
+        headers["Content-Type"] = await media_types.of(store, media.tenant_id, played)
     except FileNotFoundError as error:
         # Deleted since its row was read.
         raise NotFound("there is no such video") from error
     headers["Content-Length"] = str(answer.stop - answer.start)
-    headers["Content-Disposition"] = disposition(media.filename)
+    headers["Content-Disposition"] = disposition(_name(media, played))
     if answer.status == 206:
-        headers["Content-Range"] = f"bytes {answer.start}-{answer.stop - 1}/{media.size_bytes}"
+        headers["Content-Range"] = f"bytes {answer.start}-{answer.stop - 1}/{played.size_bytes}"
     return answer, headers
+
+
+def _name(media: Media, played: Media | Made) -> str | None:
+    if played is media or media.filename is None:
+        return media.filename
+    return f"{PurePosixPath(media.filename).stem}.mp4"
 
 
 def _conditions(request: Request[Any, Any, Any]) -> Conditions:

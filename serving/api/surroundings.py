@@ -43,19 +43,25 @@ class Surroundings:
         Disk(Path(settings.server.data_dir), self.meters.registry)
         self.admission = Admission(self.limits, settings.limits, self.meters)
         self._refusals = Refusals(database, self.meters.dropped)
-        self._reads = Reads(database)
-        self._keeping = Keeping(database, keyring, self._reads.write)
+        self.reads = Reads(database)
+        self._keeping = Keeping(database, keyring, self.reads.write)
         self._cors = Cors(origins_of(settings.server.cors_origins))
 
     def dependencies(self) -> dict[str, object]:
         """What handlers may ask for, by name."""
-        return {"limits": self.limits, "meters": self.meters, "backlog": self.backlog, "admission": self.admission}
+        return {
+            "limits": self.limits,
+            "meters": self.meters,
+            "backlog": self.backlog,
+            "admission": self.admission,
+            "reads": self.reads,
+        }
 
     def put_around(self, app: Litestar) -> None:
         """Around all that the app answers, paths that lead nowhere included: middleware sees only those that lead
         somewhere."""
         observing = Observing(self.meters, self._refusals)
-        app.asgi_handler = Surface(app.asgi_handler, observing, self._reads, self._cors, methods_of(app.routes))
+        app.asgi_handler = Surface(app.asgi_handler, observing, self.reads, self._cors, methods_of(app.routes))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -69,7 +75,7 @@ class Surroundings:
                 task.cancel()
             await asyncio.gather(*writing, return_exceptions=True)
             await self._refusals.write()
-            await self._keeping.end(partial(self._reads.write, all=True))
+            await self._keeping.end(partial(self.reads.write, all=True))
             await self.limits.close()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -13,7 +12,7 @@ from pipeline import chapters as naming
 from pipeline import webvtt
 from pipeline.report import Report
 from serving.api.access import needs
-from serving.api.pictures import latest_of, stored
+from serving.api.pictures import latest_of
 from serving.api.signed import Signature
 from serving.api.tagging_records import VideoTag, tag_views
 from serving.api.versions import IfNoneMatch, has
@@ -22,8 +21,8 @@ from serving.auth.principals import Principal
 from serving.db.database import Database
 from serving.errors import NotFound
 from serving.pictures.pictures import Pictures
+from serving.playback.granting import Grants
 from serving.playback.media import Media
-from serving.playback.signing import Signer
 from serving.settings import Settings
 from serving.storage.store import Store
 from serving.tagging.deriving import tags_of
@@ -48,7 +47,7 @@ async def get_storyboard_track(
     principal: Principal,
     media: Media,
     pictures: Pictures,
-    signer: Signer,
+    grants: Grants,
     settings: Settings,
     video_id: VideoId,
     if_none_match: IfNoneMatch = None,
@@ -57,9 +56,10 @@ async def get_storyboard_track(
     """A cue for each picture, whose text is where it is: `storyboard.jpg?sheet=0#xywh=160,90,160,90`, relative to this
     file. The URLs need no key: they have the signature that this one was asked for with, or else one of their own, as
     `create_video_urls` makes it."""
-    layout = await pictures.layout(stored(media))
+    layout = await pictures.layout(media.source)
     if signature is None or "authorization" in request.headers:
-        signature = signer.sign(media, "storyboard", principal.credential, int(time.time()) + settings.auth.url_s)
+        granted = await grants.grant(media, principal, ("storyboard",), settings.auth.url_s)
+        signature = granted.signatures["storyboard"]
     cues = []
     for tile in range(layout.tiles):
         start_s, end_s = layout.span(tile)

@@ -8,10 +8,12 @@ from litestar import post
 from pipeline.record import Record
 from serving.api.access import needs
 from serving.api.jobs import JobId
+from serving.audit.reads import Reads
 from serving.auth.principals import Principal
 from serving.auth.tokens import Ticket, Tokens
 from serving.db.database import Database
 from serving.jobs import submission
+from serving.settings import Settings
 
 
 class TicketView(Record, frozen=True, kw_only=True):
@@ -31,11 +33,14 @@ class TicketView(Record, frozen=True, kw_only=True):
     tags=["jobs"],
     summary="Watch a job from a browser",
 )
-async def create_event_ticket(principal: Principal, database: Database, tokens: Tokens, job_id: JobId) -> TicketView:
+async def create_event_ticket(
+    principal: Principal, database: Database, tokens: Tokens, reads: Reads, settings: Settings, job_id: JobId
+) -> TicketView:
     """A ticket that is good for the events of this job and nothing else, for some minutes, and no longer than the key
     or session that it was asked for with."""
     async with database.read(principal.tenant_id) as session:
         await submission.find(session, principal.tenant_id, job_id)
+    await reads.granted((job_id,), ("events",), settings.auth.ticket_s)
     told = Ticket(tenant_id=principal.tenant_id, job_id=job_id, credential=principal.credential)
     ticket, expires_at = tokens.ticket(told)
     return TicketView(

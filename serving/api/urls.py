@@ -1,7 +1,6 @@
 """Signed URLs of a video: asked for, and revoked."""
 
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -18,14 +17,16 @@ from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
 from serving.errors import InvalidRequest
+from serving.playback.granting import Grants
 from serving.playback.media import Media
-from serving.playback.signing import PURPOSES, Purpose, Signer
+from serving.playback.signing import PURPOSES, Purpose
 from serving.settings import Settings
 
 #: Where a video has what a purpose is about.
 _PATHS: Final[dict[Purpose, str]] = {
     "stream": "stream",
     "hls": "hls/index.m3u8",
+    "rendition": "rendition/stream",
     "thumbnail": "thumbnail",
     "storyboard": "storyboard.vtt",
     "text": "chapters.vtt",
@@ -66,7 +67,7 @@ class UrlsView(Record, frozen=True, kw_only=True):
     summary="URLs of a video that need no key, for a while",
 )
 async def create_video_urls(
-    principal: Principal, settings: Settings, signer: Signer, media: Media, video_id: VideoId, data: UrlsWanted
+    principal: Principal, settings: Settings, grants: Grants, media: Media, video_id: VideoId, data: UrlsWanted
 ) -> UrlsView:
     """A URL for each purpose, which whoever has it may read, for a while. It ends before that when it is revoked, when
     the video is deleted, and when the key or session that it was asked for with is no longer good."""
@@ -74,13 +75,12 @@ async def create_video_urls(
     if lifetime_s > settings.auth.max_url_s:
         most = f"{settings.auth.max_url_s} s are the most here (auth.max_url_s)"
         raise InvalidRequest("that is too long for a signed URL", (("/expires_in_s", most),))
-    expires = int(time.time()) + lifetime_s
-    urls = {}
-    for purpose in dict.fromkeys(data.purposes):
-        signature = signer.sign(media, purpose, principal.credential, expires)
+    granted = await grants.grant(media, principal, data.purposes, lifetime_s)
+    urls: dict[str, SignedUrl] = {}
+    for purpose, signature in granted.signatures.items():
         url = f"/v1/videos/{media.id}/{_PATHS[purpose]}?signature={signature}"
         urls[purpose] = SignedUrl(url=url, signature=signature)
-    return UrlsView(expires_at=datetime.fromtimestamp(expires, UTC), urls=urls)
+    return UrlsView(expires_at=granted.expires_at, urls=urls)
 
 
 @delete(

@@ -3,19 +3,29 @@
 from typing import Annotated
 
 import msgspec
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller, Response, delete, get, patch, post
 from litestar.params import Parameter
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from serving.api.access import needs
-from serving.api.account_records import UserPatch, UserRequest, UserView, view_of_user
+from serving.api.account_records import (
+    InvitationView,
+    NewUserView,
+    UserPatch,
+    UserRequest,
+    UserView,
+    view_of_invited,
+    view_of_user,
+)
 from serving.api.page import DEFAULT_LIMIT, MAX_LIMIT, Page, decode_cursor, page_of
 from serving.auth import users
-from serving.auth.passwords import Passwords, require_acceptable
+from serving.auth.invitations import invite
+from serving.auth.passwords import Passwords
 from serving.auth.principals import ROLES, Principal, require_within
 from serving.db.accounts import User
 from serving.db.database import Database
+from serving.settings import Settings
 
 UserId = Annotated[str, Parameter(pattern=r"^usr_[0-9A-Z]{26}$", description="Id of a user")]
 
@@ -28,15 +38,31 @@ class Users(Controller):
 
     @post(operation_id="create_user", **needs("users:manage"), summary="Let somebody sign in")
     async def create(
-        self, principal: Principal, database: Database, passwords: Passwords, data: UserRequest
-    ) -> UserView:
-        """Let somebody sign in. Nobody gives a role that may do more than they."""
+        self,
+        principal: Principal,
+        database: Database,
+        passwords: Passwords,
+        secret: bytes,
+        settings: Settings,
+        data: UserRequest,
+    ) -> Response[NewUserView]:
+        """Let somebody sign in. Nobody gives a role that may do more than they. Without a password, the answer has an
+        invitation: hand it on to them, and they set a password that nobody else ever sees."""
+        tenant = principal.tenant_id
         require_within(principal, ROLES[data.role])
-        require_acceptable(data.password)
-        hashed = await passwords.hashed(data.password)
-        async with database.write("user.write", principal.tenant_id) as session:
-            made = await users.create(session, principal.tenant_id, data.email, data.name, data.role, hashed)
-            return view_of_user(made)
+        hashed = None
+        if data.password is not msgspec.UNSET:
+            async with database.read(tenant) as session:
+                about = await users.known_about(session, tenant, data.email, data.name)
+            hashed = await passwords.chosen(data.password, about)
+        async with database.write("user.write", tenant) as session:
+            made = await users.create(session, tenant, data.email, data.name, data.role, hashed)
+            invited = None if hashed else await invite(session, secret, made, settings.auth.invitation_s)
+        answer = NewUserView(
+            **msgspec.structs.asdict(view_of_user(made)),
+            invitation=view_of_invited(invited) if invited else msgspec.UNSET,
+        )
+        return Response(answer, headers={"Cache-Control": "no-store"})
 
     @get(operation_id="list_users", **needs("users:manage"), summary="All users")
     async def many(
@@ -68,8 +94,10 @@ class Users(Controller):
         Nobody changes somebody who may do more than they, or gives a role that may."""
         hashed = None
         if data.password is not msgspec.UNSET:
-            require_acceptable(data.password)
-            hashed = await passwords.hashed(data.password)
+            async with database.read(principal.tenant_id) as session:
+                known = await users.found(session, principal.tenant_id, user_id)
+                about = await users.known_about(session, known.tenant_id, known.email, known.name)
+            hashed = await passwords.chosen(data.password, about)
         async with database.write("user.write", principal.tenant_id) as session:
             user = await _manageable(session, principal, user_id)
             if data.name is not msgspec.UNSET:
@@ -82,6 +110,20 @@ class Users(Controller):
             if hashed is not None:
                 await users.set_password(session, user, hashed)
             return view_of_user(await users.written(session, user))
+
+    @post(
+        "/{user_id:str}/invitation", operation_id="invite_user", **needs("users:manage"), summary="Have a password set"
+    )
+    async def invitation(
+        self, principal: Principal, database: Database, secret: bytes, settings: Settings, user_id: UserId
+    ) -> Response[InvitationView]:
+        """An invitation for somebody who has forgotten their password, or let the one before run out, which is worth
+        nothing from now on. Their password and sessions stay as they are until they set another one. Nobody invites
+        somebody who may do more than they."""
+        async with database.write("user.write", principal.tenant_id) as session:
+            user = await _manageable(session, principal, user_id)
+            invited = await invite(session, secret, user, settings.auth.invitation_s)
+        return Response(view_of_invited(invited), headers={"Cache-Control": "no-store"})
 
     @delete("/{user_id:str}", operation_id="delete_user", **needs("users:manage"), summary="Delete a user")
     async def remove(self, principal: Principal, database: Database, user_id: UserId) -> None:

@@ -13,7 +13,7 @@ from serving.audit.linking import Linker
 from serving.audit.recording import Entry, add
 from serving.audit.signing import AuditSigner
 from serving.db.database import SYSTEM, Database
-from serving.errors import AuditKeyMissing, DatabaseUnavailable, ServerError
+from serving.errors import AuditKeyMissing, DatabaseUnavailable, MasterKeyUnavailable, ServerError
 from serving.storage.keyring import Keyring
 
 _LOG = logging.getLogger(__name__)
@@ -47,12 +47,12 @@ class Keeping:
         self._failing: set[str] = set()
 
     async def begin(self) -> None:
-        """Have the key at hand, before anybody waits for it; later, where the database does not answer yet, or lacks
-        tables. Without it, nothing is written that somebody does, but all else goes on. Raises MasterKeyMissing and
-        Altered."""
+        """Have the key at hand, before anybody waits for it; later, where the database or the master key's service does
+        not answer yet, or tables are lacking. Without it, nothing is written that somebody does, but all else goes on.
+        Raises MasterKeyMissing and Altered."""
         try:
             await self.signer.key()
-        except (DatabaseUnavailable, AuditKeyMissing) as error:
+        except (DatabaseUnavailable, AuditKeyMissing, MasterKeyUnavailable) as error:
             _LOG.warning("the key of the audit log is not here: %s", error)
         except ProgrammingError:
             # As all else that asks it finds, and `readyz` says how far behind it is.

@@ -1,5 +1,5 @@
-"""Reads of media, noted before their first byte goes out: alike ones together, so that a player's thousand requests are
-two lines and not a thousand.
+"""Reads of media, noted before their first byte goes out, and what is handed out to read it with: alike ones together,
+so that a player's thousand requests are two lines and not a thousand.
 
 The first one of its kind is committed before it is answered. Those that are alike, within the ten minutes after it, are
 counted, and noted as one more line at their end; a process that dies hard loses that count, but never that it was read.
@@ -8,10 +8,10 @@ counted, and noted as one more line at their end; a process that dies hard loses
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 from serving.audit.acting import ACTING, MAX_TARGETS, Acting
 from serving.audit.recording import Entry, add
@@ -73,7 +73,22 @@ class Reads:
 
     async def note(self, acting: Acting) -> None:
         """Note a read by somebody of what their request names. Raises as `answering`."""
-        alike = _alike(acting)
+        await self._note(acting, _alike(acting, "read", acting.named))
+
+    async def granted(self, about: Sequence[str], purposes: Sequence[str], lifetime_s: int) -> None:
+        """Whoever acts is about to be given what opens something without a key: a signed URL, a ticket. Raises as
+        `answering`.
+
+        Args:
+            about: ids of what it opens.
+            purposes: what it is good for, and for
+            lifetime_s: how long.
+        """
+        acting = ACTING.get()
+        if acting is not None:
+            await self._note(acting, _alike(acting, "grant", (*about, *purposes, f"{lifetime_s}s")))
+
+    async def _note(self, acting: Acting, alike: Entry) -> None:
         known = self._counted.get(alike)
         if known is not None and self._clock() - known.since < TOGETHER_S:
             known.count += 1
@@ -150,13 +165,13 @@ class Reads:
             ACTING.reset(acting)
 
 
-def _alike(acting: Acting) -> Entry:
+def _alike(acting: Acting, kind: Literal["read", "grant"], targets: Sequence[str]) -> Entry:
     return Entry(
-        kind="read",
+        kind=kind,
         operation=acting.operation,
         tenant_id=acting.tenant_id,
         actor=acting.actor,
         credential=acting.credential,
         address=acting.address,
-        targets=acting.named[:MAX_TARGETS],
+        targets=tuple(targets[:MAX_TARGETS]),
     )

@@ -66,7 +66,7 @@ KeyOperation = Literal["key.unwrap", "key.destroy", "key.rotate", "key.master"]
 class Entry:
     """What is to be noted of something; the rest is known of the transaction that it is noted in."""
 
-    kind: Literal["write", "read", "key", "refusal"]
+    kind: Literal["write", "read", "grant", "key", "refusal"]
     operation: str
     tenant_id: str | None
     actor: str | None

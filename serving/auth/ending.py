@@ -1,10 +1,24 @@
 """The end of sessions, whoever brings it about. A row says when and why; within a second it is felt everywhere."""
 
+from datetime import timedelta
+
 from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from serving.auth.errors import SignInAgain
 from serving.db.accounts import UserSession
+
+
+async def require_fresh(session: AsyncSession, tenant: str, session_id: str, fresh_s: int) -> None:
+    """Raises SignInAgain where a session was begun, with the password, longer ago than so many seconds."""
+    fresh = select(UserSession.id).where(
+        UserSession.tenant_id == tenant,
+        UserSession.id == session_id,
+        col(UserSession.created_at) > func.now() - timedelta(seconds=fresh_s),
+    )
+    if (await session.exec(fresh)).first() is None:
+        raise SignInAgain("you signed in too long ago for this: sign in again, and do it in that session")
 
 
 async def end(session: AsyncSession, tenant: str, user_id: str, session_id: str) -> bool:

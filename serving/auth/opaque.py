@@ -1,4 +1,5 @@
-"""Credentials that mean nothing by themselves: API keys and refresh tokens. The database has keyed digests of them."""
+"""Credentials that mean nothing by themselves: API keys, refresh tokens, invitations. The database has keyed digests of
+them."""
 
 import hashlib
 import hmac
@@ -8,6 +9,7 @@ from typing import Final
 #: They say what they are wherever they turn up, so that scanners for leaked secrets can find them.
 KEY_PREFIX: Final = "aut_"
 REFRESH_PREFIX: Final = "rtk_"
+INVITATION_PREFIX: Final = "inv_"
 
 #: Characters that are random: 256 bits in base64.
 _RANDOM_CHARS: Final = 43
@@ -27,6 +29,11 @@ def new_key() -> str:
 def new_refresh_token() -> str:
     """A refresh token that nobody guesses: 256 random bits."""
     return REFRESH_PREFIX + secrets.token_urlsafe(32)
+
+
+def new_invitation() -> str:
+    """An invitation that nobody guesses: 256 random bits."""
+    return INVITATION_PREFIX + secrets.token_urlsafe(32)
 
 
 def hint(key: str) -> str:

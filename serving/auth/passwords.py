@@ -2,18 +2,20 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
+from serving.auth.guessable import require_unguessable
 from serving.errors import InvalidRequest, RateLimited
 
 T = TypeVar("T")
 
-#: What a new password has to have: characters at least, bytes as UTF-8 at most. Length is all that is asked for.
+#: What a new password has to have: characters at least, bytes as UTF-8 at most. Besides, nobody may guess it at once
+#: (`guessable`); nothing is asked about which characters it has.
 MIN_CHARS: Final = 12
 MAX_BYTES: Final = 1024
 
@@ -43,8 +45,29 @@ class Passwords:
         self._under_way = 0
         self._nobodys = _nobodys(self._hasher)
 
+    async def chosen(self, password: str, about: Iterable[str], pointer: str = "/password") -> str:
+        """What is kept of a password that somebody chose.
+
+        Args:
+            password: the new one.
+            about: names and addresses of whose it is to be, of which it must not be made.
+            pointer: where it was in the request.
+
+        Raises:
+            InvalidRequest: it is too short or too long.
+            WeakPassword: it is guessed too easily.
+            RateLimited: too many are being hashed.
+        """
+        require_acceptable(password, pointer)
+
+        def looked_at() -> str:
+            require_unguessable(password, about, pointer)
+            return self._hasher.hash(password)
+
+        return await self._in_thread(looked_at)
+
     async def hashed(self, password: str) -> str:
-        """What is kept of a password. Raises RateLimited where too many are being hashed."""
+        """What is kept of a password that is in use. Raises RateLimited where too many are being hashed."""
         return await self._in_thread(lambda: self._hasher.hash(password))
 
     async def verified(self, kept: str | None, password: str) -> bool:

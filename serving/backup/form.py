@@ -31,15 +31,18 @@ VERSION: Final = 1
 #: The file that says that a snapshot is whole.
 WHOLE: Final = "whole"
 
-#: Tables that no backup has. Those of keys go apart; sessions are begun anew by signing in, so that none that was ended
-#: meanwhile is good again; what others hold is made anew, over in seconds, or of the files of one database only.
+#: Tables that no backup has. Those of keys go apart; sessions are begun anew by signing in, and people invited anew, so
+#: that none that was ended meanwhile is good again; what others hold is made anew, over in seconds, or of the files of
+#: one database only.
 LEFT_OUT: Final = frozenset(
     {
         "tenant_key",
         "data_key",
         "session",
         "refresh_token",
+        "invitation",
         "checkpoint",
+        "derived",
         "question",
         "rate_bucket",
         "worker",

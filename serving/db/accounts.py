@@ -51,8 +51,8 @@ class User(SQLModel, table=True):
     name: str
     role: str
     """`viewer`, `editor` or `admin`."""
-    password_hash: str
-    """By Argon2id, with its salt and parameters."""
+    password_hash: str | None
+    """By Argon2id, with its salt and parameters; None of who was invited and has set none yet."""
     disabled_at: Moment | None = moment(nullable=True)
     created_at: Moment = moment(now=True)
     updated_at: Moment = moment(now=True)
@@ -72,6 +72,17 @@ class UserSession(SQLModel, table=True):
     expires_at: Moment = moment()
     revoked_at: Moment | None = moment(nullable=True)
     revoked_reason: str | None = None
+
+
+class Invitation(SQLModel, table=True):
+    """What lets a user set a password, once."""
+
+    user_id: str = Field(primary_key=True, foreign_key="app_user.id", ondelete="CASCADE")
+    tenant_id: str = Field(foreign_key="tenant.id")
+    digest: bytes = Field(sa_type=LargeBinary, unique=True)
+    """As that of an API key."""
+    created_at: Moment = moment(now=True)
+    expires_at: Moment = moment()
 
 
 class RefreshToken(SQLModel, table=True):

@@ -26,7 +26,7 @@ class AuditEntry(SQLModel, table=True):
     """Whose it is; None where nobody knows who asked, or where it is the system's: for the system's eyes only."""
     at: Moment = moment(now=True)
     kind: str
-    """`write`, `read`, `key` or `refusal`."""
+    """`write`, `read`, `grant`, `key` or `refusal`."""
     operation: str
     """Id of the operation that was asked for; of what is done to keys, what that was: `key.destroy`."""
     actor: str | None = None
@@ -37,15 +37,16 @@ class AuditEntry(SQLModel, table=True):
     address: str | None = None
     """Where the request came from: the peer of its connection."""
     request_id: str | None = None
-    """Of a write or a read."""
+    """Of a write, a read or a grant."""
     write: str | None = None
     """Which write it was, see `serving.db.failpoints.Write`."""
     targets: list[str] = words()
-    """Ids of what it was about, first those in the path, then those of what was made."""
+    """Ids of what it was about, first those in the path, then those of what was made. Of what was granted, also what it
+    is good for, and for how long."""
     code: str | None = None
     """The problem that a refusal was answered with."""
     count: int = 1
-    """How many refusals, reads or keys."""
+    """How many refusals, reads, grants or keys."""
     tag: bytes | None = Field(default=None, sa_type=LargeBinary)
     """[32] See `serving.audit.lines.tag`; None of one from before there were tags."""
 

@@ -6,8 +6,10 @@ others, whatever its queries say. Names of writes are where tests of crashes sto
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,6 +21,7 @@ from serving.audit import recording
 from serving.db import (
     failpoints,
     tables,  # noqa: F401 - a table can only be used once those that it refers to are known
+    tls,
 )
 from serving.db.failpoints import Write
 from serving.db.statements import execute
@@ -53,18 +56,19 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         """`url`: `postgresql://...`, as `automations` is given it; the driver is asyncpg."""
-        self.url = url
+        self.url = tls.secured(url)
         self.signer: AuditSigner | None = None
         """Signs what is noted in the audit log. Whoever serves others, or acts for an operator, gives one."""
         self._engine = create_async_engine(
             sqlalchemy_url(url),
+            # Read by the driver itself, which knows what a URL may say about TLS.
+            async_creator=partial(asyncpg.connect, self.url, timeout=10, command_timeout=30, server_settings=_SETTINGS),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
             # What could not be written is in no log: there are secrets among it.
             hide_parameters=True,
-            connect_args={"timeout": 10, "command_timeout": 30, "server_settings": _SETTINGS},
         )
 
     @property
@@ -78,6 +82,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: it cannot be reached now, or all connections are in use; the same may work later.
+            DatabaseMisconfigured: it has no certificate that is believed.
         """
         async with self._begun(tenant) as session:
             yield session
@@ -133,6 +138,10 @@ class Database:
             # Read in this transaction, and deleted by another one before it was written.
             raise NotFound("it was deleted meanwhile") from error
         except (OSError, TimeoutError, PoolTimeout, InterfaceError, OperationalError) as error:
+            if tls.untrusted(error):
+                raise DatabaseMisconfigured(
+                    f"the database is not trusted ({_first_line(error)}): {tls.REMEDY}"
+                ) from error
             raise DatabaseUnavailable(f"the database cannot be reached ({_first_line(error)})") from error
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None) or ""

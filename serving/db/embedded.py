@@ -33,7 +33,7 @@ _USER = "automations"
 _SERVES_ROOT = "pgserver"
 
 #: How variables begin that may hold master keys, and credentials of where objects are.
-_KEYS: Final = ("AUTOMATIONS_STORAGE__", "AWS_", "AZURE_", "GOOGLE_")
+_KEYS: Final = ("AUTOMATIONS_STORAGE__", "AWS_", "AZURE_", "GOOGLE_", "VAULT_")
 
 #: The part of a line that says why a program of PostgreSQL ended.
 _WHY: Final = re.compile(r"(FATAL|error): .*\S")

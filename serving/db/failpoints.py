@@ -84,6 +84,8 @@ Write = Literal[
     "rendition.claim",
     "rendition.renew",
     "rendition.done",
+    # what is made of videos
+    "derived.write",
     # vocabularies that stand for a library
     "tagging.write",
     "tagging.claim",

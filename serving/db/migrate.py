@@ -1,9 +1,10 @@
 """The schema: brought up to date, taken back, and asked how old it is. Alembic does it."""
 
 import asyncio
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from serving.db.database import SYSTEM, Database, sqlalchemy_url
+from serving.db.tls import secured
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -67,7 +69,7 @@ def _run(url: str, what) -> None:
 
 
 async def _connected(url: str, what) -> None:
-    engine = create_async_engine(sqlalchemy_url(url))
+    engine = create_async_engine(sqlalchemy_url(url), async_creator=partial(asyncpg.connect, secured(url)))
     try:
         async with engine.begin() as connection:
             await connection.run_sync(what)

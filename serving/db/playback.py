@@ -11,6 +11,8 @@ class Rendition(SQLModel, table=True):
 
     __table_args__ = (
         Index("ix_rendition_due", "tenant_id", "next_at", postgresql_where="state = 'due'"),
+        # Has all that is added up for a tenant.
+        Index("ix_rendition_size", "tenant_id", postgresql_include=["size_bytes"]),
         # For the sweep, which asks whether anything names an object.
         Index("ix_rendition_object_key", "object_key"),
     )
@@ -22,6 +24,8 @@ class Rendition(SQLModel, table=True):
     next_at: Moment = moment(now=True)
     """From when on somebody may take it on: whoever does moves it on."""
     attempts: int = 0
+    faults: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often something was the matter that was neither the video nor ours, since it was asked for."""
     fence: int = 0
     """Counts who took it on: whoever has an old number writes nothing."""
     code: str | None = None

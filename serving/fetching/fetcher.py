@@ -16,6 +16,7 @@ from serving.errors import (
     DatabaseUnavailable,
     FetchFailed,
     LeaseLost,
+    MasterKeyMissing,
     QuotaExceeded,
     StorageUnavailable,
 )
@@ -107,7 +108,7 @@ class Fetcher:
             await claims.keep(self._database, self._store, claim, stored, name, self._options.tenant_max_bytes)
         except FetchFailed as error:
             await claims.record(self._database, claim, error, again=error.retryable, after_s=error.after_s)
-        except StorageUnavailable as error:
+        except (MasterKeyMissing, StorageUnavailable) as error:
             _LOG.warning("%s is not fetched yet: %s", claim.id, error)
             await claims.record(self._database, claim, error, again=True)
         except (AddressRefused, QuotaExceeded, VideoError) as error:

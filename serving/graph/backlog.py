@@ -35,12 +35,13 @@ def database_url() -> str:
         InvalidSettings: they cannot be read, or do not say it.
     """
     from serving import settings
+    from serving.db.tls import secured
 
     url = settings.load().settings.server.database_url
     if not url:
         name = settings.variable("server.database_url")
         raise InvalidSettings(f"{name} is not set in the environment of the Ray node on which Serve's controller runs")
-    return url
+    return secured(url)
 
 
 class BacklogWatch:

@@ -94,8 +94,8 @@ class Tools:
     """What the setting `upload.tenant_max_minutes` says."""
 
 
-async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
-    """Work on a job until it ends, is taken away, or `stop` is set: then it is given back.
+async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> bool:
+    """Work on a job until it ends, is taken away, or `stop` is set: then it is given back. Whether it has a report.
 
     Whatever happens is written down: nothing is raised but what says that the database is gone, which leaves the job to
     its lease.
@@ -109,8 +109,8 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
     try:
         await asyncio.wait({work, ending, watching, late}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
-            await _conclude(lease, tools.queue, work)
-        elif watching.done():
+            return await _conclude(lease, tools.queue, work)
+        if watching.done():
             await _stopped(work)
             if watching.result():
                 await outcomes.canceled(tools.queue.database, lease)
@@ -130,11 +130,12 @@ async def run(lease: Lease, tools: Tools, stop: asyncio.Event) -> None:
             await outcomes.fail(tools.queue.database, lease, Problem(code="deadline_exceeded", detail=detail))
     except LeaseLost:
         # Somebody else goes on with it, or nobody wants it any more: either way it is not ours to write about.
-        return
+        pass
     finally:
         for task in (work, ending, watching, late):
             task.cancel()
         await asyncio.gather(work, ending, watching, late, return_exceptions=True)
+    return False
 
 
 async def _late(begun: asyncio.Event, timeout_s: float) -> None:
@@ -147,7 +148,8 @@ async def _late(begun: asyncio.Event, timeout_s: float) -> None:
     await asyncio.sleep(timeout_s)
 
 
-async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> None:
+async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> bool:
+    """Write down what came of it; whether that is a report."""
     try:
         report, cost, index, looks = work.result()
     except (EngineUnavailable, MasterKeyMissing, StorageUnavailable) as error:
@@ -165,10 +167,12 @@ async def _conclude(lease: Lease, queue: Queue, work: "asyncio.Task[Done]") -> N
     else:
         try:
             await outcomes.succeed(queue.database, queue.keyring, lease, report, cost, index, looks)
+            return True
         except MasterKeyMissing as error:
             await queue.release(lease, reason=error.code, wait_s=AWAY_S)
         except Altered as error:
             await outcomes.fail(queue.database, lease, Problem(code=error.code, detail=str(error)))
+    return False
 
 
 async def _watch(lease: Lease, queue: Queue) -> bool:

@@ -1,25 +1,28 @@
 """Pictures of stored videos, as the API hands them out: made when they are asked for, kept in memory for a while.
 
-Nothing of them is written anywhere. A video's key is read for each picture that is made, so that of one that was
-deleted none can be.
+Kept in the database, so that they are made once: where a video's frames are, which frame is its poster, and its
+storyboard. Pictures of moments are written nowhere. A video's key is read for each picture that is made, so that of one
+that was deleted none can be.
 """
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import VideoError
 from pipeline.opened import Video
 from pipeline.report import Report
 from pipeline.sealed.files import SealedFile
+from serving.derived.shelf import Shelf, Source
 from serving.errors import NotFound
 from serving.pictures.kept import Kept
 from serving.pictures.turns import Turns
 from serving.settings import Settings
-from serving.storage.store import Store, video_at
+from serving.storage.store import Store
 
 if TYPE_CHECKING:
     # With what they load, which few processes need: see `_Lazily`.
@@ -28,16 +31,6 @@ if TYPE_CHECKING:
     from serving.pictures.drawing import Chosen, Drawing, Known
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A video that pictures are made of. Whoever asks has just read its row."""
-
-    tenant_id: str
-    object_key: str
-    key: bytes | None = field(repr=False)
-    """[32] What its object is sealed with; None of one from before objects were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +46,9 @@ class Shown:
 class Pictures:
     """Of one process."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, shelf: Shelf, settings: Settings) -> None:
         options = settings.pictures
-        self._store, self._settings = store, settings
+        self._store, self._shelf, self._settings = store, shelf, settings
         self.turns = Turns(options.at_once, options.waiting)
         """Who makes some."""
         self.kept = Kept(options.kept_bytes)
@@ -64,7 +57,7 @@ class Pictures:
         self._lock = threading.Lock()
         self._drawing: Drawing | None = None
 
-    async def thumbnail(self, video: Stored, at_s: float, width: int, kind: "Kind", *, cheap: bool) -> Shown:
+    async def thumbnail(self, video: Source, at_s: float, width: int, kind: "Kind", *, cheap: bool) -> Shown:
         """The frame nearest to a time, or with `cheap` the entry point nearest to it.
 
         Raises:
@@ -77,11 +70,11 @@ class Pictures:
         place = moments.cheap(at_s, 0.0, float("inf")) if cheap else moments.nearest(at_s)
         return await self._frame(video, known, place, width, kind)
 
-    async def poster(self, video: Stored, chosen: "Chosen", width: int, kind: "Kind") -> Shown:
+    async def poster(self, video: Source, chosen: "Chosen", width: int, kind: "Kind") -> Shown:
         """The frame that was chosen. Raises as `thumbnail`."""
         return await self._frame(video, await self._known(video), chosen.place, width, kind)
 
-    async def choice(self, video: Stored, report: Callable[[], Awaitable[Report | None]], version: str) -> "Chosen":
+    async def choice(self, video: Source, report: Callable[[], Awaitable[Report | None]], version: str) -> "Chosen":
         """Which frame stands for the video. Raises as `thumbnail`.
 
         Args:
@@ -91,26 +84,38 @@ class Pictures:
         known = await self._known(video)
 
         async def make() -> "Chosen":
-            found = await report()
-            return await self._drawn(video, lambda drawing, file: drawing.poster(file, known, found))
+            from serving.pictures import forms
+
+            async def drawn() -> "Chosen":
+                found = await report()
+                return await self._drawn(video, lambda drawing, file: drawing.poster(file, known, found))
+
+            read = partial(forms.choice_read, version=version, known=known)
+            return await self._shelf.get(video, "poster", read, drawn, partial(forms.choice_written, version=version))
 
         return await self.kept.get(video.object_key, ("poster", version), make, lambda _: 1000)
 
-    async def layout(self, video: Stored) -> "Layout":
+    async def layout(self, video: Source) -> "Layout":
         """How its storyboard is laid out. Raises as `thumbnail`."""
         known = await self._known(video)
         from pipeline import board
 
         return board.layout(known.inspected.info)
 
-    async def sheet(self, video: Stored, number: int) -> bytes:
+    async def sheet(self, video: Source, number: int) -> bytes:
         """A sheet of its storyboard, from 0 on. Raises as `thumbnail`."""
         known, layout = await self._known(video), await self.layout(video)
         if number >= layout.sheets:
             raise NotFound(f"its storyboard has {layout.sheets} sheets, from 0 on")
 
         async def make() -> tuple[bytes, ...]:
-            return await self._drawn(video, lambda drawing, file: drawing.storyboard(file, known, layout))
+            from serving.pictures import forms
+
+            def drawn() -> Awaitable[tuple[bytes, ...]]:
+                return self._drawn(video, lambda drawing, file: drawing.storyboard(file, known, layout))
+
+            read = partial(forms.sheets_read, count=layout.sheets)
+            return await self._shelf.get(video, "storyboard", read, drawn, forms.sheets_written)
 
         sheets = await self.kept.get(video.object_key, "storyboard", make, lambda found: sum(map(len, found)))
         return sheets[number]
@@ -126,13 +131,19 @@ class Pictures:
                 self._drawing.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def _known(self, video: Stored) -> "Known":
+    async def _known(self, video: Source) -> "Known":
         async def make() -> "Known":
-            return await self._drawn(video, lambda drawing, file: drawing.known(file))
+            from serving.pictures import forms
+
+            def drawn() -> "Awaitable[Known]":
+                return self._drawn(video, lambda drawing, file: drawing.known(file))
+
+            read = partial(forms.known_read, limits=self._settings.input)
+            return await self._shelf.get(video, "packets", read, drawn, forms.known_written)
 
         return await self.kept.get(video.object_key, "packets", make, lambda known: known.size_bytes)
 
-    async def _frame(self, video: Stored, known: "Known", place: int, width: int, kind: "Kind") -> Shown:
+    async def _frame(self, video: Source, known: "Known", place: int, width: int, kind: "Kind") -> Shown:
         width = min(width, known.inspected.info.width)
 
         async def make() -> bytes:
@@ -141,10 +152,9 @@ class Pictures:
         content = await self.kept.get(video.object_key, ("frame", place, width, kind), make, len)
         return Shown(content, float(known.moments.times_s[place]))
 
-    async def _drawn(self, video: Stored, draw: "Callable[[Drawing, Video], T]") -> T:
+    async def _drawn(self, video: Source, draw: "Callable[[Drawing, Video], T]") -> T:
         """What comes of the video's file, once there is a turn for it."""
-        what = video_at(video.tenant_id, video.object_key)
-        async with self.turns.turn(video.tenant_id), self._store.opened(what, video.key) as file:
+        async with self.turns.turn(video.tenant_id), self._store.opened(video.what, video.key) as file:
             drawn: asyncio.Future[Any] = asyncio.get_running_loop().run_in_executor(
                 self._threads, lambda: draw(self._lazily(), file)
             )

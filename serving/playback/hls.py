@@ -1,59 +1,43 @@
 """Playlists and segments of stored videos, as the API hands them out: repacked when they are asked for.
 
-Nothing of them is written anywhere. What a video is made of is kept in memory for a while, and so are segments, which
-several clients ask for soon after one another.
+What a video is made of, for which all of it has to be read, is kept in the database, so that it is found out once. In
+memory, it is kept for a while; so are segments, which several clients ask for soon after one another, and which are
+written nowhere.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.errors import VideoError
+from pipeline.errors import InputNotFound, UnsupportedCodec, VideoError
 from pipeline.opened import Video
 from pipeline.sealed.files import SealedFile
-from pipeline.sealed.form import What
+from serving.derived.shelf import Shelf, Source
 from serving.errors import NotFound
 from serving.pictures.kept import Kept
 from serving.pictures.turns import Turns
+from serving.playback import cuts
+from serving.playback.cuts import Cut, cut_of
 from serving.playback.lending import Lending, Loan
 from serving.settings import Settings
 from serving.storage.store import Store
 
 if TYPE_CHECKING:
     # With what they load, which few processes need: see `_Lazily`.
-    from pipeline.remux.reading import Repacked
-    from pipeline.remux.tables import Segment
     from pipeline.sandbox.client import Sandbox
 
 T = TypeVar("T")
-
-#: What a part of a playlist is counted as, bytes.
-_SEGMENT_BYTES: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """What a video is made of for a player, and where it is cut."""
-
-    seen: "Repacked"
-    segments: "tuple[Segment, ...]"
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that it takes, about."""
-        sound = self.seen.sound.nbytes if self.seen.sound is not None else 0
-        return self.seen.video.nbytes + sound + len(self.segments) * _SEGMENT_BYTES + len(self.seen.header)
 
 
 class Hls:
     """Of one process."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, shelf: Shelf, settings: Settings) -> None:
         options = settings.playback
-        self._store, self._settings = store, settings
+        self._store, self._shelf, self._settings = store, shelf, settings
         self._turns = Turns(options.at_once, options.waiting)
         self._kept = Kept(options.kept_bytes)
         self._lending = Lending(options.sent_bytes)
@@ -61,12 +45,8 @@ class Hls:
         self._lock = threading.Lock()
         self._sandbox: Sandbox | None = None
 
-    async def cut(self, what: What, key: bytes | None) -> Cut:
-        """What a video is made of.
-
-        Args:
-            what, key: the object, and [32] what it is sealed with; None where it is not. Whoever asks has just read
-                its row.
+    async def cut(self, source: Source) -> Cut:
+        """What a video, or its rendition, is made of.
 
         Raises:
             UnsupportedCodec: browsers do not play it as it is.
@@ -76,14 +56,19 @@ class Hls:
         """
 
         async def make() -> Cut:
-            return await self._made(what, key, self._cut)
+            await self._require_there(source)
+            read = partial(cuts.read, limits=self._settings.input)
+            found = await self._shelf.get(source, "cut", read, lambda: self._found_out(source), cuts.written)
+            if isinstance(found, UnsupportedCodec):
+                raise found
+            return found
 
-        return await self._kept.get(what.blob, "cut", make, lambda cut: cut.size_bytes)
+        return await self._kept.get(source.object_key, "cut", make, lambda cut: cut.size_bytes)
 
-    async def segment(self, what: What, key: bytes | None, number: int) -> Loan:
+    async def segment(self, source: Source, number: int) -> Loan:
         """A segment, from 0 on, to be given back once it was sent. Raises as `cut`; NotFound where there are fewer;
         Busy where too much is on its way to slow clients."""
-        cut = await self.cut(what, key)
+        cut = await self.cut(source)
         if number >= len(cut.segments):
             raise NotFound(f"it has {len(cut.segments)} segments, from 0 on")
 
@@ -93,13 +78,13 @@ class Hls:
             return segment(file, cut.seen, number, cut.segments[number], sandbox, self._settings.input)
 
         async def make() -> bytes:
-            return await self._made(what, key, made)
+            return await self._made(source, made)
 
         async def kept() -> bytes:
-            return await self._kept.get(what.blob, ("segment", number), make, len)
+            return await self._kept.get(source.object_key, ("segment", number), make, len)
 
         size_bytes = cut.segments[number].size_bytes
-        return await self._lending.take(what.tenant, (what.blob, number), size_bytes, kept)
+        return await self._lending.take(source.tenant_id, (source.object_key, number), size_bytes, kept)
 
     def forget(self, object_key: str) -> None:
         """Drop what was made of an object."""
@@ -112,19 +97,28 @@ class Hls:
                 self._sandbox.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _cut(self, file: Video, sandbox: "Sandbox") -> Cut:
-        from pipeline.remux.tables import segments
-        from pipeline.sandbox.repacking import repack, require_small
+    async def _require_there(self, source: Source) -> None:
+        """Raises InputNotFound: its bytes are gone. Who is told of segments gets them."""
+        try:
+            await self._store.size(source.what, source.key)
+        except FileNotFoundError:
+            raise InputNotFound(f"{source.object_key}: its bytes are gone") from None
 
-        seen = repack(file, sandbox, self._settings.input)
-        parts = segments(seen.video, seen.sound)
-        for part in parts:
-            require_small(part)
-        return Cut(seen, parts)
+    async def _found_out(self, source: Source) -> Cut | UnsupportedCodec:
+        def repacked(file: Video, sandbox: "Sandbox") -> Cut:
+            from pipeline.sandbox.repacking import repack
 
-    async def _made(self, what: What, key: bytes | None, make: "Callable[[Video, Sandbox], T]") -> T:
+            return cut_of(repack(file, sandbox, self._settings.input))
+
+        try:
+            return await self._made(source, repacked)
+        except UnsupportedCodec as error:
+            # It takes as long to find out, and is how the video is.
+            return error
+
+    async def _made(self, source: Source, make: "Callable[[Video, Sandbox], T]") -> T:
         """What comes of the video's file, once there is a turn for it."""
-        async with self._turns.turn(what.tenant), self._store.opened(what, key) as file:
+        async with self._turns.turn(source.tenant_id), self._store.opened(source.what, source.key) as file:
             made: asyncio.Future[Any] = asyncio.get_running_loop().run_in_executor(
                 self._threads, lambda: make(file, self._lazily())
             )

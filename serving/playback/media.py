@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.db.keys import DataKey, TenantKey
 from serving.db.quick import QuickReads
+from serving.derived.shelf import Source
 from serving.storage.keyring import Keyring
 
 
@@ -42,6 +43,15 @@ class Media:
     """How often signed URLs of the video, and of its tenant, were revoked."""
     made: Made | None
     """Its rendition, once there is one."""
+
+    @property
+    def source(self) -> Source:
+        """The video's own bytes, for those who make something of them."""
+        return Source(self.tenant_id, self.id, self.object_key, self.key)
+
+    def source_of(self, made: Made) -> Source:
+        """Those of its rendition."""
+        return Source(self.tenant_id, self.id, made.object_key, made.key)
 
 
 async def read_media(quick: QuickReads, keyring: Keyring, tenant: str, video_id: str) -> Media | None:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -22,15 +22,23 @@ from pipeline.sandbox.hearing import hear
 from pipeline.sandbox.media import SandboxedMedia
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
-from serving.errors import DatabaseUnavailable, LeaseLost, MasterKeyMissing, QuotaExceeded
-from serving.ids import new_id
+from serving.derived.priming import Primer
+from serving.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    MasterKeyMissing,
+    QuotaExceeded,
+    StorageFull,
+    StorageUnavailable,
+)
 from serving.jobs.listening import Listener
 from serving.playback import renditions
+from serving.playback.fronting import put_behind
 from serving.playback.renditions import RENDITION_CHANNEL, Claim
 from serving.settings import Settings
 from serving.storage.opening import opened
-from serving.storage.store import Store, video_at
-from serving.uploads import minutes
+from serving.storage.store import Store
+from serving.uploads import minutes, quota
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,6 +68,12 @@ MOST_S: Final = 600.0
 MOST_TIMES: Final = 20.0
 
 
+#: What is told of what else was the matter. Where, and what it was, is in the log.
+_FAULTY: Final = (
+    "the server could not read or write what it needs for it, or had no room, as often as it tried for a day"
+)
+
+
 class _TooLong(Exception):
     """Encoding took longer than it may."""
 
@@ -87,9 +101,20 @@ class Renderer:
     """Encodes. As many as one likes may do so at once, in any process."""
 
     def __init__(
-        self, database: Database, store: Store, settings: Settings, *, listener: Listener | None = None
+        self,
+        database: Database,
+        store: Store,
+        settings: Settings,
+        *,
+        listener: Listener | None = None,
+        primer: Primer | None = None,
     ) -> None:
-        """`listener`: hears `RENDITION_CHANNEL`."""
+        """
+        Args:
+            listener: hears `RENDITION_CHANNEL`.
+            primer: is told of videos that have a rendition.
+        """
+        self._primer = primer
         self._database, self._store, self._settings, self._listener = database, store, settings, listener
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="rendition", initializer=_behind_others)
         self._sandbox: Sandbox | None = None
@@ -128,10 +153,15 @@ class Renderer:
             raise
         except LeaseLost as error:
             _LOG.info("%s", error)
-        except (DatabaseUnavailable, MasterKeyMissing, OSError) as error:
+        except (DatabaseUnavailable, MasterKeyMissing, StorageUnavailable) as error:
             # Nothing is wrong with the video: it is begun anew once that is there.
             _LOG.warning("%s is encoded later: %s: %s", claim.video_id, type(error).__name__, error)
             await self._left(claim)
+        except OSError as error:
+            # Nor is there here; but that may never be otherwise, as where the disk is full because of the video.
+            _LOG.warning("%s is perhaps encoded later: %s: %s", claim.video_id, type(error).__name__, error)
+            code = error.code if isinstance(error, StorageFull) else StorageUnavailable.code
+            await self._settled(claim, renditions.fault(self._database, claim, code, _FAULTY))
         except _TooLong as error:
             await self._failed(claim, "deadline_exceeded", str(error))
         except (VideoError, QuotaExceeded) as error:
@@ -151,19 +181,24 @@ class Renderer:
                 return
 
     async def _failed(self, claim: Claim, code: str, detail: str) -> None:
+        await self._settled(claim, renditions.fail(self._database, claim, code, detail))
+
+    async def _settled(self, claim: Claim, told: Awaitable[None]) -> None:
         try:
-            await renditions.fail(self._database, claim, code, detail)
+            await told
         except LeaseLost as error:
             _LOG.info("%s", error)
         except DatabaseUnavailable:
             await self._left(claim)
 
     async def _render(self, claim: Claim) -> None:
-        object_key = f"videos/{new_id('vid')}"
         done: asyncio.Future[Encoded] | None = None
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
         over = threading.Event()
+        tenant_max_bytes = self._settings.upload.tenant_max_bytes
+        async with self._database.read(claim.tenant_id) as session:
+            room_bytes = await quota.room_bytes(session, claim.tenant_id, tenant_max_bytes)
 
         def write(piece: bytes) -> None:
             if over.is_set():
@@ -173,10 +208,17 @@ class Renderer:
         async def coming() -> AsyncGenerator[bytes]:
             assert done is not None
             done.add_done_callback(lambda _: asyncio.ensure_future(pieces.put(None)))
+            size = 0
             while (piece := await pieces.get()) is not None:
+                size += len(piece)
+                quota.require_within(size, room_bytes)
                 yield piece
             # What went wrong leaves no object.
             await done
+
+        def head() -> bytes:
+            assert done is not None
+            return done.result().head
 
         deadline = asyncio.timeout(None)
 
@@ -192,7 +234,7 @@ class Renderer:
             done = loop.run_in_executor(self._pool, self._encode, file, claim.video_id, measured, write, over)
             try:
                 async with deadline:
-                    written = await self._store.put(video_at(claim.tenant_id, object_key), coming())
+                    object_key, written = await put_behind(self._store, claim.tenant_id, coming(), head)
             except TimeoutError as error:
                 if not deadline.expired():
                     raise
@@ -208,12 +250,15 @@ class Renderer:
                 # It is known, or nobody wants to know it.
                 done.exception()
         try:
-            await renditions.record(self._database, self._store.keyring, claim, object_key, written, done.result())
-        except LeaseLost:
+            values = (object_key, written, done.result(), tenant_max_bytes)
+            await renditions.record(self._database, self._store.keyring, claim, *values)
+        except (LeaseLost, QuotaExceeded):
             # Nothing was written, for sure. After all else it may have been, though nobody heard of it: whether
             # anything names the object, the sweep finds out.
             await self._store.delete(object_key)
             raise
+        if self._primer is not None:
+            self._primer.due(claim.tenant_id, claim.video_id)
 
     async def _measured(self, claim: Claim, duration_s: float) -> None:
         """Write down how long it is, as a job does. Raises QuotaExceeded: it is more than the tenant may keep."""

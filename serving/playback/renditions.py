@@ -14,6 +14,7 @@ from serving.errors import LeaseLost
 from serving.jobs.events import notify
 from serving.storage.keyring import Keyring
 from serving.storage.store import Written
+from serving.uploads import quota
 
 if TYPE_CHECKING:
     # With what it loads, which those who ask do not need.
@@ -25,14 +26,24 @@ RENDITION_CHANNEL: Final = "automations_rendition"
 #: After so many who were not heard of again, it is given up.
 MOST_ATTEMPTS: Final = 3
 
+#: So many times something else may be the matter, as a disk that is full.
+MOST_FAULTS: Final = 30
+
 #: One that failed is tried again where somebody asks again; so is one whose object is gone.
 _ASK = text(
     """
     INSERT INTO rendition AS r (video_id, tenant_id, state, attempts, fence) VALUES (:video, :tenant, 'due', 0, 0)
-    ON CONFLICT (video_id) DO UPDATE SET state = 'due', attempts = 0, next_at = now(), code = NULL, detail = NULL,
-        object_key = NULL, sha256 = NULL, size_bytes = NULL, width = NULL, height = NULL, done_at = NULL
+    ON CONFLICT (video_id) DO UPDATE SET state = 'due', attempts = 0, faults = 0, next_at = now(), code = NULL,
+        detail = NULL, object_key = NULL, sha256 = NULL, size_bytes = NULL, width = NULL, height = NULL, done_at = NULL
     WHERE r.state = 'failed' OR (r.state = 'done' AND r.object_key = :gone)
     RETURNING video_id
+    """
+)
+
+_GOES_ON = text(
+    """
+    SELECT 1 FROM rendition r WHERE r.tenant_id = :tenant AND r.video_id = :video
+        AND (r.state = 'due' OR (r.state = 'done' AND r.object_key IS DISTINCT FROM cast(:gone AS text)))
     """
 )
 
@@ -70,6 +81,18 @@ _GIVE_BACK = text(
     """
 )
 
+#: The next is twice as far away each time, up to an hour: so they are a day.
+_FAULT = text(
+    f"""
+    UPDATE rendition SET attempts = attempts - 1, faults = faults + 1,
+        next_at = now() + make_interval(secs => least(3600, 60 * power(2, faults))),
+        state = CASE WHEN faults + 1 < :most THEN state ELSE 'failed' END,
+        code = CASE WHEN faults + 1 < :most THEN code ELSE :code END,
+        detail = CASE WHEN faults + 1 < :most THEN detail ELSE :detail END
+    WHERE {_OURS}
+    """
+)
+
 _FAIL = text(f"UPDATE rendition SET state = 'failed', code = :code, detail = :detail WHERE {_OURS}")
 
 _DONE = text(
@@ -96,6 +119,11 @@ class Claim:
     """Counts from 1."""
     fence: int
     """Nobody else has the same."""
+
+
+async def goes_on(session: AsyncSession, tenant: str, video: str, gone: str | None = None) -> bool:
+    """Whether a video is being encoded, or is already, so that `ask` changes nothing."""
+    return (await execute(session, _GOES_ON, tenant=tenant, video=video, gone=gone)).one_or_none() is not None
 
 
 async def ask(session: AsyncSession, tenant: str, video: str, gone: str | None = None) -> None:
@@ -134,6 +162,13 @@ async def give_back(database: Database, claim: Claim, wait_s: float = 0.0) -> No
         await execute(session, _GIVE_BACK, **_this(claim), wait_s=wait_s)
 
 
+async def fault(database: Database, claim: Claim, code: str, detail: str) -> None:
+    """Something was the matter that is neither the video nor ours. It is tried again, later each time; after
+    `MOST_FAULTS` it failed: why. Raises LeaseLost."""
+    async with database.write("rendition.done", claim.tenant_id) as session:
+        _held(claim, await execute(session, _FAULT, **_this(claim), most=MOST_FAULTS, code=code, detail=detail))
+
+
 async def fail(database: Database, claim: Claim, code: str, detail: str) -> None:
     """It cannot be encoded. Raises LeaseLost."""
     async with database.write("rendition.done", claim.tenant_id) as session:
@@ -141,11 +176,23 @@ async def fail(database: Database, claim: Claim, code: str, detail: str) -> None
 
 
 async def record(
-    database: Database, keyring: Keyring, claim: Claim, object_key: str, written: Written, encoded: "Encoded"
+    database: Database,
+    keyring: Keyring,
+    claim: Claim,
+    object_key: str,
+    written: Written,
+    encoded: "Encoded",
+    tenant_max_bytes: int,
 ) -> None:
-    """It is done; its key is kept with it. Raises LeaseLost."""
+    """It is done; its key is kept with it. `tenant_max_bytes`: as for `quota.require_room`.
+
+    Raises:
+        LeaseLost: it was deleted, or somebody else has it.
+        QuotaExceeded: the tenant may not keep so much.
+    """
     values = {"object_key": object_key, "sha256": written.sha256, "size_bytes": written.size_bytes}
     async with database.write("rendition.done", claim.tenant_id) as session:
+        await quota.require_room(session, claim.tenant_id, written.size_bytes, tenant_max_bytes)
         _held(claim, await execute(session, _STILL, tenant=claim.tenant_id, video=claim.video_id))
         done = await execute(session, _DONE, **_this(claim), **values, width=encoded.width, height=encoded.height)
         _held(claim, done)

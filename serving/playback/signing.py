@@ -16,9 +16,9 @@ from typing import Final, Literal, get_args
 
 from serving.playback.media import Media
 
-Purpose = Literal["stream", "hls", "thumbnail", "storyboard", "text"]
-"""What a URL is for: the bytes of the video, its HLS playlists and segments, pictures of it, all of them on one sheet,
-its tracks of text."""
+Purpose = Literal["stream", "hls", "rendition", "thumbnail", "storyboard", "text"]
+"""What a URL is for: the bytes of the video, its HLS playlists and segments, the bytes of its rendition, pictures of
+it, all of them on one sheet, its tracks of text."""
 
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 

@@ -29,11 +29,11 @@ from serving.errors import (
     ServerError,
     SpaceMismatch,
     StorageUnavailable,
-    for_callers,
 )
 from serving.jobs.lease import Problem
 from serving.jobs.running import Toolkits
 from serving.options import JOB_OPTIONS
+from serving.problems import for_callers
 from serving.search import spaces
 from serving.search.latest import is_still_latest
 from serving.search.writing import write_vectors

@@ -4,7 +4,9 @@ A data key seals one object, or all values of one video, or those of a tenant th
 wraps it; a master key wraps that. The database has wrapped ones only.
 """
 
+import asyncio
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -54,7 +56,9 @@ class Keyring:
         """`master`: see there."""
         self.master = master
         """Who wraps keys of tenants."""
-        self._tenant_keys: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._tenant_keys: OrderedDict[tuple[str, int], tuple[bytes, float]] = OrderedDict()
+        """[32] Each, and until when it is kept: seconds, monotonic."""
+        self._unwrapping: dict[tuple[str, int], asyncio.Task[bytes]] = {}
         self._unwrapped: list[tuple[str, int]] = []
 
     async def keep(
@@ -148,25 +152,45 @@ class Keyring:
         return {"object_key": name, "tenant_id": tenant, "tenant_version": latest.version, "wrapped": kept}
 
     async def tenant_key(self, row: TenantKey) -> bytes:
-        """[32] A tenant's key.
+        """[32] A tenant's key. Of many who need it at once, one asks the master key for it.
 
         Raises:
-            MasterKeyMissing: the master key that it is wrapped by is not here.
+            MasterKeyMissing: the master key that it is wrapped by is not here, or cannot be asked just now.
             Altered: the row is not what was written.
         """
         name = (row.tenant_id, row.version)
-        key = self._tenant_keys.get(name)
-        if key is None:
-            key = await self.master.unwrap(row.wrapped, tenant_key_of(*name), row.master)
-            if len(key) != KEY_BYTES:
-                raise Altered(f"the tenant key of {row.tenant_id} has {len(key)} bytes")
-            self._tenant_keys[name] = key
-            if len(self._unwrapped) < _KEPT:
-                self._unwrapped.append(name)
-            while len(self._tenant_keys) > _KEPT:
-                self._tenant_keys.popitem(last=False)
+        key, until = self._tenant_keys.get(name, (b"", 0.0))
+        if time.monotonic() < until:
+            self._tenant_keys.move_to_end(name)
+            return key
+        unwrapping = self._unwrapping.get(name)
+        if unwrapping is None:
+            unwrapping = asyncio.create_task(self._unwrap_tenant_key(name, row.wrapped, row.master))
+            self._unwrapping[name] = unwrapping
+            unwrapping.add_done_callback(lambda done: self._unwrapped_by(name, done))
+        # Who gives up waiting does not take it from the others.
+        return await asyncio.shield(unwrapping)
+
+    async def _unwrap_tenant_key(self, name: tuple[str, int], wrapped: bytes, master: str) -> bytes:
+        # What is kept from here on was good now, not when an answer came that took its time.
+        asked = time.monotonic()
+        key = await self.master.unwrap(wrapped, tenant_key_of(*name), master)
+        if len(key) != KEY_BYTES:
+            raise Altered(f"the tenant key of {name[0]} has {len(key)} bytes")
+        self._tenant_keys[name] = key, asked + self.master.kept_s(master)
         self._tenant_keys.move_to_end(name)
+        if len(self._unwrapped) < _KEPT:
+            self._unwrapped.append(name)
+        while len(self._tenant_keys) > _KEPT:
+            self._tenant_keys.popitem(last=False)
         return key
+
+    def _unwrapped_by(self, name: tuple[str, int], done: "asyncio.Task[bytes]") -> None:
+        if self._unwrapping.get(name) is done:
+            del self._unwrapping[name]
+        if not done.cancelled():
+            # Looked at: those who waited for it may all have given up.
+            done.exception()
 
     def used(self) -> list[tuple[str, int]]:
         """For the audit log: tenants whose keys were unwrapped since this was asked last, and versions of those."""

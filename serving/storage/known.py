@@ -43,6 +43,7 @@ async def require_known(url: str, keyring: Keyring) -> None:
     if gone := lost(found, keyring):
         raise MasterKeyMissing(
             f"the database has keys that are wrapped by the master key {', '.join(gone)}, which is not here; put it "
-            f"back (storage.master_key, or the file `master-key` of the data folder, which is made anew where it is "
-            f"missing), or name it in storage.old_master_keys; {keyring.master.name} is what wraps now"
+            f"back (storage.master_key, which may name a service that has it, or the file `master-key` of the data "
+            f"folder, which is made anew where it is missing), or name it in storage.old_master_keys; "
+            f"{keyring.master.name} is what wraps now"
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import os
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -28,8 +29,16 @@ class Master(Protocol):
         """Whether it unwraps what the master key of that name has wrapped."""
         ...
 
+    def kept_s(self, name: str) -> float:
+        """For how long a key may be kept that the master key of that name has unwrapped, seconds."""
+        ...
+
     async def wrap(self, key: bytes, what: What) -> bytes:
-        """A key, wrapped by the master key of `name`; it is unwrapped as this only."""
+        """A key, wrapped by the master key of `name`; it is unwrapped as this only.
+
+        Raises:
+            MasterKeyUnavailable: whoever has the master key does not answer, or does not let us.
+        """
         ...
 
     async def unwrap(self, wrapped: bytes, what: What, name: str) -> bytes:
@@ -39,9 +48,13 @@ class Master(Protocol):
             name: of the master key that it was wrapped by.
 
         Raises:
-            MasterKeyMissing: there is no such one here.
+            MasterKeyMissing: there is no such one here; MasterKeyUnavailable, which is one: see `wrap`.
             Altered: it is not what was wrapped as that.
         """
+        ...
+
+    async def check(self) -> None:
+        """Whether keys can be wrapped just now. Raises MasterKeyUnavailable."""
         ...
 
 
@@ -62,6 +75,10 @@ class LocalMaster:
         """See `Master.knows`."""
         return name in self._keys
 
+    def kept_s(self, name: str) -> float:
+        """See `Master.kept_s`. For good: who has the process's memory has the master key."""
+        return math.inf
+
     async def wrap(self, key: bytes, what: What) -> bytes:
         """See `Master.wrap`."""
         return wrapped(self._keys[self._name], key, what)
@@ -70,11 +87,56 @@ class LocalMaster:
         """See `Master.unwrap`."""
         key = self._keys.get(name)
         if key is None:
-            raise MasterKeyMissing(
-                f"keys are wrapped by the master key {name}, which is not here; put it back, or name it in "
-                "storage.old_master_keys"
-            )
+            raise missing(name)
         return unwrapped(key, wrapped, what)
+
+    async def check(self) -> None:
+        """See `Master.check`."""
+
+
+class SeveralMasters:
+    """Several of them, each with master keys of its own."""
+
+    def __init__(self, masters: Sequence[Master]) -> None:
+        """The first one wraps, all unwrap."""
+        self._masters = tuple(masters)
+
+    @property
+    def name(self) -> str:
+        """See `Master.name`."""
+        return self._masters[0].name
+
+    def knows(self, name: str) -> bool:
+        """See `Master.knows`."""
+        return any(master.knows(name) for master in self._masters)
+
+    def kept_s(self, name: str) -> float:
+        """See `Master.kept_s`."""
+        return self._that_knows(name).kept_s(name)
+
+    async def wrap(self, key: bytes, what: What) -> bytes:
+        """See `Master.wrap`."""
+        return await self._masters[0].wrap(key, what)
+
+    async def unwrap(self, wrapped: bytes, what: What, name: str) -> bytes:
+        """See `Master.unwrap`."""
+        return await self._that_knows(name).unwrap(wrapped, what, name)
+
+    async def check(self) -> None:
+        """See `Master.check`."""
+        await self._masters[0].check()
+
+    def _that_knows(self, name: str) -> Master:
+        """Where nobody does, the first one says so."""
+        return next((master for master in self._masters if master.knows(name)), self._masters[0])
+
+
+def missing(name: str) -> MasterKeyMissing:
+    """What is raised where a master key is not here."""
+    return MasterKeyMissing(
+        f"keys are wrapped by the master key {name}, which is not here; put it back, or name it in "
+        "storage.old_master_keys"
+    )
 
 
 def named(key: bytes) -> str:

@@ -22,6 +22,7 @@ Column = Literal[
     # by the key of a video
     "report.body",
     "checkpoint.output",
+    "derived.sealed",
     # by the key of a tenant
     "webhook_endpoint.sealed",
     "upload.sealed",

@@ -5,8 +5,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from pipeline.errors import VideoError
 from serving.db.uploads import Upload
-from serving.errors import ServerError, for_callers
+from serving.errors import ServerError
 from serving.jobs import submission
+from serving.problems import for_callers
 from serving.requests import JobAfter, JobRequest
 from serving.storage.keyring import Keyring
 from serving.uploads import receive

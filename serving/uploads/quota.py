@@ -1,5 +1,5 @@
-"""How much a tenant may keep: its videos, with what came with them in archives, and the parts of uploads that are under
-way. Bytes that it sends twice are kept once, and count once.
+"""How much a tenant may keep: its videos, with what came with them in archives, their renditions, and the parts of
+uploads that are under way. Bytes that it sends twice are kept once, and count once.
 
 What is kept is added up anew each time, so that no counter can drift from it; an index has all that is added. It is
 looked at before an upload begins, which spares it, and in the transaction that keeps bytes, which decides.
@@ -24,6 +24,7 @@ _USAGE: Final = text(
     SELECT
         (SELECT coalesce(sum(size_bytes + imported_bytes), 0) FROM video WHERE tenant_id = :tenant)::bigint
             AS video_bytes,
+        (SELECT coalesce(sum(size_bytes), 0) FROM rendition WHERE tenant_id = :tenant)::bigint AS rendition_bytes,
         (SELECT coalesce(sum(size_bytes), 0) FROM upload_part WHERE tenant_id = :tenant)::bigint AS upload_bytes
     """
 )
@@ -45,6 +46,7 @@ class Usage:
 
     video_bytes: int
     """With what came with them in archives."""
+    rendition_bytes: int
     upload_bytes: int
     """Of uploads under way, as far as they have come."""
     allowed_bytes: int | None
@@ -52,6 +54,11 @@ class Usage:
     videos: int
     uploads: int
     """Under way."""
+
+    @property
+    def used_bytes(self) -> int:
+        """All that counts."""
+        return self.video_bytes + self.rendition_bytes + self.upload_bytes
 
 
 async def require_room(session: AsyncSession, tenant: str, more_bytes: int, default_bytes: int) -> None:
@@ -107,7 +114,7 @@ async def set_quota(session: AsyncSession, tenant: str, quota_bytes: int | None)
 
 async def _used(session: AsyncSession, tenant: str) -> int:
     used = (await execute(session, _USAGE, tenant=tenant)).one()
-    return used.video_bytes + used.upload_bytes
+    return used.video_bytes + used.rendition_bytes + used.upload_bytes
 
 
 async def _allowed(session: AsyncSession, tenant: str, default_bytes: int) -> int | None:

@@ -20,6 +20,7 @@ from pipeline.remux.samples import Wanted, read_samples
 from pipeline.remux.tables import Segment, segments
 from pipeline.sandbox.client import Sandbox
 from pipeline.sandbox.repacking import repack, segment
+from pipeline.sealed.reading import Reader
 from pipeline.synthesis import Encoding
 from tests.serving.playback import films
 
@@ -51,6 +52,29 @@ FILMS = {
     "vp9.webm": films.VP9,
     "av1.mp4": films.AV1,
 }
+
+
+def test_a_film_is_read_once(tmp_path):
+    """Pictures and sound together: a film of two hours has gigabytes of both."""
+    path = films.film(tmp_path / "x.mkv", films.H264, 60.0)
+    plain, read = path.read_bytes(), 0
+
+    class Counted:
+        size_bytes = len(plain)
+
+        def read(self, offset: int, length: int) -> bytes:
+            nonlocal read
+            read += length
+            return plain[offset : offset + length]
+
+    with open_file(path) as file:
+        expected = repacked(file, INPUT_LIMITS)
+        sealed = dataclasses.replace(file, reader=cast(Reader, Counted()))
+        found = repacked(sealed, INPUT_LIMITS)
+    # Its beginning and its end are read again, for the header that players get.
+    assert len(plain) <= read < 1.6 * len(plain)
+    assert found.sound is not None
+    assert (found.header, len(found.sound)) == (expected.header, len(expected.sound or ()))
 
 
 @pytest.mark.parametrize("name", FILMS)

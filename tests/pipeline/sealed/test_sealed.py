@@ -165,6 +165,30 @@ def test_no_more_than_some_segments_are_kept():
     assert len(read) >= 96
 
 
+def test_who_reads_on_opens_each_segment_once():
+    """As whoever parses a film does: from the middle of a segment to the middle of another."""
+    rng = random.Random(6)
+    plain = rng.randbytes(100 * PLAIN)
+    blob, read = sealed(plain), 0
+
+    def read_at(offset: int, length: int) -> bytes:
+        nonlocal read
+        read += length
+        return blob[offset : offset + length]
+
+    one, out = Reader(read_at, len(blob), KEY, WHAT), b""
+    read = 0
+    while len(out) < len(plain):
+        out += one.read(len(out), rng.randint(1, 4 * PLAIN))
+    assert out == plain
+    # The last one proved how many there are, and may not be kept till then.
+    assert read <= len(blob) + 2 * (1 << BITS)
+    # Backwards, and over what is kept in the middle.
+    for start, stop in ((40, 44), (43, 47), (41, 43), (38, 42), (39, 50)):
+        begin, end = start * PLAIN - 5, stop * PLAIN + 7
+        assert one.read(begin, end - begin) == plain[begin:end]
+
+
 def test_bytes_come_out_as_they_come_in_and_no_more_than_a_segment_waits():
     rng = random.Random(5)
     for _ in range(200):

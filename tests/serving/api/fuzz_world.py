@@ -43,6 +43,7 @@ _PARAMETERS = {
     "key": ("path.key_id",),
     "user": ("path.user_id",),
     "refresh": ("body.refresh_token",),
+    "invitation": ("body.invitation",),
     "delivery": ("path.delivery_id",),
     "upload": ("path.upload_id",),
     "vocabulary": ("path.name",),

@@ -19,6 +19,7 @@ MISSING = {
     "user": "usr_" + "0" * 26,
     "session": "ses_" + "0" * 26,
     "refresh": "rtk_" + "0" * 26,
+    "invitation": "inv_" + "0" * 26,
     "webhook": "whk_" + "0" * 26,
     "upload": "upl_" + "0" * 26,
     "delivery": "dlv_" + "0" * 26,
@@ -86,6 +87,9 @@ OPERATIONS: dict[str, Row] = {
     "revoke_video_urls": Row("DELETE", "/v1/videos/{video}/urls", "videos:write", 204),
     "stream_video": Row("GET", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
     "describe_stream": Row("HEAD", "/v1/videos/{video}/stream", "videos:read", 200, stored=True),
+    # There is none.
+    "stream_rendition": Row("GET", "/v1/videos/{video}/rendition/stream", "videos:read", 404),
+    "describe_rendition_stream": Row("HEAD", "/v1/videos/{video}/rendition/stream", "videos:read", 404),
     # Its bytes are nowhere.
     "get_playback": Row("GET", "/v1/videos/{video}/playback", "videos:read", 404),
     "create_rendition": Row("POST", "/v1/videos/{video}/rendition", "videos:write", 404),
@@ -242,6 +246,16 @@ OPERATIONS: dict[str, Row] = {
     "sign_out": Row(
         "POST", "/v1/auth/logout", None, 204, json={"refresh_token": "{refresh}"}, foreign=204, missing=204
     ),
+    # Whoever has an invitation is whom it was made for.
+    "accept_invitation": Row(
+        "POST",
+        "/v1/auth/password",
+        None,
+        204,
+        json={"invitation": "{invitation}", "password": PASSWORD},
+        foreign=204,
+        missing=401,
+    ),
     # who asks
     "get_me": Row("GET", "/v1/me", ANYBODY, 200),
     "change_my_password": Row(
@@ -260,6 +274,7 @@ OPERATIONS: dict[str, Row] = {
     "list_users": Row("GET", "/v1/users", "users:manage", 200),
     "get_user": Row("GET", "/v1/users/{user}", "users:manage", 200),
     "change_user": Row("PATCH", "/v1/users/{user}", "users:manage", 200, json={"name": "new"}),
+    "invite_user": Row("POST", "/v1/users/{user}/invitation", "users:manage", 201),
     "delete_user": Row("DELETE", "/v1/users/{user}", "users:manage", 204),
     # keys
     "create_key": Row("POST", "/v1/keys", "keys:manage", 201, json={"name": "k", "scopes": ["jobs:read"]}),

@@ -35,7 +35,7 @@ def test_the_api_is_ready_before_any_engine_is(call, monkeypatch):
             answer = await api.nobody.get("/readyz", params=params)
             return answer.status_code, answer.json()["checks"]
 
-        everything = {"database": "ok", "migrations": "ok", "store": "ok"}
+        everything = {"database": "ok", "migrations": "ok", "store": "ok", "keys": "ok"}
         assert await ready(part="api") == (200, everything)
         status, checks = await ready()
         assert (status, checks["engine"].startswith("no worker was heard of")) == (503, True)
@@ -160,7 +160,7 @@ def test_strangers_hear_that_something_is_wrong_and_not_what(call, monkeypatch, 
             return answer.json()["checks"]
 
         await _worker(api, FAILED)
-        everything = {"database": "ok", "migrations": "ok", "store": "ok"}
+        everything = {"database": "ok", "migrations": "ok", "store": "ok", "keys": "ok"}
         assert await told() == everything | {"engine": "no job can be done just now"}
         await api.world.change("UPDATE alembic_version SET version_num = 'older'")
         assert await told() == everything | {"migrations": "not up to date"}

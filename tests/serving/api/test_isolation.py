@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from serving.db.accounts import RefreshToken, UserSession
+from serving.db.accounts import Invitation, RefreshToken, UserSession
 from serving.db.database import Database
 from serving.db.statements import execute
 from serving.db.tables import METADATA
@@ -41,6 +41,7 @@ LIVED_IN = (
     "app_user",
     "session",
     "refresh_token",
+    "invitation",
 )
 
 
@@ -60,6 +61,7 @@ async def _lived_in(world) -> None:
             session.add(
                 RefreshToken(digest=tenant.encode(), tenant_id=tenant, session_id=f"ses_{tenant}", expires_at=later)
             )
+            session.add(Invitation(user_id=user.id, tenant_id=tenant, digest=tenant.encode(), expires_at=later))
 
 
 def test_all_tables_are_guarded(run):

@@ -18,7 +18,7 @@ from serving.auth import opaque
 from serving.auth.credentials import TRUSTED_S
 from serving.auth.principals import ROLES, SCOPES, Role
 from serving.auth.tokens import Access, Tokens
-from serving.db.accounts import ApiKey, RefreshToken, User, UserSession
+from serving.db.accounts import ApiKey, Invitation, RefreshToken, User, UserSession
 from serving.db.database import Database
 from serving.db.media import StoredReport, Video
 from serving.db.rights import LegalHold, RetentionRule
@@ -99,7 +99,7 @@ class Things:
                         expires_at=datetime.now(UTC) + timedelta(1),
                     )
                 )
-            if kind in ("user", "session", "refresh"):
+            if kind in ("user", "session", "refresh", "invitation"):
                 session.add(
                     User(
                         id=made["user"],
@@ -119,6 +119,8 @@ class Things:
                 session.add(
                     RefreshToken(digest=digest, tenant_id=tenant, session_id=made["session"], expires_at=tomorrow)
                 )
+                digest = opaque.digest(SECRET, made["invitation"])
+                session.add(Invitation(user_id=made["user"], tenant_id=tenant, digest=digest, expires_at=tomorrow))
             if kind == "key":
                 digest = opaque.digest(SECRET, opaque.new_key())
                 session.add(ApiKey(id=made["key"], tenant_id=tenant, name="k", hint="h", digest=digest, scopes=[]))

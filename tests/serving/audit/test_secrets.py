@@ -46,7 +46,12 @@ def test_what_people_send_is_in_no_log(call, caplog):
         await ask(api.a, "POST", "/v1/jobs", json=job)
         await ask(api.a, "POST", "/v1/uploads/url", json={"url": f"https://u:{CANARY}-pass@example.com/{CANARY}.mp4"})
         key = await ask(api.a, "POST", "/v1/keys", json={"name": f"{CANARY}-key", "scopes": ["jobs:read"]})
-        new = {"email": f"{CANARY}@example.com", "name": CANARY, "role": "viewer", "password": f"{CANARY}-password"}
+        new = {
+            "email": f"{CANARY}@example.com",
+            "name": CANARY,
+            "role": "viewer",
+            "password": f"{CANARY} on 9 maps",
+        }
         assert (await ask(admin, "POST", "/v1/users", json=new)).status_code == 201
         login = {"email": new["email"], "password": new["password"], "tenant": "a"}
         tokens = (await ask(api.nobody, "POST", "/v1/auth/token", json=login)).json()

@@ -12,8 +12,6 @@ from tests.serving.api.test_matrix import Things, _filled
 
 #: Operations that change nothing, though their method may.
 _NO_WRITES = {
-    "create_event_ticket": "a ticket is signed, not kept",
-    "create_video_urls": "they are signed, not kept",
     "create_rendition": "there is no file behind the video that it is tried on",
     "import_archive": "what it is tried with is no archive",
     "embed_texts": "nothing is kept of texts",

@@ -21,7 +21,7 @@ def _with_password(password: str, *args: object, **settings: object) -> subproce
 
 
 def test_a_tenant_and_its_first_people(server, tmp_path):
-    attempts = {"AUTOMATIONS_AUTH__ADDRESS_ATTEMPTS": 5}
+    attempts = {"AUTOMATIONS_AUTH__ADDRESS_ATTEMPTS": 6}
     with started("api", server, tmp_path, **attempts) as serving:
         there = {"AUTOMATIONS_SERVER__DATABASE_URL": serving.database_url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path}
         done = here("tenants", "create", "Studio <One>", "--json", **there)
@@ -40,6 +40,14 @@ def test_a_tenant_and_its_first_people(server, tmp_path):
         done = _with_password(f"{PASSWORD}\n", *create, "--tenant", made["id"], "--json", **there)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["email"] == "ada@example.com"
+
+        weak = _with_password("Studio-2026!!\n", *create, "--tenant", made["id"], **there)
+        assert (weak.returncode, "besides names" in " ".join(weak.stderr.split())) == (2, True)
+        # Whose password nobody else is to know is asked for none.
+        create = ("users", "create", "bob@example.com", "--tenant", made["id"], "--invite", "--json")
+        invited = json.loads(_with_password("", *create, **there).stdout)
+        chosen = {"invitation": invited["invitation"], "password": PASSWORD}
+        assert httpx.post(f"{serving.address}/v1/auth/password", json=chosen).status_code == 204
 
         body = {"email": "ada@example.com", "password": PASSWORD, "tenant": made["id"]}
         headers = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(6)]

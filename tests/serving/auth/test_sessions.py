@@ -126,6 +126,24 @@ def test_sessions_of_ones_own_are_seen_and_ended(call):
     call(body)
 
 
+def test_who_signed_in_long_ago_ends_no_other_session(call):
+    async def body(api):
+        stolen = await people.signed_in(api)
+        elsewhere = (await people.sign_in(api.nobody, stolen.user)).json()
+        await api.world.change("UPDATE session SET created_at = now() - interval '601 s'")
+        await people.refresh(api.nobody, stolen.tokens["refresh_token"])
+        path = f"/v1/me/sessions/{elsewhere['session_id']}"
+        told = refused(await stolen.delete(path), 403, "sign_in_again")
+        assert told == refused(await stolen.delete("/v1/me/sessions/ses_" + "0" * 26), 403, "sign_in_again")
+        assert (await people.refresh(api.nobody, elsewhere["refresh_token"])).status_code == 200
+        # With the password they may; and sign out, whenever they signed in.
+        again = await api.client((await people.sign_in(api.nobody, stolen.user)).json()["access_token"])
+        assert (await again.delete(path)).status_code == 204
+        assert (await stolen.delete(f"/v1/me/sessions/{stolen.tokens['session_id']}")).status_code == 204
+
+    call(body)
+
+
 def test_another_password_ends_all_other_sessions(call):
     async def body(api):
         client = await people.signed_in(api)

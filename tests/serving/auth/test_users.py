@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused(call):
 
 def test_the_longest_and_the_shortest_password_are_good(call):
     async def body(api):
-        for number, password in enumerate(("é" * 512, "x" * 12)):
+        for number, password in enumerate(("éàüöñßøå" * 64, "Kx7 mQ2v-9rT")):
             email = f"{number}@example.com"
             assert (await api.a.post("/v1/users", json=NEW | {"email": email, "password": password})).status_code == 201
             answer = await api.nobody.post("/v1/auth/token", json={"email": email, "password": password, "tenant": "a"})

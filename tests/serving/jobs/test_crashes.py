@@ -78,6 +78,7 @@ ELSEWHERE = {
     **dict.fromkeys(("tenant.create", "tenant.quota"), "one row, by an operator who sees what came of it"),
     **dict.fromkeys(("key.create", "key.revoke"), "one row; a key that nobody was shown is nobody's"),
     **dict.fromkeys(("webhook.write", "vocabulary.write"), "one row, which its owner reads and writes"),
+    "derived.write": "made anew, by whoever asks for it next",
     "search.catch_up": "looks again the next time",
     **dict.fromkeys(
         ("rendition.write", "rendition.claim", "rendition.renew", "rendition.done"),

@@ -14,7 +14,6 @@ from serving.db.database import Database
 from serving.errors import Busy
 from serving.options import PictureOptions
 from serving.pictures import kept as module
-from serving.pictures.accepting import kind_for
 from serving.pictures.drawing import Drawing
 from serving.pictures.kept import Kept, _Entry
 from serving.pictures.turns import Turns
@@ -240,23 +239,6 @@ def test_that_something_cannot_be_had_is_remembered_for_a_while():
         assert len(made) == 1
 
     asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    ("accept", "kind"),
-    [
-        (None, "jpeg"),
-        ("*/*", "jpeg"),
-        ("image/avif,image/webp,image/*,*/*;q=0.8", "webp"),
-        ("image/webp;q=0", "jpeg"),
-        ("image/webp;q=0.5, image/jpeg", "jpeg"),
-        ("IMAGE/WEBP ; Q=1", "webp"),
-        ("image/webp;q=x", "jpeg"),
-        (";;,,q=", "jpeg"),
-    ],
-)
-def test_who_gets_what(accept, kind):
-    assert kind_for(accept) == kind
 
 
 def test_slow_videos_do_not_take_the_api_down(url, tmp_path, plain, monkeypatch):

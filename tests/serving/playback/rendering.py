@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 
 import httpx
 
 from serving.db.database import Database
+from serving.playback import renditions
 from serving.playback.renderer import Renderer
 from serving.settings import DEFAULTS
 from serving.storage.store import Store
+from tests.serving.playback.conftest import uploaded
 
 
 async def rendered(client: httpx.AsyncClient, database: Database, store: Store, video: str) -> dict:
@@ -28,3 +31,24 @@ async def rendered(client: httpx.AsyncClient, database: Database, store: Store, 
     finally:
         stop.set()
         await working
+
+
+@asynccontextmanager
+async def claimed(api, content: bytes, settings=DEFAULTS):
+    """(id of a video, a renderer, its claim of it)."""
+    video = await uploaded(api.a, content, "h.mp4")
+    async with api.world.database.write("rendition.write", "a") as session:
+        await renditions.ask(session, "a", video)
+    renderer = Renderer(api.world.database, api.store, settings)
+    (claim,) = await renderer.claim(1, [])
+    try:
+        yield video, renderer, claim
+    finally:
+        renderer._pool.shutdown()
+        if renderer._sandbox is not None:
+            renderer._sandbox.close()
+
+
+async def row_of(api):
+    (row,) = await api.world.sql("SELECT *, next_at > now() + interval '5 seconds' AS later FROM rendition")
+    return row

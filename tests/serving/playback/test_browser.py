@@ -109,7 +109,9 @@ def _in_browser(
             video = await uploaded(client, content, "film.mp4")
             if prepare is not None:
                 await prepare(client, video, store, database)
-            urls = (await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream", "hls"]})).json()
+            urls = (
+                await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream", "hls", "rendition"]})
+            ).json()
             (shown / "urls.json").write_text(json.dumps(urls))
             (example,) = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
             (shown / "index.html").write_text(example.replace("http://127.0.0.1:8000", address))
@@ -148,8 +150,9 @@ async def _is_the_film(page, requests: list, by: str) -> None:
     assert await page.evaluate(SCRUB, [n / 2 for n in range(19)]) == pytest.approx(9.0, abs=0.001)
     assert (await page.evaluate(SEEK, 9.2))["colour"] == pytest.approx(films.colour_at(9.2), abs=NEAR)
     asked = {request.url.partition("?")[0].rpartition("/")[2] for request in requests}
-    if by == "stream":
-        assert "stream" in asked
+    if by != "hls":
+        assert asked & {"stream", "index.m3u8"} == {"stream"}
+        assert "bytes=0-" in [request.headers.get("range") for request in requests]
     else:
         assert {"index.m3u8", "init.mp4", "0.m4s", "2.m4s"} <= asked
     assert "signature" in requests[-1].url
@@ -164,6 +167,7 @@ def test_one_that_browsers_do_not_play_is_played_once_it_is_encoded(url, tmp_pat
     content = films.film(tmp_path / "film.mp4", films.HEVC).read_bytes()
 
     async def prepare(client, video, store, database) -> None:
-        assert (await rendered(client, database, store, video))["hls"] == "rendition"
+        seen = await rendered(client, database, store, video)
+        assert (seen["hls"], seen["stream"]) == ("rendition", "rendition")
 
-    _in_browser(url, tmp_path, content, _is_the_film, ways=("hls",), prepare=prepare)
+    _in_browser(url, tmp_path, content, _is_the_film, ways=("hls", "rendition"), prepare=prepare)

@@ -115,8 +115,8 @@ def test_what_was_revoked_or_deleted_while_a_segment_was_made_is_not_sent(call_s
         url = await url_of(api.a, video, "hls")
         assert (await api.nobody.get(url)).status_code == 200
 
-        async def meanwhile(self, what, key, how):
-            content = await made(self, what, key, how)
+        async def meanwhile(self, source, how):
+            content = await made(self, source, how)
             gone = await api.a.delete(f"/v1/videos/{video}" + "/urls" * by_url)
             assert gone.status_code == 204
             return content

@@ -69,9 +69,9 @@ def test_a_segment_without_room_is_not_made(url, tmp_path, monkeypatch, group, c
     content = films.film(tmp_path / "x.mp4", films.H264, 1.0).read_bytes()
     made, make = [], Hls._made
 
-    async def counted(self, what, key, how):
+    async def counted(self, source, how):
         made.append(how)
-        return await make(self, what, key, how)
+        return await make(self, source, how)
 
     monkeypatch.setattr(Hls, "_made", counted)
     options = msgspec.structs.replace(getattr(SETTINGS, group), **changed)

@@ -1,10 +1,12 @@
 """Renditions when something else goes wrong: the database, the store, a deletion at the same moment, time."""
 
 import asyncio
+import errno
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import pytest
+from av.error import PermissionError
 from sqlalchemy import text
 
 from pipeline.errors import DecoderCrashed
@@ -12,42 +14,20 @@ from pipeline.rendition.encoding import Encoded
 from pipeline.sandbox.decoder import SandboxedDecoder
 from serving.db import failpoints
 from serving.db.statements import execute
-from serving.errors import DatabaseUnavailable, LeaseLost, StorageFull, StorageUnavailable
+from serving.errors import DatabaseUnavailable, LeaseLost
 from serving.pictures import kept
+from serving.playback import renderer as rendering
 from serving.playback import renditions
 from serving.playback.hls import Hls
-from serving.playback.renderer import Renderer
-from serving.settings import DEFAULTS
 from serving.storage.store import Written
 from tests.serving.playback import films
 from tests.serving.playback.conftest import content_of, uploaded
-from tests.serving.playback.rendering import rendered
+from tests.serving.playback.rendering import claimed, rendered, row_of
 
 
 @pytest.fixture(scope="module")
 def hevc(tmp_path_factory) -> bytes:
     return films.film(tmp_path_factory.mktemp("films") / "h.mp4", films.HEVC, 1.0).read_bytes()
-
-
-@asynccontextmanager
-async def _claimed(api, content: bytes, settings=DEFAULTS):
-    """(id of a video, a renderer, its claim of it)."""
-    video = await uploaded(api.a, content, "h.mp4")
-    async with api.world.database.write("rendition.write", "a") as session:
-        await renditions.ask(session, "a", video)
-    renderer = Renderer(api.world.database, api.store, settings)
-    (claim,) = await renderer.claim(1, [])
-    try:
-        yield video, renderer, claim
-    finally:
-        renderer._pool.shutdown()
-        if renderer._sandbox is not None:
-            renderer._sandbox.close()
-
-
-async def _row(api):
-    (row,) = await api.world.sql("SELECT *, next_at > now() + interval '5 seconds' AS later FROM rendition")
-    return row
 
 
 def test_what_may_have_been_committed_keeps_its_object(call, hevc, monkeypatch):
@@ -59,11 +39,14 @@ def test_what_may_have_been_committed_keeps_its_object(call, hevc, monkeypatch):
         return reach(name, when, *args)
 
     async def body(api):
-        async with _claimed(api, hevc) as (video, renderer, claim):
+        async with claimed(api, hevc) as (video, renderer, claim):
             with monkeypatch.context() as patched:
                 patched.setattr(failpoints, "reach", broken)
+                # It may take long because it is long.
+                patched.setattr("serving.playback.renderer.MOST_S", 0.0)
+                patched.setattr("serving.playback.renderer.MOST_TIMES", 200.0)
                 await renderer.work(claim)
-        assert (await _row(api)).state == "done"
+        assert (await row_of(api)).state == "done"
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
         assert seen["hls"] == "rendition"
         assert (await api.a.get(f"/v1/videos/{video}/hls/0.m4s")).status_code == 200
@@ -73,32 +56,32 @@ def test_what_may_have_been_committed_keeps_its_object(call, hevc, monkeypatch):
 
 def test_one_whose_object_is_gone_is_made_again(call, hevc):
     async def body(api):
-        async with _claimed(api, hevc) as (video, renderer, claim):
+        async with claimed(api, hevc) as (video, renderer, claim):
             await renderer.work(claim)
-        first = (await _row(api)).object_key
+        first = (await row_of(api)).object_key
         await api.store.delete(first)
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
         assert (seen["hls"], seen["rendition"]) == (None, None)
         seen = await rendered(api.a, api.world.database, api.store, video)
         assert (seen["hls"], seen["rendition"]["state"]) == ("rendition", "done")
-        assert (await _row(api)).object_key != first
+        assert (await row_of(api)).object_key != first
 
     call(body)
 
 
 def test_while_it_plays_the_original_is_not_read_again(call, hevc, monkeypatch):
-    cuts, cut = [], Hls._cut
+    cuts, found_out = [], Hls._found_out
 
-    def counted(self, file, sandbox):
-        cuts.append(file.what.blob)
-        return cut(self, file, sandbox)
+    async def counted(self, source):
+        cuts.append(source.object_key)
+        return await found_out(self, source)
 
     async def body(api):
-        async with _claimed(api, hevc) as (video, renderer, claim):
+        async with claimed(api, hevc) as (video, renderer, claim):
             await renderer.work(claim)
-        monkeypatch.setattr(Hls, "_cut", counted)
+        monkeypatch.setattr(Hls, "_found_out", counted)
         assert (await api.a.get(f"/v1/videos/{video}/hls/index.m3u8")).status_code == 200
-        assert cuts == [(await _row(api)).object_key]
+        assert cuts == [(await row_of(api)).object_key]
         # What is asked about the original is known for longer than a failure that may pass.
         monkeypatch.setattr(kept, "FAILED_S", 0.0)
         for _ in range(2):
@@ -108,21 +91,61 @@ def test_while_it_plays_the_original_is_not_read_again(call, hevc, monkeypatch):
     call(body)
 
 
-@pytest.mark.parametrize("fault", [StorageUnavailable("away"), StorageFull("full"), DatabaseUnavailable("away")])
-def test_what_is_away_costs_no_attempt(call, hevc, monkeypatch, fault):
-    async def away(*_, **__):
-        raise fault
+def test_what_the_encoder_refuses_is_the_end_of_it(call, hevc, monkeypatch):
+    def refuses(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted", "x")
 
     async def body(api):
-        async with _claimed(api, hevc) as (_, renderer, claim):
-            monkeypatch.setattr(api.store, "put", away)
+        async with claimed(api, hevc) as (video, renderer, claim):
+            monkeypatch.setattr("pipeline.rendition.encoding._encode", refuses)
             await renderer.work(claim)
-            row = await _row(api)
-            assert (row.state, row.attempts, row.later) == ("due", 0, True)
-            # Later than at once, and not only once its lease is over.
-            assert await renderer.claim(1, []) == []
+        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
+        assert (seen["state"], seen["code"]) == ("failed", "encode_failed")
+        assert seen["detail"] == "it cannot be encoded: Operation not permitted"
 
     call(body)
+
+
+def test_one_that_cannot_be_decoded_failed(call, hevc):
+    at = hevc.index(b"mdat") + 4
+    length = int.from_bytes(hevc[at - 8 : at - 4], "big") - 8
+    broken = hevc[:at] + bytes(length) + hevc[at + length :]
+
+    async def body(api):
+        async with claimed(api, broken) as (_, renderer, claim):
+            before = {path.name for path in (api.store._objects._root / "videos").iterdir()}
+            await renderer.work(claim)
+            assert {path.name for path in (api.store._objects._root / "videos").iterdir()} == before
+        row = await row_of(api)
+        assert (row.state, row.code) == ("failed", "corrupt"), row.detail
+
+    call(body)
+
+
+def test_what_goes_beyond_the_quota_while_it_is_encoded_failed_and_leaves_nothing(call, hevc, monkeypatch):
+    async def body(api):
+        used = (await api.a.get("/v1/usage")).json()["used_bytes"] + len(hevc)
+        await api.world.change(f"UPDATE tenant SET quota_bytes = {used + 100} WHERE id = 'a'")
+        async with claimed(api, hevc) as (video, renderer, claim):
+            before = {path.name for path in (api.store._objects._root / "videos").iterdir()}
+            for others_came in (False, True):
+                if others_came:
+                    # There was room when it was begun: it is found out in the end.
+                    monkeypatch.setattr("serving.uploads.quota.room_bytes", _unbounded)
+                    await api.a.post(f"/v1/videos/{video}/rendition")
+                    (claim,) = await renderer.claim(1, [])
+                await renderer.work(claim)
+                seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
+                assert (seen["state"], seen["code"]) == ("failed", "quota_exceeded")
+                assert (f"of {used + 100} are used" if others_came else "100 of the quota are left") in seen["detail"]
+                assert {path.name for path in (api.store._objects._root / "videos").iterdir()} == before
+        assert (await api.a.get("/v1/usage")).json()["used_bytes"] == used
+
+    call(body)
+
+
+async def _unbounded(*_) -> None:
+    return None
 
 
 def test_a_fault_of_ours_is_the_end_of_it(call, hevc, monkeypatch):
@@ -130,7 +153,7 @@ def test_a_fault_of_ours_is_the_end_of_it(call, hevc, monkeypatch):
         raise ZeroDivisionError
 
     async def body(api):
-        async with _claimed(api, hevc) as (video, renderer, claim):
+        async with claimed(api, hevc) as (video, renderer, claim):
             monkeypatch.setattr("serving.playback.renderer.encode", broken)
             await renderer.work(claim)
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
@@ -141,12 +164,12 @@ def test_a_fault_of_ours_is_the_end_of_it(call, hevc, monkeypatch):
 
 def test_a_deletion_at_the_moment_it_is_done_goes_first(call, hevc):
     async def body(api):
-        async with _claimed(api, hevc) as (video, _, claim):
+        async with claimed(api, hevc) as (video, _, claim):
             written, database = Written(1, "0" * 64, b"k" * 32), api.world.database
             async with database.write("video.delete", "a") as session:
                 await execute(session, text("SELECT 1 FROM video WHERE id = :video FOR UPDATE"), video=video)
                 recording = asyncio.create_task(
-                    renditions.record(database, api.store.keyring, claim, "videos/x", written, Encoded(2, 2, 1))
+                    renditions.record(database, api.store.keyring, claim, "videos/x", written, Encoded(2, 2, 1, b""), 0)
                 )
                 waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
                 while not (await api.world.sql(waiting))[0].n:
@@ -160,8 +183,12 @@ def test_a_deletion_at_the_moment_it_is_done_goes_first(call, hevc):
     call(body)
 
 
-@pytest.mark.parametrize("writes", [True, False])
-def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes):
+def test_how_long_it_may_take():
+    assert (rendering.MOST_S, rendering.MOST_TIMES) == (600.0, 20.0)
+
+
+@pytest.mark.parametrize(("writes", "most_s", "times"), [(True, 0.1, 0.0), (False, 0.0, 0.1)])
+def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes, most_s, times):
     def crashes(*_):
         raise DecoderCrashed
 
@@ -175,11 +202,11 @@ def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes):
                     decoder.decode(None)
 
     async def body(api):
-        async with _claimed(api, hevc) as (video, renderer, claim):
+        async with claimed(api, hevc) as (video, renderer, claim):
             monkeypatch.setattr(SandboxedDecoder, "decode", crashes)
             monkeypatch.setattr("serving.playback.renderer.encode", slow)
-            monkeypatch.setattr("serving.playback.renderer.MOST_S", 0.1)
-            monkeypatch.setattr("serving.playback.renderer.MOST_TIMES", 0.0)
+            monkeypatch.setattr("serving.playback.renderer.MOST_S", most_s)
+            monkeypatch.setattr("serving.playback.renderer.MOST_TIMES", times)
             await renderer.work(claim)
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
         assert (seen["state"], seen["code"]) == ("failed", "deadline_exceeded")
@@ -189,7 +216,7 @@ def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes):
 
 def test_more_minutes_than_the_tenant_has_are_not_encoded(call, hevc):
     async def body(api):
-        async with _claimed(api, hevc) as (video, renderer, claim):
+        async with claimed(api, hevc) as (video, renderer, claim):
             # Another one uses them up.
             other = await uploaded(api.a, content_of(1000))
             await api.world.change(f"UPDATE video SET duration_s = 60 WHERE id = '{other}'")

@@ -76,6 +76,8 @@ INSERT INTO video_copy (id, tenant_id, first_id, second_id, first_share, second_
     VALUES ('cpy_' || :video, 'a', least(:video, :other), greatest(:video, :other), 1, 1, 1, 1, '[]');
 INSERT INTO rendition (video_id, tenant_id, state, attempts, fence, detail)
     VALUES (:video, 'a', 'failed', 1, 1, cast(:mark AS text));
+INSERT INTO derived (video_id, object_key, name, tenant_id, sealed)
+    SELECT id, object_key, 'cut', 'a', convert_to(:mark, 'UTF8') FROM video WHERE id = :video;
 INSERT INTO space (tenant_id, space, dim, model, scale, state) VALUES ('a', 'shadow', 4, 'other', 1, 'shadow')
     ON CONFLICT DO NOTHING;
 INSERT INTO space_due (tenant_id, space, video_id) VALUES ('a', 'shadow', :video);

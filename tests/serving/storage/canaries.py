@@ -5,11 +5,17 @@ import contextlib
 import mmap
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 #: Shorter ones are found by chance.
 LEAST_BYTES = 8
+
+_HASH_BITS: Final = 24
+_STRETCH_BYTES: Final = 1 << 24
 
 
 @dataclass(frozen=True, order=True)
@@ -55,30 +61,52 @@ def scan(places: Iterable[Path], canaries: dict[str, bytes]) -> list[Hit]:
     Args:
         canaries: name of each -> its bytes.
     """
-    wanted = {(name, form, written) for name, one in canaries.items() for form, written in forms(one).items()}
-    patterns: dict[bytes, list[tuple[str, str]]] = {}
-    for name, form, written in sorted(wanted):
-        patterns.setdefault(written, []).append((name, form))
+    looked_for = _LookedFor(canaries)
     hits = []
     for file in files(places):
-        named = os.fsencode(file)
-        hits += [
-            Hit(str(file), name, f"{form}, in its name", 0)
-            for written, which in patterns.items()
-            if written in named
-            for name, form in which
-        ]
-        hits += _in_file(file, patterns)
+        hits += [replace(hit, form=f"{hit.form}, in its name") for hit in looked_for.within(os.fsencode(file), file)]
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file() and file.stat().st_size:
+                with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    hits += looked_for.within(content, file)
     return sorted(hits)
 
 
-def _in_file(file: Path, patterns: dict[bytes, list[tuple[str, str]]]) -> Iterator[Hit]:
-    try:
-        if not file.is_file() or not file.stat().st_size:
-            return
-        with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for written, which in patterns.items():
-                if (at := content.find(written)) >= 0:
-                    yield from (Hit(str(file), name, form, at) for name, form in which)
-    except FileNotFoundError:
-        return
+class _LookedFor:
+    """Thousands of patterns, looked for at once: a search for each would take hours for a few gigabytes."""
+
+    def __init__(self, canaries: dict[str, bytes]) -> None:
+        self._by_head: dict[bytes, list[tuple[bytes, str, str]]] = {}
+        for name, form, written in sorted(
+            (n, form, w) for n, one in canaries.items() for form, w in forms(one).items()
+        ):
+            self._by_head.setdefault(written[:LEAST_BYTES], []).append((written, name, form))
+        # Which hashes of four bytes a pattern begins with: nearly all places are none.
+        self._begins = np.zeros(1 << _HASH_BITS, bool)
+        self._begins[_hashed(np.frombuffer(b"".join(head[:4] for head in self._by_head), "<u4"))] = True
+
+    def within(self, content: bytes | mmap.mmap, file: Path) -> list[Hit]:
+        """The first place of each."""
+        found: dict[tuple[str, str], int] = {}
+        for at in self._places(content):
+            for written, name, form in self._by_head.get(content[at : at + LEAST_BYTES], ()):
+                if (name, form) not in found and content[at : at + len(written)] == written:
+                    found[name, form] = at
+        return [Hit(str(file), name, form, at) for (name, form), at in found.items()]
+
+    def _places(self, content: bytes | mmap.mmap) -> Iterator[int]:
+        """Where one may begin, in order within each stretch."""
+        for start in range(0, len(content), _STRETCH_BYTES):
+            stretch = content[start : start + _STRETCH_BYTES + 3]
+            places = [
+                np.flatnonzero(self._begins[_hashed(np.frombuffer(stretch, "<u4", count, offset))]) * 4 + offset
+                for offset in range(4)
+                if (count := (len(stretch) - offset) // 4) > 0
+            ]
+            if places:
+                yield from (start + np.sort(np.concatenate(places))).tolist()
+
+
+def _hashed(words: np.ndarray) -> np.ndarray:
+    """uint32 -> hashes (Knuth's multiplicative one)."""
+    return (words * np.uint32(2_654_435_761)) >> np.uint32(32 - _HASH_BITS)

@@ -3,9 +3,11 @@
 import msgspec
 import pytest
 
-from serving.doctor import examine_storage
+from serving.doctor import examine_master_key, examine_storage
 from serving.settings import DEFAULTS, Settings
 from tests.serving.buckets import NAME
+from tests.serving.kms import kms
+from tests.serving.vault import TOKEN, vault
 
 
 def _settings(folder, **storage: str) -> Settings:
@@ -45,3 +47,24 @@ def test_what_the_environment_says_wrongly_is_told(name, tmp_path, monkeypatch):
     (found,) = examine_storage(_settings(tmp_path, url="s3://bucket"))
     assert not found.good
     assert "very-secret" not in str(found)
+
+
+def test_a_master_key_that_a_service_has_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", TOKEN)
+    assert examine_master_key(_settings(tmp_path)) == []
+    assert examine_master_key(_settings(tmp_path, master_key="0a" * 32)) == []
+    with kms() as server, vault() as other:
+        key = server.key()
+        for value in (server.url(key), other.url()):
+            (found,) = examine_master_key(_settings(tmp_path, master_key=value))
+            assert (found.good, found.says.endswith("wraps, unwraps, and as nothing else")) == (True, True), found
+        server.enable(key, enabled=False)
+        (found,) = examine_master_key(_settings(tmp_path, master_key=server.url(key)))
+        assert (found.good, found.says.endswith("DisabledException")) == (False, True), found
+
+
+def test_one_that_would_unwrap_the_keys_of_others_is_found_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", TOKEN)
+    with vault(associated=False) as server:
+        (found,) = examine_master_key(_settings(tmp_path, master_key=server.url()))
+    assert (found.good, "as whose" in found.says) == (False, True), found

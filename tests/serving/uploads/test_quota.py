@@ -50,7 +50,8 @@ def _answer_before_the_end(api, head: str, data: bytes, headers: Mapping[str, st
 
 def test_usage_is_what_is_kept(api, film):
     assert _usage(api.a) == {
-        "used_bytes": 0, "allowed_bytes": None, "videos": 0, "video_bytes": 0, "uploads": 0, "upload_bytes": 0,
+        "used_bytes": 0, "allowed_bytes": None, "videos": 0, "video_bytes": 0, "rendition_bytes": 0, "uploads": 0,
+        "upload_bytes": 0,
         "used_minutes": 0, "allowed_minutes": None,
     }  # fmt: skip
     _allow(api, "a", 1_000_000)
@@ -61,7 +62,7 @@ def test_usage_is_what_is_kept(api, film):
     used = len(film) + 10_000
     assert _usage(api.a) == {
         "used_bytes": used, "allowed_bytes": 1_000_000,
-        "videos": 1, "video_bytes": len(film), "uploads": 1, "upload_bytes": 10_000,
+        "videos": 1, "video_bytes": len(film), "rendition_bytes": 0, "uploads": 1, "upload_bytes": 10_000,
         "used_minutes": 0, "allowed_minutes": None,
     }  # fmt: skip
     # The same bytes become the video that there is.
