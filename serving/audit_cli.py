@@ -31,9 +31,8 @@ def verify(
     kept = () if heads is None else _read(heads)
 
     async def look(database: "Database", place: "Places") -> "Checked":
-        from serving.audit.linking import Linker
+        from serving.audit.linking import AuditStuck, Linker
         from serving.audit.signing import AuditSigner
-        from serving.errors import AuditStuck
 
         signer = AuditSigner(database, place.keyring.master)
         with contextlib.suppress(AuditStuck):

@@ -71,13 +71,6 @@ class AuditKeyMissing(ServerError):
     code = "audit_key_missing"
 
 
-class AuditStuck(ServerError):
-    """Lines of the audit log wait for their places for longer than they should: somebody holds that up. Nobody who asks
-    something is told: the log of the server is."""
-
-    retryable = True
-
-
 class PlaceRefused(ServerError):
     """The embedded database would be where others of the machine can get at it."""
 

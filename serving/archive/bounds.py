@@ -14,7 +14,7 @@ from pipeline.report import Report, Tag
 from pipeline.spec import MAX_LABELS, MAX_MODELS, MAX_SEGMENTS, MAX_TEXT
 from serving.errors import ArchiveRefused
 
-#: Values of a document. The report of a day at a frame a second has 0.25 million; 128 MiB of short vectors, a million.
+#: Values of a document. The report of a day at a frame a second has 0.2 million; 128 MiB of short vectors, a million.
 MAX_VALUES: Final = 2_000_000
 
 #: Bytes of a document beside its vectors: 20,000 cells of 50 signals have 20 MB, 5000 labels of 1000 characters 5 MB.

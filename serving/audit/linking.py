@@ -17,7 +17,7 @@ from serving.audit.signing import AuditSigner
 from serving.db.audit import AuditEntry, AuditHead, AuditLink
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
-from serving.errors import AuditStuck
+from serving.errors import ServerError
 
 #: Entries that are linked in one transaction.
 _AT_ONCE: Final = 2000
@@ -50,6 +50,13 @@ _PLACED: Final = text("SELECT id FROM audit_link WHERE id = ANY(:ids)")
 
 #: Where the head of a chain is gone: as far as its links go.
 _LAST: Final = text("SELECT number, mac FROM audit_link WHERE chain = :chain ORDER BY number DESC LIMIT 1")
+
+
+class AuditStuck(ServerError):
+    """Lines of the audit log wait for their places for longer than they should: somebody holds that up. Nobody who asks
+    something is told: the log of the server is."""
+
+    retryable = True
 
 
 class Linker:

@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 
-import asyncpg
 import pytest
-from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from serving.audit import cleaning, linking
@@ -18,7 +16,6 @@ from serving.audit.lines import head_of
 from serving.db import failpoints
 from serving.db.database import Database
 from serving.errors import AuditKeyMissing
-from serving.metrics.backlog import Backlog
 from serving.options import AuditOptions
 from serving.storage.keyring import Keyring
 from serving.storage.master import LocalMaster
@@ -51,53 +48,6 @@ def test_what_is_committed_is_linked_once_in_the_order_of_time_in_chains_of_thei
             own = [row for row in rows if row.chain == tenant]
             assert [row.number for row in own] == list(range(1, count + 1))
             assert {row.tenant_id for row in own} == {tenant}
-
-    run(body)
-
-
-def test_linking_that_somebody_holds_up_is_told_and_found(run, url, caplog):
-    """The lock is anybody's who may connect: then lines have no places, and could be taken away unseen."""
-
-    async def body(world):
-        keeping = keeping_of(world)
-        await written(world, 2)
-        holder = await asyncpg.connect(url)
-        await holder.execute("SELECT pg_advisory_lock(hashtextextended('audit chains', 0))")
-        try:
-            await keeping.keep()
-            # Another server may be at it.
-            assert await found(world, keeping) == []
-            await world.change("UPDATE audit SET at = at - interval '61 seconds'")
-            for _ in range(2):
-                await keeping.keep()
-            assert [one.message for one in caplog.records if "have waited for their places" in one.message]
-            assert len(caplog.records) == 1
-            assert await found(world, keeping) == [("a", "waiting", None)] * 2
-            await world.change("DELETE FROM audit WHERE id = (SELECT min(id) FROM audit)")
-            assert await found(world, keeping) == [("a", "dropped", None), ("a", "waiting", None)]
-            registry = CollectorRegistry()
-            await Backlog(world.database, registry).read()
-            assert (registry.get_sample_value("automations_audit_unlinked_oldest_age_seconds") or 0) > 60
-        finally:
-            await holder.close()
-
-    with caplog.at_level("WARNING", "serving.audit"):
-        run(body)
-
-
-def test_a_line_that_nobody_writes_holds_up_no_other(run):
-    async def body(world):
-        keeping = keeping_of(world)
-        await world.change(
-            "INSERT INTO audit (id, tenant_id, at, kind, operation, count, targets) "
-            "VALUES ('aud_0', 'a', now(), 'read', 'x', -1, '{}')"
-        )
-        await world.change("INSERT INTO audit_pending (id, tenant_id) VALUES ('aud_0', 'a')")
-        await written(world, 2)
-        await keeping.link()
-        checked = await check(world.database, await keeping.signer.key())
-        assert (checked.lines, checked.waiting) == (3, 0)
-        assert [(one.id, one.problem) for one in checked.findings] == [("aud_0", "untagged")]
 
     run(body)
 
