@@ -48,7 +48,8 @@ def status(as_json: AsJson = False) -> None:
 @keys.command()
 def rotate(as_json: AsJson = False) -> None:
     """Make new keys of tenants, and wrap all keys anew, by the present master key. The server may run meanwhile; videos
-    are not touched. What was interrupted goes on."""
+    are not touched. What was interrupted goes on. A key whose row is damaged is told, stays as it is, and makes the
+    exit code 1."""
     from serving.storage import rotating
 
     async def turn(database: "Database", place: "Places") -> "Rotated":
@@ -57,9 +58,13 @@ def rotate(as_json: AsJson = False) -> None:
     done = with_place(turn)
     if as_json:
         print_json(done)
-        return
-    print(f"{done.tenant_keys} new keys of tenants, {done.under_master} wrapped by the present master key")
-    print(f"{done.data_keys} keys of objects and rows wrapped anew")
+    else:
+        print(f"{done.tenant_keys} new keys of tenants, {done.under_master} wrapped by the present master key")
+        print(f"{done.data_keys} keys of objects and rows wrapped anew")
+    for name in done.damaged:
+        print(f"{name}: its key is not what was written; restore its row from a backup, then rotate", file=sys.stderr)
+    if done.damaged:
+        raise typer.Exit(1)
 
 
 @keys.command()

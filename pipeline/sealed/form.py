@@ -37,7 +37,7 @@ _HEADER: Final = struct.Struct(f">{len(MAGIC)}sBB{_PREFIX_BYTES}s{_SALT_BYTES}s"
 HEADER_BYTES: Final = _HEADER.size
 
 #: Segments are counted in 32 bits.
-_MOST_SEGMENTS = 1 << 32
+MOST_SEGMENTS: Final = 1 << 32
 
 _INFO: Final = b"automations sealed blob"
 
@@ -123,8 +123,8 @@ class Cipher:
 
     def seal(self, number: int, plain: bytes | memoryview, *, last: bool) -> bytes:
         """Segment `number`, sealed: 16 bytes longer. Each number is sealed once."""
-        if number >= _MOST_SEGMENTS:
-            raise ValueError(f"a blob has at most {_MOST_SEGMENTS} segments")
+        if number >= MOST_SEGMENTS:
+            raise ValueError(f"a blob has at most {MOST_SEGMENTS} segments")
         return self._key.encrypt(self._nonce(number, last), plain, self._said)
 
     def open(self, number: int, sealed: bytes | memoryview, *, last: bool) -> bytes:

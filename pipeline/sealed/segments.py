@@ -1,7 +1,7 @@
 """Where in a sealed blob the segments are that a range lies in, and what is in them. Reads nothing itself."""
 
 from pipeline.errors import Altered
-from pipeline.sealed.form import HEADER_BYTES, TAG_BYTES, Cipher, What, parsed
+from pipeline.sealed.form import HEADER_BYTES, MOST_SEGMENTS, TAG_BYTES, Cipher, What, parsed
 
 
 class Segments:
@@ -28,6 +28,9 @@ class Segments:
         body = sealed_bytes - HEADER_BYTES
         self.last = max(0, -(-body // self._size) - 1)
         """Number of the last one."""
+        if self.last >= MOST_SEGMENTS:
+            # Nobody sealed so much; a file may be as long as that without a byte in it.
+            raise Altered("it is longer than anything that was sealed")
         end = body - self.last * self._size
         # Only an empty blob has a segment with nothing in it: else there would be two blobs of the same bytes.
         if end < TAG_BYTES or (end == TAG_BYTES and self.last):

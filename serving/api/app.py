@@ -11,7 +11,15 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from serving.api import health, keys_resource, pages
 from serving.api.access import principal_of
-from serving.api.archives import IMPORTS, IMPORTS_PER_TENANT, export_tenant, export_video, import_archive
+from serving.api.archives import (
+    EXPORTS,
+    EXPORTS_PER_TENANT,
+    IMPORTS,
+    IMPORTS_PER_TENANT,
+    export_tenant,
+    export_video,
+    import_archive,
+)
 from serving.api.audit import entries
 from serving.api.batches import Batches
 from serving.api.copies import library_copies, video_copies
@@ -103,6 +111,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
         "max_media_streams",
     )
     importing = Streams(IMPORTS, IMPORTS_PER_TENANT, "archives being read", None)
+    exporting = Streams(EXPORTS, EXPORTS_PER_TENANT, "archives being handed out", None)
     quick = QuickReads(database.url)
     signer = Signer(secret)
     shelf = Shelf(database, store.keyring)
@@ -198,6 +207,7 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             "streams": given(streams),
             "sending": given(sending),
             "importing": given(importing),
+            "exporting": given(exporting),
             "media_types": given(MediaTypes()),
             "secret": given(secret),
             "graph": given(graph),

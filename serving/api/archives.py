@@ -8,7 +8,7 @@ from litestar.response import Stream
 
 from serving.api.access import Principal, needs
 from serving.api.bodies import TAR
-from serving.api.streams import Streams
+from serving.api.streams import Slot, Streams
 from serving.api.videos import VideoId
 from serving.archive.exporting import export
 from serving.archive.form import Imported
@@ -19,6 +19,9 @@ from serving.storage.store import Store
 #: Archives that one process reads at once, of all and of one tenant: documents of a video are in memory until it is
 #: placed, and checking them is work for the processor.
 IMPORTS, IMPORTS_PER_TENANT = 3, 1
+
+#: Archives that it hands out at once: a report of each is in memory as it is kept, for as long as its client is slow.
+EXPORTS, EXPORTS_PER_TENANT = 6, 2
 
 _HEADERS: Final = {"Cache-Control": "no-store"}
 
@@ -31,11 +34,14 @@ _HEADERS: Final = {"Cache-Control": "no-store"}
     tags=["rights"],
     summary="All that is held about a video",
 )
-async def export_video(principal: Principal, database: Database, store: Store, video_id: VideoId) -> Stream:
+async def export_video(
+    principal: Principal, database: Database, store: Store, exporting: Streams, video_id: VideoId
+) -> Stream:
     """A tar archive (docs/archive-format.md): the video as it came, its reports, labels, metadata, what was said of its
     tags, its jobs. It is made as it is sent, and is whole only with `end.json` in the end. As it comes, anybody can
     read it: `automations export` can lock it as it is written."""
-    return await _streamed(export(database, store, principal.tenant_id, video_id), f"{video_id}.tar")
+    slot = exporting.take(principal.tenant_id)
+    return await _streamed(export(database, store, principal.tenant_id, video_id), f"{video_id}.tar", slot)
 
 
 @get(
@@ -46,9 +52,10 @@ async def export_video(principal: Principal, database: Database, store: Store, v
     tags=["rights"],
     summary="All that is held about you",
 )
-async def export_tenant(principal: Principal, database: Database, store: Store) -> Stream:
+async def export_tenant(principal: Principal, database: Database, store: Store, exporting: Streams) -> Stream:
     """As of one video, of all that there are, with vocabularies, people, webhooks and rules; no secrets."""
-    return await _streamed(export(database, store, principal.tenant_id, None), "library.tar")
+    slot = exporting.take(principal.tenant_id)
+    return await _streamed(export(database, store, principal.tenant_id, None), "library.tar", slot)
 
 
 @post(
@@ -78,14 +85,19 @@ async def import_archive(
         return await Importing(database, store, settings.upload, principal.tenant_id).read(request.stream())
 
 
-async def _streamed(chunks: AsyncIterator[bytes], name: str) -> Stream:
+async def _streamed(chunks: AsyncIterator[bytes], name: str, slot: Slot) -> Stream:
     # What is wrong at once is told as a problem.
-    first = await anext(chunks)
+    try:
+        first = await anext(chunks)
+    except Exception:
+        slot.release()
+        raise
 
     async def all_of_it() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
+        with slot:
+            yield first
+            async for chunk in chunks:
+                yield chunk
 
     headers = _HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
     return Stream(all_of_it(), media_type=TAR, headers=headers)

@@ -1,19 +1,17 @@
 """Writes an archive as it is read: nothing of it is on a disk of the server as it is."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
-import numpy as np
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.report import Tag
-from pipeline.tracks import Track
+from pipeline.errors import InputNotFound
 from serving.archive import tar
+from serving.archive.describing import described_video
 from serving.archive.form import (
     FIRST,
     FORMAT,
@@ -22,21 +20,18 @@ from serving.archive.form import (
     MAX_DOCUMENTS_BYTES,
     VERSION,
     Archive,
-    ArchivedCorrection,
-    ArchivedLooks,
     ArchivedReport,
     ArchivedSpace,
-    ArchivedTags,
-    ArchivedVideo,
     ArchivedVocabulary,
     End,
     Entry,
     VideoManifest,
     encoded,
     entry_of,
+    part_name,
+    report_name,
 )
 from serving.archive.held import of_tenant, of_video
-from serving.copies.keeping import track_of
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.search import Space
@@ -44,6 +39,7 @@ from serving.db.tagging import Correction, FoundTags
 from serving.db.vocabularies import Vocabulary
 from serving.errors import NotFound, TooLarge
 from serving.storage import reports
+from serving.storage.reports import KeptReport
 from serving.storage.store import Store, video_at
 from serving.tagging.deriving import labels_of
 
@@ -56,8 +52,12 @@ class _Documents:
     """A video without its bytes."""
 
     entries: tuple[Entry, ...]
-    contents: tuple[bytes, ...]
-    """Of these entries."""
+    described: bytes
+    """The first of these."""
+    jobs: tuple[str, ...]
+    """Whose reports come then: read again one by one, for all of them may be more than there is memory."""
+    held: bytes
+    """The last one."""
     media: Entry
     object_key: str
     key: bytes | None
@@ -70,6 +70,7 @@ async def export(database: Database, store: Store, tenant: str, video_id: str | 
         NotFound: there is no such video.
         Altered: a video's bytes are not what was stored.
         TooLarge: a report is larger than one that is read back.
+        InputNotFound: a video was deleted while it was handed out.
         OSError, MasterKeyMissing: see `Store.get`.
     """
     digest, count = hashlib.sha256(), 0
@@ -77,10 +78,17 @@ async def export(database: Database, store: Store, tenant: str, video_id: str | 
         async with database.read(tenant) as session:
             if (await session.exec(_video(tenant, video_id))).one_or_none() is None:
                 raise NotFound("there is no such video")
-    first = encoded(await _archive(database, store, tenant, video_id))
+    first = encoded(await _archive(database, tenant, video_id))
     digest.update(first)
     for chunk in _document(FIRST, first):
         yield chunk
+    if video_id is None:
+        number = 0
+        async for held in of_tenant(database, store.keyring, tenant):
+            number, part = number + 1, encoded(held)
+            digest.update(part)
+            for chunk in _document(part_name(number), part):
+                yield chunk
     async for one in _ids(database, tenant, video_id):
         documents = await _documents(database, store, tenant, one)
         if documents is None:
@@ -92,9 +100,16 @@ async def export(database: Database, store: Store, tenant: str, video_id: str | 
         count += 1
         for chunk in _document(f"{here}/manifest.json", manifest):
             yield chunk
-        for entry, content in zip(documents.entries, documents.contents, strict=True):
-            for chunk in _document(f"{here}/{entry.name}", content):
+        first, *reported, last = documents.entries
+        for chunk in _document(f"{here}/{first.name}", documents.described):
+            yield chunk
+        for entry, job in zip(reported, documents.jobs, strict=True):
+            yield tar.header(f"{here}/{entry.name}", entry.size_bytes)
+            async for chunk in _report(database, store, tenant, job):
                 yield chunk
+            yield tar.padding(entry.size_bytes)
+        for chunk in _document(f"{here}/{last.name}", documents.held):
+            yield chunk
         if media is not None:
             yield tar.header(f"{here}/media", documents.media.size_bytes)
             async for chunk in media:
@@ -129,7 +144,7 @@ async def _ids(database: Database, tenant: str, video_id: str | None) -> AsyncIt
         after = found[-1]
 
 
-async def _archive(database: Database, store: Store, tenant: str, video_id: str | None) -> Archive:
+async def _archive(database: Database, tenant: str, video_id: str | None) -> Archive:
     async with database.read(tenant) as session:
         spaces = (await session.exec(select(Space).where(Space.tenant_id == tenant).order_by(Space.space))).all()
         query = select(Vocabulary).where(Vocabulary.tenant_id == tenant).order_by(Vocabulary.id)
@@ -138,7 +153,6 @@ async def _archive(database: Database, store: Store, tenant: str, video_id: str 
             found = select(FoundTags.vocabulary_id).where(FoundTags.video_id == video_id)
             query = query.where(col(Vocabulary.id).in_(said) | col(Vocabulary.id).in_(found))
         vocabularies = (await session.exec(query)).all()
-        held = None if video_id is not None else await of_tenant(session, store.keyring, tenant)
     return Archive(
         format=FORMAT,
         version=VERSION,
@@ -161,7 +175,6 @@ async def _archive(database: Database, store: Store, tenant: str, video_id: str 
             )
             for row in vocabularies
         ),
-        tenant=msgspec.Raw(msgspec.json.encode(held)),
     )
 
 
@@ -173,28 +186,59 @@ async def _documents(database: Database, store: Store, tenant: str, video_id: st
         if video is None:
             return None
         key = await store.keyring.key_of(session, tenant, video.object_key)
-        contents: list[tuple[str, bytes]] = []
-        archived = []
-        for number, (kept, at) in enumerate(await reports.all_of(session, store.keyring, tenant, video_id), 1):
-            name = f"reports/{number:06}.json"
-            contents.append((name, kept.json()))
-            archived.append(ArchivedReport(name=name, job_id=kept.job_id, created_at=at))
-        described = await _described(session, tenant, video, tuple(archived))
-        held = await of_video(session, store.keyring, tenant, video_id)
-    contents = [("video.json", encoded(described)), *contents, ("held.json", encoded(held))]
-    sizes = [len(content) for _, content in contents]
-    if max(sizes) > MAX_DOCUMENT_BYTES or sum(sizes) > MAX_DOCUMENTS_BYTES:
-        raise TooLarge(
-            f"{video_id}: its reports are more than an archive takes ({MAX_DOCUMENT_BYTES} bytes each, "
-            f"{MAX_DOCUMENTS_BYTES} together)"
-        )
+        kept = await reports.of_video(session, tenant, video_id)
+        # Compressed they are no larger than as they are, but for some bytes: what is too much is not even read.
+        _require_taken(video_id, [size for _, _, size in kept])
+        entries, archived = [], []
+        for number, (job, at, _) in enumerate(kept, 1):
+            found = await reports.of_job(session, store.keyring, tenant, job)
+            if found is None:
+                raise InputNotFound(f"{video_id}: a report was deleted while it was handed out")
+            entries.append(await asyncio.to_thread(_entry, report_name(number), found))
+            archived.append(ArchivedReport(name=entries[-1].name, job_id=job, created_at=at))
+        described = encoded(await described_video(session, tenant, video, tuple(archived)))
+        held = encoded(await of_video(session, store.keyring, tenant, video_id))
+    entries = [entry_of("video.json", described), *entries, entry_of("held.json", held)]
+    _require_taken(video_id, [entry.size_bytes for entry in entries])
     return _Documents(
-        entries=tuple(entry_of(name, content) for name, content in contents),
-        contents=tuple(content for _, content in contents),
+        entries=tuple(entries),
+        described=described,
+        jobs=tuple(job for job, _, _ in kept),
+        held=held,
         media=Entry(name="media", size_bytes=video.size_bytes, sha256=video.sha256),
         object_key=video.object_key,
         key=key,
     )
+
+
+def _require_taken(video_id: str, sizes: Sequence[int]) -> None:
+    """Raises TooLarge where documents of these sizes are not read back."""
+    if max(sizes, default=0) > MAX_DOCUMENT_BYTES or sum(sizes) > MAX_DOCUMENTS_BYTES:
+        raise TooLarge(
+            f"{video_id}: its reports are more than an archive takes ({MAX_DOCUMENT_BYTES} bytes each, "
+            f"{MAX_DOCUMENTS_BYTES} together)"
+        )
+
+
+def _entry(name: str, kept: KeptReport) -> Entry:
+    digest, size = hashlib.sha256(), 0
+    for piece in kept.pieces():
+        digest.update(piece)
+        size += len(piece)
+        if size > MAX_DOCUMENT_BYTES:
+            raise TooLarge(f"{name}: more than the {MAX_DOCUMENT_BYTES} bytes that an archive takes of a report")
+    return Entry(name=name, size_bytes=size, sha256=digest.hexdigest())
+
+
+async def _report(database: Database, store: Store, tenant: str, job: str) -> AsyncIterator[bytes]:
+    """A report, in pieces; while whoever asked for them is slow, it is in memory as it is kept."""
+    async with database.read(tenant) as session:
+        kept = await reports.of_job(session, store.keyring, tenant, job)
+    if kept is None:
+        raise InputNotFound("the video was deleted while it was handed out")
+    pieces = kept.pieces()
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 async def _opened(store: Store, tenant: str, documents: _Documents) -> AsyncIterator[bytes] | None:
@@ -211,45 +255,3 @@ async def _opened(store: Store, tenant: str, documents: _Documents) -> AsyncIter
             yield chunk
 
     return all_of_it()
-
-
-async def _described(
-    session: AsyncSession, tenant: str, video: Video, reports: tuple[ArchivedReport, ...]
-) -> ArchivedVideo:
-    said = select(Correction).where(Correction.tenant_id == tenant, Correction.video_id == video.id)
-    found = select(FoundTags).where(FoundTags.tenant_id == tenant, FoundTags.video_id == video.id)
-    looks = await track_of(session, tenant, video.id)
-    return ArchivedVideo(
-        id=video.id,
-        title=video.title,
-        labels=tuple(video.labels),
-        user_metadata=video.user_metadata,
-        filename=video.filename,
-        size_bytes=video.size_bytes,
-        sha256=video.sha256,
-        created_at=video.created_at,
-        updated_at=video.updated_at,
-        reports=reports,
-        corrections=tuple(
-            ArchivedCorrection(
-                vocabulary_id=row.vocabulary_id,
-                label=row.label,
-                from_s=row.from_s,
-                to_s=row.to_s,
-                accepted=row.accepted,
-                judged_at=row.judged_at,
-            )
-            for row in (await session.exec(said.order_by(col(Correction.judged_at), col(Correction.id)))).all()
-        ),
-        found_tags=tuple(
-            ArchivedTags(
-                vocabulary_id=row.vocabulary_id, space=row.space, tags=msgspec.convert(row.tags, tuple[Tag, ...])
-            )
-            for row in (await session.exec(found.order_by(FoundTags.vocabulary_id))).all()
-        ),
-        looks=None if looks is None else _looks(looks),
-    )
-
-
-def _looks(track: Track) -> ArchivedLooks:
-    return ArchivedLooks(pts_s=tuple(track.pts_s.tolist()), float16=track.vectors.astype(np.dtype("<f2")).tobytes())

@@ -9,16 +9,20 @@ import msgspec
 from pipeline.record import Record
 from pipeline.report import Tag
 from pipeline.spec import Label
+from serving.tagging.corrections import MAX_OF_A_VIDEO
 from serving.uploads.names import PLAIN_PATTERN
 
 FORMAT: Final = "automations archive"
-VERSION: Final = 1
+VERSION: Final = 2
+
+#: Versions that are read. In the first one, what else is held about a tenant is in the first manifest.
+VERSIONS: Final = (1, VERSION)
 
 #: Names of the first and the last entry.
 FIRST, LAST = "manifest.json", "end.json"
 
-#: Bytes of the first manifest, of one of a video and of the end, and of another JSON document: what is read of them is
-#: in memory.
+#: Bytes of the first manifest; of one of a video, a part of what is held about a tenant, and the end; and of another
+#: JSON document: what is read of them is in memory.
 MAX_MANIFEST_BYTES: Final = 64 << 20
 MAX_ENTRIES_BYTES: Final = 4 << 20
 MAX_DOCUMENT_BYTES: Final = 128 << 20
@@ -28,7 +32,7 @@ MAX_DOCUMENTS_BYTES: Final = 512 << 20
 Kind = Literal["video", "tenant"]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, msgspec.Meta(ge=-1, le=1e9)]
-Title = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=PLAIN_PATTERN)]
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=PLAIN_PATTERN)]
 #: As many as a caller may give it.
 Labels = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=100)], ...], msgspec.Meta(max_length=100)]
 When = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -66,8 +70,8 @@ class Archive(Record, frozen=True, kw_only=True):
     tenant_id: str
     spaces: tuple[ArchivedSpace, ...]
     vocabularies: tuple[ArchivedVocabulary, ...]
-    tenant: msgspec.Raw
-    """What else is held about the tenant: its name, people, webhooks, rules; null in one of a video. Not read back."""
+    tenant: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """Of version 1, what is in entries of its own by now."""
 
 
 class Entry(Record, frozen=True, kw_only=True):
@@ -128,14 +132,14 @@ class ArchivedVideo(Record, frozen=True, kw_only=True):
     title: Title
     labels: Labels
     user_metadata: dict[str, Any]
-    filename: Annotated[str, msgspec.Meta(max_length=1000, pattern=PLAIN_PATTERN)] | None
+    filename: Annotated[str, msgspec.Meta(max_length=255, pattern=PLAIN_PATTERN)] | None
     size_bytes: int
     sha256: Sha256
     created_at: When
     updated_at: When
     reports: tuple[ArchivedReport, ...]
     """Earliest first."""
-    corrections: tuple[ArchivedCorrection, ...]
+    corrections: Annotated[tuple[ArchivedCorrection, ...], msgspec.Meta(max_length=MAX_OF_A_VIDEO)]
     """Earliest first."""
     found_tags: tuple[ArchivedTags, ...]
     looks: ArchivedLooks | None
@@ -146,7 +150,17 @@ class End(Record, frozen=True, kw_only=True):
 
     videos: int
     sha256: Sha256
-    """Of all manifests, one behind the other."""
+    """Of all manifests, and all that is held about the tenant, one behind the other as they come."""
+
+
+def part_name(number: int) -> str:
+    """Of a part of what else is held about a tenant; counted from 1."""
+    return f"tenant/{number:06}.json"
+
+
+def report_name(number: int) -> str:
+    """Of a report of a video; counted from 1."""
+    return f"reports/{number:06}.json"
 
 
 def encoded(record: msgspec.Struct | dict[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ from pipeline.errors import VideoError
 from pipeline.report import Report
 from serving.api.metadata import require_modest
 from serving.archive import tar
+from serving.archive.bounds import require_bounded, require_plausible, require_tags
 from serving.archive.form import (
     FIRST,
     FORMAT,
@@ -26,20 +27,23 @@ from serving.archive.form import (
     MAX_ENTRIES_BYTES,
     MAX_MANIFEST_BYTES,
     VERSION,
+    VERSIONS,
     Archive,
     ArchivedVideo,
     End,
     Entry,
     Imported,
     VideoManifest,
+    part_name,
+    report_name,
 )
 from serving.archive.placing import Placing
 from serving.db.database import Database
 from serving.db.media import Video
-from serving.errors import ArchiveRefused, InvalidRequest, ServerError, TooLarge
+from serving.errors import ArchiveRefused, InvalidRequest, TooLarge
 from serving.options import UploadOptions
 from serving.storage.store import Store
-from serving.uploads import receive
+from serving.uploads import quota, receive
 
 T = TypeVar("T")
 
@@ -65,6 +69,7 @@ class Importing:
     _videos: dict[str, str] = field(default_factory=dict)
     _there: dict[str, str] = field(default_factory=dict)
     _lost: list[str] = field(default_factory=list)
+    _parts: int = 0
 
     async def read(self, chunks: AsyncIterable[bytes]) -> Imported:
         """Take in all of it. What came before it was refused, stays; sent again, the rest comes, too.
@@ -79,6 +84,12 @@ class Importing:
         await placing.begin()
         while True:
             name, size = await reading.begin(MAX_ENTRIES_BYTES)
+            if not self._came_any() and name == part_name(self._parts + 1):
+                # What else is held about the tenant is proved, and not read.
+                self._parts += 1
+                async for chunk in reading.content(size):
+                    self._digest.update(chunk)
+                continue
             if name == LAST:
                 end = await asyncio.to_thread(_parsed, name, await reading.whole(size), End)
                 break
@@ -99,9 +110,10 @@ class Importing:
         content = await reading.whole(await reading.expect(FIRST, most_bytes=MAX_MANIFEST_BYTES))
         await asyncio.to_thread(self._digest.update, content)
         told = await asyncio.to_thread(_parsed, FIRST, content, _Told)
-        if (told.format, told.version) != (FORMAT, VERSION):
+        if told.format != FORMAT or told.version not in VERSIONS:
             raise ArchiveRefused(
-                f"format {told.format[:50]!r}, version {told.version}; {FORMAT!r}, version {VERSION} is read here"
+                f"format {told.format[:50]!r}, version {told.version}; {FORMAT!r}, versions up to {VERSION} are read "
+                "here"
             )
         return await asyncio.to_thread(_parsed, FIRST, content, Archive)
 
@@ -131,34 +143,45 @@ class Importing:
             await _proved_only(reading, media)
             self._there[manifest.id] = there
             return
-        made = await self._taken(reading, placing, video, media, reports)
+        made = await self._taken(reading, placing, video, first.size_bytes, media, reports)
         (self._videos if made[1] else self._there)[manifest.id] = made[0]
 
     async def _taken(
-        self, reading: tar.Reading, placing: Placing, video: ArchivedVideo, media: Entry, reports: list[bytes]
+        self,
+        reading: tar.Reading,
+        placing: Placing,
+        video: ArchivedVideo,
+        described_bytes: int,
+        media: Entry,
+        reports: list[bytes],
     ) -> tuple[str, bool]:
-        """Its bytes are kept, and its rows written; the id of the video, and whether it is new."""
+        """Its bytes are kept, and its rows written; the id of the video, and whether it is new. `described_bytes`: of
+        `video.json`."""
         if media.size_bytes > self.options.max_bytes:
             raise TooLarge(f"{video.id}: {media.size_bytes} bytes; at most {self.options.max_bytes} are taken")
+        # What is told of it is kept as its bytes are, and counts as they do.
+        told_bytes = described_bytes + sum(map(len, reports))
+        async with self.database.read(self.tenant) as session:
+            room = await quota.room_bytes(session, self.tenant, self.options.tenant_max_bytes)
+        quota.require_within(media.size_bytes + told_bytes, room)
         chunks = reading.content(media.size_bytes)
         try:
             stored = await receive.put(self.store, self.tenant, chunks, video.filename)
         except VideoError as error:
             raise ArchiveRefused(f"{video.id}: {error}") from error
         try:
-            if stored.written.sha256 != media.sha256:
-                raise ArchiveRefused(f"{video.id}: its bytes are not those that its manifest names")
-            received = await placing.place(video, stored, reports, self.options)
-        except (ServerError, VideoError) as error:
-            # Where the database broke off, nobody knows whether a row names it.
-            if not error.retryable:
-                await self.store.delete(stored.object_key)
-            if isinstance(error, VideoError):
-                raise ArchiveRefused(f"{video.id}: {error}") from error
-            raise
+            async with receive.deleted_unless_kept(self.store, stored):
+                if stored.written.sha256 != media.sha256:
+                    raise ArchiveRefused(f"{video.id}: its bytes are not those that its manifest names")
+                received = await placing.place(video, stored, reports, told_bytes, self.options)
+        except (InvalidRequest, VideoError) as error:
+            raise ArchiveRefused(f"{video.id}: {error}") from error
         if not received.created:
             await self.store.delete(stored.object_key)
         return received.video.id, received.created
+
+    def _came_any(self) -> bool:
+        return bool(self._videos or self._there or self._lost)
 
     def _came(self, video: str) -> bool:
         return video in self._videos or video in self._there or video in self._lost
@@ -170,6 +193,7 @@ class Importing:
 
 
 def _parsed(name: str, content: bytes, kind: type[T]) -> T:
+    require_bounded(name, content)
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -191,7 +215,7 @@ def _required(manifest: VideoManifest) -> tuple[tuple[Entry, ...], Entry | None]
 
 
 def _report_names(count: int) -> list[str]:
-    return [f"reports/{number:06}.json" for number in range(1, count + 1)]
+    return [report_name(number) for number in range(1, count + 1)]
 
 
 def _require_agreeing(manifest: VideoManifest, video: ArchivedVideo, reports: int, media: Entry | None) -> None:
@@ -219,12 +243,15 @@ def _proved(name: str, content: bytes, entry: Entry, read: Callable[[str, bytes]
 
 
 def _described(name: str, content: bytes) -> ArchivedVideo:
-    return _parsed(name, content, ArchivedVideo)
+    video = _parsed(name, content, ArchivedVideo)
+    for found in video.found_tags:
+        require_tags(name, found.tags)
+    return video
 
 
 def _report(name: str, content: bytes) -> bytes:
     """As rows keep it: of all reports of a video, one at a time is in memory as it came."""
-    _parsed(name, content, Report)
+    require_plausible(name, _parsed(name, content, Report))
     return zlib.compress(content, 3)
 
 

@@ -33,7 +33,7 @@ from serving.options import UploadOptions
 from serving.search import writing
 from serving.storage import reports as kept_reports
 from serving.storage.store import Store
-from serving.tagging.corrections import MAX_OF_A_VIDEO, answer_so
+from serving.tagging.corrections import answer_so
 from serving.tagging.deriving import labels_of, write_report_tags
 from serving.tagging.due import learn_soon
 from serving.uploads import minutes, receive
@@ -101,19 +101,18 @@ class Placing:
         return row
 
     async def place(
-        self, video: ArchivedVideo, stored: Stored, reports: list[bytes], options: UploadOptions
+        self, video: ArchivedVideo, stored: Stored, reports: list[bytes], told_bytes: int, options: UploadOptions
     ) -> Received:
         """A video with all that is known of it. Where the tenant has its bytes already, nothing is written.
 
         Args:
             reports: as rows keep them, earliest first.
+            told_bytes: of them, and of what else is told of it.
 
         Raises:
             ArchiveRefused: what is known of it cannot be.
             QuotaExceeded: the tenant may not keep so much, or nothing that is so long.
         """
-        if len(video.corrections) > MAX_OF_A_VIDEO:
-            raise ArchiveRefused(f"{video.id}: more than {MAX_OF_A_VIDEO} corrections")
         async with self._database.write("archive.import", self._tenant) as session:
             received = await receive.keep(
                 session,
@@ -123,6 +122,7 @@ class Placing:
                 title=video.title,
                 filename=video.filename,
                 tenant_max_bytes=options.tenant_max_bytes,
+                imported_bytes=told_bytes,
             )
             if received.created:
                 await minutes.require_room(session, self._tenant, options.tenant_max_minutes)
@@ -136,21 +136,24 @@ class Placing:
         row.labels, row.user_metadata = list(video.labels), video.user_metadata
         # It is as old as it was: rules of retention count from there.
         row.created_at = _past(video.created_at)
-        reports: list[Report] = []
+        latest: Report | None = None
+        #: Space -> its latest report, as it is kept: one at a time is in memory as it is.
+        spaces: dict[str | None, bytes] = {}
         for about, body in zip(video.reports, bodies, strict=True):
-            report = await asyncio.to_thread(_decoded, body)
-            await self._report(session, row, about, report, body)
-            reports = [one for one in reports if _space(one) != _space(report)] + [report]
-        if reports:
-            info = reports[-1].video
+            latest = await asyncio.to_thread(_decoded, body)
+            await self._report(session, row, about, latest, body)
+            spaces.pop(_space(latest), None)
+            spaces[_space(latest)] = body
+        if latest is not None:
+            info = latest.video
             _require_possible(video.id, info)
             row.status, row.duration_s = "analyzed", info.duration_s
             row.width, row.height, row.codec, row.container = info.width, info.height, info.codec, info.container
         session.add(row)
         await session.flush()
         await self._said(session, row, video)
-        if reports:
-            await self._found_by(session, row, reports)
+        if latest is not None:
+            await self._found_by(session, row, latest, list(spaces.values()))
         await self._tags(session, row, video)
         if video.looks is not None:
             looks = await asyncio.to_thread(_track, video.id, video.looks)
@@ -200,12 +203,11 @@ class Placing:
                 judged_at=_past(one.judged_at),
             )
 
-    async def _found_by(self, session: AsyncSession, row: Video, reports: list[Report]) -> None:
+    async def _found_by(self, session: AsyncSession, row: Video, latest: Report, bodies: list[bytes]) -> None:
         """What the latest report is found by, and the vectors of all spaces, as if each job had just succeeded."""
-        latest = reports[-1]
         await write_report_tags(session, self._tenant, row.id, latest)
-        for report in reports:
-            index = await asyncio.to_thread(self._index, report)
+        for body in bodies:
+            index = await asyncio.to_thread(lambda body=body: self._index(_decoded(body)))
             if index is not None:
                 await writing.write_vectors(session, self._tenant, row.id, index)
         await writing.write_segments_elsewhere(session, self._tenant, row.id, latest.segments, _space(latest))

@@ -9,6 +9,7 @@ import asyncpg
 
 from pipeline.record import Record
 from serving.audit.lines import SYSTEM_CHAIN, Head, head_of, line_of, same
+from serving.audit.linking import LATE_S
 from serving.audit.verifying import Finding, Linked, Walk
 from serving.db.database import Database
 from serving.errors import DatabaseUnavailable
@@ -40,6 +41,12 @@ SELECT chain, number, id FROM (
 """
 
 _WAITING: Final = "SELECT count(*) FROM audit_pending"
+
+#: Those whose linking is held up, and those that were taken away before it.
+_LATE: Final = """
+SELECT p.id, coalesce(p.tenant_id, '') AS chain, a.at FROM audit_pending p LEFT JOIN audit a ON a.id = p.id
+WHERE a.id IS NULL OR a.at < now() - make_interval(secs => $1) ORDER BY p.id
+"""
 
 
 class KeptHead(Record, frozen=True, kw_only=True):
@@ -108,6 +115,8 @@ async def check(database: Database, key: bytes, kept: Sequence[KeptHead] = ()) -
             count.add(iter([_of(row["chain"], "added", "it is in no chain", row["id"])]))
         for row in await connection.fetch(_REPEATED, MAX_FINDINGS):
             count.add(iter([_of(row["chain"], "repeated", "it has a place already", row["id"], row["number"])]))
+        async for row in connection.cursor(_LATE, LATE_S, prefetch=1000):
+            count.add(iter([_unlinked(row)]))
         waiting = await connection.fetchval(_WAITING)
     return Checked(
         chains=len(heads),
@@ -165,6 +174,13 @@ def _unknown(heads: Sequence[Head], kept: Sequence[KeptHead]) -> Iterator[Findin
     for one in kept:
         if one.chain not in there:
             yield _of(one.chain, "not as kept elsewhere", "the chain is gone", number=one.number)
+
+
+def _unlinked(row: Any) -> Finding:
+    if row["at"] is None:
+        return _of(row["chain"], "dropped", "the line is gone, before it had a place", row["id"])
+    detail = f"it has had no place since {row['at']:%Y-%m-%d %H:%M} UTC: linking is held up"
+    return _of(row["chain"], "waiting", detail, row["id"])
 
 
 def _of(chain: str, problem: Any, detail: str, id: str | None = None, number: int | None = None) -> Finding:

@@ -63,7 +63,8 @@ class Line:
                 struct.pack(">I", len(self.targets)),
                 *map(_text, self.targets),
                 _text(self.code),
-                struct.pack(">I", self.count),
+                # Signed: a count that nobody writes has bytes, too, and so a place where it is seen.
+                struct.pack(">i", self.count),
             )
         )
 

@@ -17,14 +17,25 @@ from serving.audit.signing import AuditSigner
 from serving.db.audit import AuditEntry, AuditHead, AuditLink
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
+from serving.errors import ServerError
 
 #: Entries that are linked in one transaction.
 _AT_ONCE: Final = 2000
 
+#: Seconds after which a line that has no place yet is one whose linking is held up: it is done once a second.
+LATE_S: Final = 60.0
+
 #: Also held by who deletes old ones.
 ALONE: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('audit chains', 0))")
 
-_WAITING: Final = text("SELECT EXISTS (SELECT FROM audit_pending)")
+#: For how long the oldest line has waited; without a row where none waits.
+OLDEST: Final = text(
+    """
+    WITH waiting AS MATERIALIZED (SELECT id FROM audit_pending ORDER BY tagged, id LIMIT 1000)
+    SELECT coalesce(extract(epoch FROM now() - min(a.at)), 0)::float8 AS oldest_s
+    FROM waiting LEFT JOIN audit a ON a.id = waiting.id HAVING count(*) > 0
+    """
+)
 
 #: Those from before there was a key first of all: from the first that has a tag on, all are to have one.
 _TAKEN: Final = text(
@@ -41,6 +52,13 @@ _PLACED: Final = text("SELECT id FROM audit_link WHERE id = ANY(:ids)")
 _LAST: Final = text("SELECT number, mac FROM audit_link WHERE chain = :chain ORDER BY number DESC LIMIT 1")
 
 
+class AuditStuck(ServerError):
+    """Lines of the audit log wait for their places for longer than they should: somebody holds that up. Nobody who asks
+    something is told: the log of the server is."""
+
+    retryable = True
+
+
 class Linker:
     """Links what was committed. One for a process."""
 
@@ -49,15 +67,27 @@ class Linker:
 
     async def link(self) -> int:
         """Link all there is, but for what is written meanwhile; how many entries that were. Nothing where another
-        process is at it. Raises as `AuditSigner.key`."""
+        process is at it.
+
+        Raises:
+            AuditStuck: another one is, and lines have waited for too long.
+            AuditKeyMissing, MasterKeyMissing, Altered: see `AuditSigner.key`.
+        """
         total = 0
         while True:
             async with self._database.read(SYSTEM) as session:
-                if not (await execute(session, _WAITING)).scalar_one():
+                oldest_s = (await execute(session, OLDEST)).scalar_one_or_none()
+                if oldest_s is None:
                     return total
             key = await self._signer.key()
             async with self._database.write("audit.link", SYSTEM) as session:
                 if not (await execute(session, ALONE)).scalar_one():
+                    if oldest_s > LATE_S:
+                        raise AuditStuck(
+                            f"lines of the audit log have waited for their places for {oldest_s:.0f} s: somebody holds "
+                            "the lock for that, who may be no process of this server; what waits can be taken away "
+                            "unseen (see docs/audit.md)"
+                        )
                     return total
                 total += await _linked(session, key)
 

@@ -15,6 +15,7 @@ Problem = Literal[
     "forged",
     "untagged",
     "late",
+    "waiting",
     "cut off",
     "head altered",
     "head missing",

@@ -39,6 +39,9 @@ _UNAVAILABLE = ("08", "53", "57", "40", "25006")
 #: "Data exceptions": values that no column takes.
 _UNSTORABLE = "22"
 
+#: "Program limit exceeded": of what a caller gives, a text that is too long for an index.
+_TOO_LONG = "54"
+
 _WHO = text("SELECT rolname, rolsuper OR rolbypassrls AS bypasses FROM pg_roles WHERE rolname = current_user")
 
 #: Queries take milliseconds; compiling one takes hundreds.
@@ -148,6 +151,8 @@ class Database:
                 raise InvalidRequest(
                     "a value cannot be kept: a text holds a zero character, or a number is too large"
                 ) from error
+            if state.startswith(_TOO_LONG):
+                raise InvalidRequest("a value cannot be kept: a text is longer than one can be looked up by") from error
             raise
 
 

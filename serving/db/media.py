@@ -15,7 +15,7 @@ class Video(SQLModel, table=True):
         Index("ix_video_tenant_created", "tenant_id", "created_at", "id"),
         Index("ix_video_tenant_sha256", "tenant_id", "sha256"),
         # For adding up what a tenant keeps.
-        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes", "duration_s"]),
+        Index("ix_video_size", "tenant_id", postgresql_include=["size_bytes", "duration_s", "imported_bytes"]),
         # For the sweep, which asks whether anything names an object.
         Index("ix_video_object_key", "object_key"),
         # What lists are sorted by.
@@ -33,6 +33,8 @@ class Video(SQLModel, table=True):
     user_metadata: dict[str, Any] = document()
     filename: str | None = None
     size_bytes: int = Field(sa_type=BigInteger)
+    imported_bytes: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    """Of what came with it in an archive: reports, as they are kept, and what else is told of it there."""
     sha256: str
     object_key: str
     """Where the store has its bytes."""

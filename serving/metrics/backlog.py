@@ -8,6 +8,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import text
 
+from serving.audit.linking import OLDEST
 from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.errors import DatabaseUnavailable
@@ -55,6 +56,7 @@ class _Gauges:
     pending_oldest_s: Gauge
     uploads: Gauge
     workers: Gauge
+    unlinked_oldest_s: Gauge
 
     @classmethod
     def made(cls, registry: CollectorRegistry) -> "_Gauges":
@@ -71,9 +73,13 @@ class _Gauges:
             pending_oldest_s=gauge("webhook_deliveries_pending_oldest_age_seconds", "Age of the oldest of them."),
             uploads=gauge("uploads_waiting", "Uploads that wait for bytes."),
             workers=gauge("workers_alive", f"Workers that were heard of in the last {_ALIVE_S} s."),
+            unlinked_oldest_s=gauge(
+                "audit_unlinked_oldest_age_seconds",
+                "For how long the oldest line of the audit log has waited for its place in its chain.",
+            ),
         )
 
-    def show(self, jobs: backlog.Backlog, row: Any) -> None:
+    def show(self, jobs: backlog.Backlog, row: Any, unlinked_s: float) -> None:
         """Take over what was read."""
         self.jobs.labels("queued").set(jobs.queued)
         self.jobs.labels("running").set(jobs.running)
@@ -85,6 +91,7 @@ class _Gauges:
         self.pending_oldest_s.set(max(0, row.pending_oldest_s or 0))
         self.uploads.set(row.uploads)
         self.workers.set(row.workers)
+        self.unlinked_oldest_s.set(max(0.0, unlinked_s))
 
 
 class Backlog:
@@ -106,10 +113,11 @@ class Backlog:
                 async with self._database.read(SYSTEM) as session:
                     jobs = await backlog.read(session)
                     row = (await execute(session, _READ, most=MOST, alive_s=_ALIVE_S)).one()
+                    unlinked_s = (await execute(session, OLDEST)).scalar_one_or_none()
             except DatabaseUnavailable:
                 # What this process counts is worth telling then more than ever.
                 self._gauges.up.set(0)
             else:
-                self._gauges.show(jobs, row)
+                self._gauges.show(jobs, row, unlinked_s or 0.0)
                 self._gauges.up.set(1)
             self._read_at = time.monotonic()

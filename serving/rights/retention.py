@@ -1,6 +1,8 @@
 """Retention: videos go when the rule that holds for them says so, unless they are under a legal hold."""
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +16,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.rights import LegalHold, RetentionRule
 from serving.db.statements import execute
-from serving.errors import Held, NotFound
+from serving.errors import Held, NotFound, ServerError
 from serving.rights.erasing import erase, finish, locked
 from serving.rights.rules import Rule, due, ruling
 from serving.storage.store import Store
@@ -23,6 +25,9 @@ _LOG = logging.getLogger(__name__)
 
 #: Videos that are looked at in one transaction.
 _AT_ONCE: Final = 500
+
+#: Tenants of each of whom one video is erased at a time.
+_TENANTS_AT_ONCE: Final = 4
 
 _NOW: Final = select(func.now())
 
@@ -88,17 +93,42 @@ def _page(tenant: str, until: datetime, after: tuple[datetime, str] | None) -> A
 
 
 async def apply(database: Database, store: Store) -> int:
-    """Erase all videos whose time is over; how many there were. Several processes may do it at once."""
+    """Erase all videos whose time is over; how many there were. Tenants take turns, some at once, and one that cannot
+    be erased is in nobody's way. Several processes may do it at once."""
     async with database.read(SYSTEM) as session:
-        tenants = (await execute(session, _TENANTS)).all()
+        tenants = list((await execute(session, _TENANTS)).scalars())
+    turns = deque([(tenant, _over_now(database, tenant)) for tenant in tenants])
     done = 0
-    for row in tenants:
-        async with database.read(row.tenant_id) as session:
-            rules = await rules_of(session, row.tenant_id)
-        async for one in over(database, row.tenant_id, rules):
-            if not one.held:
-                done += await _erase(database, store, row.tenant_id, one.video_id)
+    while turns:
+        # One of each tenant: two of the same might wait for each other's rows.
+        going = [turns.popleft() for _ in range(min(len(turns), _TENANTS_AT_ONCE))]
+        erased = await asyncio.gather(*(_next_erased(database, store, *turn) for turn in going))
+        done += sum(found or 0 for found in erased)
+        turns += [turn for turn, found in zip(going, erased, strict=True) if found is not None]
     return done
+
+
+async def _over_now(database: Database, tenant: str) -> AsyncIterator[str]:
+    """Ids of a tenant's videos that are to go."""
+    async with database.read(tenant) as session:
+        rules = await rules_of(session, tenant)
+    async for one in over(database, tenant, rules):
+        if not one.held:
+            yield one.video_id
+
+
+async def _next_erased(database: Database, store: Store, tenant: str, videos: AsyncIterator[str]) -> bool | None:
+    """Whether the next of a tenant's videos was erased; None where there is none any more."""
+    video_id = await anext(videos, None)
+    if video_id is None:
+        return None
+    try:
+        return await _erase(database, store, tenant, video_id)
+    except Exception as error:  # noqa: BLE001 - whatever it is, others are to go
+        unexpected = None if isinstance(error, ServerError) else error
+        said = "%s of %s cannot be erased, though its time is over (%s); tried again later"
+        _LOG.warning(said, video_id, tenant, error or type(error).__name__, exc_info=unexpected)
+        return False
 
 
 async def _erase(database: Database, store: Store, tenant: str, video_id: str) -> bool:

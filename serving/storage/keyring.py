@@ -24,8 +24,9 @@ from serving.db.statements import execute
 from serving.storage.master import Master, unwrapped, wrapped
 from serving.storage.values import Values
 
-#: Keys of tenants that are kept unwrapped: a service that has the master key is not asked for each object.
-_KEPT: Final = 1000
+#: Keys of tenants that are kept unwrapped, those that were used last: a service that has the master key is not asked
+#: for each object. Each takes some 300 bytes.
+_KEPT: Final = 20_000
 
 
 def fresh_key() -> bytes:
@@ -160,6 +161,7 @@ class Keyring:
         name = (row.tenant_id, row.version)
         key, until = self._tenant_keys.get(name, (b"", 0.0))
         if time.monotonic() < until:
+            self._tenant_keys.move_to_end(name)
             return key
         unwrapping = self._unwrapping.get(name)
         if unwrapping is None:

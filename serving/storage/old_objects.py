@@ -108,7 +108,7 @@ async def _seal(database: Database, store: Store, tenant: str, video_id: str, ol
         Conflict: a worker came meanwhile.
     """
     new = f"videos/{video_id}-{secrets.token_hex(8)}"
-    written = await store.put(video_at(tenant, new), store.get(video_at(tenant, old), None))
+    written = await store.put(video_at(tenant, new), store.get_raw(old))
     try:
         if written.sha256 != sha256:
             raise OSError("its bytes are not those that came")

@@ -2,12 +2,13 @@
 so here."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,6 +18,8 @@ from serving.db.keys import DataKey, TenantKey
 from serving.db.media import StoredReport
 from serving.storage.keyring import Keyring, values_at
 from serving.storage.values import Values
+
+_PIECE_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,22 @@ class KeptReport:
         try:
             return zlib.decompress(self.body)
         except zlib.error:
-            raise Altered(f"the report of {self.job_id} is not what was kept") from None
+            raise self._none() from None
+
+    def _none(self) -> Altered:
+        return Altered(f"the report of {self.job_id} is not what was kept")
+
+    def pieces(self) -> Iterator[bytes]:
+        """The same in pieces of a MiB: however large it is, no more of it is in memory. Raises Altered."""
+        inflating, rest = zlib.decompressobj(), self.body
+        try:
+            while piece := inflating.decompress(rest, _PIECE_BYTES):
+                yield piece
+                rest = inflating.unconsumed_tail
+        except zlib.error:
+            raise self._none() from None
+        if not inflating.eof:
+            raise self._none()
 
     def report(self) -> Report:
         """The report; takes milliseconds. Raises Altered, and msgspec.DecodeError where it is of another version."""
@@ -80,17 +98,13 @@ async def latest(session: AsyncSession, keyring: Keyring, tenant: str, video_id:
     return await _read(session, keyring, _query(tenant, col(StoredReport.video_id) == video_id))
 
 
-async def all_of(
-    session: AsyncSession, keyring: Keyring, tenant: str, video_id: str
-) -> list[tuple[KeptReport, datetime]]:
-    """All reports of a video, and when they were made, earliest first. Raises as `latest`."""
+async def of_video(session: AsyncSession, tenant: str, video_id: str) -> list[tuple[str, datetime, int]]:
+    """All reports of a video: of which job each is, when it was made, and bytes as it is kept; earliest first."""
     of_it = (col(StoredReport.tenant_id) == tenant) & (col(StoredReport.video_id) == video_id)
-    made = select(col(StoredReport.job_id), col(StoredReport.created_at)).where(of_it)
-    found = []
-    for job_id, at in (await session.execute(made.order_by(col(StoredReport.created_at)))).all():
-        if (kept := await of_job(session, keyring, tenant, job_id)) is not None:
-            found.append((kept, at))
-    return found
+    size = func.octet_length(StoredReport.body)
+    made = select(col(StoredReport.job_id), col(StoredReport.created_at), size).where(of_it)
+    rows = (await session.execute(made.order_by(col(StoredReport.created_at)))).all()
+    return [(job_id, at, kept_bytes) for job_id, at, kept_bytes in rows]
 
 
 async def of_job(session: AsyncSession, keyring: Keyring, tenant: str, job_id: str) -> KeptReport | None:

@@ -5,6 +5,7 @@ whose rotation is under way.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import delete, text
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from pipeline.errors import Altered
 from pipeline.record import Record
 from serving.audit.recording import key_used
 from serving.audit.signing import WHAT as AUDIT_KEY
@@ -88,6 +90,9 @@ class Rotated(Record, frozen=True, kw_only=True):
     """Those that were wrapped by the present master key instead of another."""
     data_keys: int
     """Keys of objects and values that were wrapped anew."""
+    damaged: tuple[str, ...] = ()
+    """Keys whose rows are not what was written, by what they are of: `videos/vid_...`, or `tenant key TENANT/VERSION`.
+    They stay as they are, and so does what wraps them."""
 
 
 async def status(database: Database, keyring: Keyring) -> KeysStatus:
@@ -103,42 +108,69 @@ async def status(database: Database, keyring: Keyring) -> KeysStatus:
 
 async def rotate(database: Database, keyring: Keyring) -> Rotated:
     """Give each tenant a new key, and wrap all keys of objects and values by it; or go on with what was left of one.
+    What is damaged is told, and in nobody's way.
 
     Raises:
-        MasterKeyMissing, Altered: see `Keyring.tenant_key`.
+        MasterKeyMissing: see `Keyring.tenant_key`.
+        Altered: the key of the audit log is damaged.
     """
-    under_master = await _under_master(database, keyring)
+    damaged: set[str] = set()
+    under_master = await _under_master(database, keyring, damaged)
     await _log_under_master(database, keyring)
+    async with database.read(SYSTEM) as session:
+        under_way = (await execute(session, _UNDER_WAY)).scalars().all()
+    done, made = 0, []
+    for tenant in under_way:
+        done += await _finished(database, keyring, tenant, damaged)
+    if not under_way or (damaged and not done):
+        # Where what is damaged is all that is left of an earlier one, it keeps nobody from a new key.
+        made = await _new_keys(database, keyring, under_way)
+        for tenant in made:
+            done += await _finished(database, keyring, tenant, damaged)
+    return Rotated(tenant_keys=len(made), under_master=under_master, data_keys=done, damaged=tuple(sorted(damaged)))
+
+
+async def _new_keys(database: Database, keyring: Keyring, left: Sequence[str]) -> list[str]:
+    """Make new keys of tenants; of which. `left`: tenants that have more than one all the same."""
     async with database.write("keys.rotate", SYSTEM) as session:
         under_way = (await execute(session, _UNDER_WAY)).scalars().all()
-        latest = [] if under_way else (await execute(session, _LATEST)).all()
+        if others := [tenant for tenant in under_way if tenant not in left]:
+            # Somebody else has just begun.
+            return others
+        latest = (await execute(session, _LATEST)).all()
         made = [await keyring.made(row.tenant_id, row.version + 1) for row in latest]
         if made:
             # Of two who rotate at once, one makes them.
             await execute(session, insert(TenantKey).values(made).on_conflict_do_nothing())
-    done = 0
-    for tenant in under_way or [row.tenant_id for row in latest]:
-        done += await _finish(database, keyring, tenant)
-    return Rotated(tenant_keys=len(made), under_master=under_master, data_keys=done)
+    return [row.tenant_id for row in latest]
 
 
-async def _under_master(database: Database, keyring: Keyring) -> int:
+async def _under_master(database: Database, keyring: Keyring, damaged: set[str]) -> int:
     """Wrap keys of tenants by the present master key; how many there were."""
+    after, done = ("", 0), 0
     others = select(TenantKey).where(TenantKey.master != keyring.master.name).limit(_AT_ONCE)
-    done = 0
+    others = others.order_by(col(TenantKey.tenant_id), col(TenantKey.version)).with_for_update()
     while True:
+        behind = func.row(TenantKey.tenant_id, TenantKey.version) > func.row(*after)
         async with database.write("keys.rotate", SYSTEM) as session:
-            rows = (await session.exec(others.with_for_update())).all()
+            rows = (await session.exec(others.where(behind))).all()
+            good = 0
             for row in rows:
-                key = await keyring.tenant_key(row)
+                try:
+                    key = await keyring.tenant_key(row)
+                except Altered:
+                    damaged.add(_tenant_key(row))
+                    continue
                 row.wrapped = await keyring.master.wrap(key, tenant_key_of(row.tenant_id, row.version))
                 row.master = keyring.master.name
                 session.add(row)
-            if rows:
-                await key_used(session, "key.master", None, [keyring.master.name], len(rows))
-        done += len(rows)
+                good += 1
+            if good:
+                await key_used(session, "key.master", None, [keyring.master.name], good)
+        done += good
         if len(rows) < _AT_ONCE:
             return done
+        after = rows[-1].tenant_id, rows[-1].version
 
 
 async def _log_under_master(database: Database, keyring: Keyring) -> None:
@@ -152,27 +184,41 @@ async def _log_under_master(database: Database, keyring: Keyring) -> None:
             await key_used(session, "key.master", None, [keyring.master.name])
 
 
-async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
-    """Wrap a tenant's keys of objects by its latest key, and take the older ones away; how many there were."""
+async def _finished(database: Database, keyring: Keyring, tenant: str, damaged: set[str]) -> int:
+    """As `_finish`; of a tenant whose latest key is damaged, nothing is done."""
+    try:
+        return await _finish(database, keyring, tenant, damaged)
+    except Altered:
+        return 0
+
+
+async def _finish(database: Database, keyring: Keyring, tenant: str, damaged: set[str]) -> int:
+    """Wrap a tenant's keys of objects by its latest key, and take those away that wrap none any more; how many there
+    were."""
     done = 0
     while True:
         async with database.write("keys.rotate", SYSTEM) as session:
-            rewrapped = await _rewrap(session, keyring, tenant)
+            looked_at, rewrapped = await _rewrap(session, keyring, tenant, damaged)
         done += rewrapped
-        if rewrapped < _AT_ONCE:
+        if looked_at < _AT_ONCE:
             break
     while True:
         async with database.write("keys.rotate", SYSTEM) as session:
             # Whoever keeps a key has a share of the tenant's until that is committed: with this, all of them are seen.
             versions = select(TenantKey.version).where(TenantKey.tenant_id == tenant).order_by(col(TenantKey.version))
             *older, latest = (await session.exec(versions.with_for_update())).all()
-            done += await _rewrap(session, keyring, tenant)
-            behind = select(func.count()).where(DataKey.tenant_id == tenant, DataKey.tenant_version < latest)
-            left = (await session.exec(behind)).one()
+            done += (await _rewrap(session, keyring, tenant, damaged))[1]
+            behind = select(DataKey.object_key, DataKey.tenant_version)
+            behind = behind.where(DataKey.tenant_id == tenant, DataKey.tenant_version < latest)
+            left = (await session.exec(behind)).all()
+            # What wraps a damaged one stays: the row may be had from a backup.
+            needed = {version for name, version in left if name in damaged}
+            left = [name for name, _ in left if name not in damaged]
             if not left:
-                gone = delete(TenantKey).where(col(TenantKey.tenant_id) == tenant, col(TenantKey.version).in_(older))
+                unused = [version for version in older if version not in needed]
+                gone = delete(TenantKey).where(col(TenantKey.tenant_id) == tenant, col(TenantKey.version).in_(unused))
                 await execute(session, gone)
-                if older:
+                if unused:
                     await key_used(session, "key.rotate", tenant, [f"{tenant}/{latest}"])
         if not left:
             return done
@@ -180,18 +226,45 @@ async def _finish(database: Database, keyring: Keyring, tenant: str) -> int:
         await asyncio.sleep(_WAIT_S)
 
 
-async def _rewrap(session: AsyncSession, keyring: Keyring, tenant: str) -> int:
-    """Some of a tenant's keys of objects that are behind, and that nobody holds; how many there were."""
+async def _rewrap(session: AsyncSession, keyring: Keyring, tenant: str, damaged: set[str]) -> tuple[int, int]:
+    """Some of a tenant's keys of objects that are behind, that nobody holds, and that are not known to be damaged; how
+    many there were, and how many of them are wrapped anew. Raises Altered: the tenant's latest key is damaged."""
     found = (await session.exec(select(TenantKey).where(TenantKey.tenant_id == tenant))).all()
-    keys = {row.version: await keyring.tenant_key(row) for row in found}
-    latest = max(keys)
+    keys: dict[int, bytes] = {}
+    for row in found:
+        try:
+            keys[row.version] = await keyring.tenant_key(row)
+        except Altered:
+            damaged.add(_tenant_key(row))
+    latest = max(row.version for row in found)
+    if latest not in keys:
+        raise Altered(f"the tenant key of {tenant} is damaged")
     behind = select(DataKey).where(DataKey.tenant_id == tenant, DataKey.tenant_version < latest)
+    behind = behind.where(col(DataKey.object_key).not_in(damaged))
     behind = behind.order_by(col(DataKey.object_key)).limit(_AT_ONCE).with_for_update(skip_locked=True)
     rows = (await session.exec(behind)).all()
+    good = 0
     for row in rows:
-        key = unwrapped(keys[row.tenant_version], row.wrapped, data_key_of(tenant, row.object_key, row.tenant_version))
+        try:
+            key = _unwrapped(keys, row)
+        except Altered:
+            damaged.add(row.object_key)
+            continue
         row.wrapped = wrapped(keys[latest], key, data_key_of(tenant, row.object_key, latest))
         row.tenant_version = latest
         session.add(row)
+        good += 1
     await session.flush()
-    return len(rows)
+    return len(rows), good
+
+
+def _unwrapped(keys: Mapping[int, bytes], row: DataKey) -> bytes:
+    """Raises Altered: it, or what wraps it, is damaged."""
+    if row.tenant_version not in keys:
+        raise Altered(f"the key that wraps that of {row.object_key} is damaged")
+    what = data_key_of(row.tenant_id, row.object_key, row.tenant_version)
+    return unwrapped(keys[row.tenant_version], row.wrapped, what)
+
+
+def _tenant_key(row: TenantKey) -> str:
+    return f"tenant key {row.tenant_id}/{row.version}"

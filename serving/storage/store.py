@@ -29,6 +29,8 @@ CHUNK_BYTES: Final = 1 << 20
 #: Where every object ends, at the latest.
 _END: Final = 1 << 62
 
+_UNSEALED: Final = "it is not sealed; run `automations keys seal`, then try again"
+
 #: Nothing was written after that.
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -129,7 +131,7 @@ class Store:
             key: [32] what it was sealed with; None of one that was not.
 
         Raises:
-            FileNotFoundError: there is none, or its key was destroyed.
+            FileNotFoundError: there is none, its key was destroyed, or it is elsewhere and not sealed.
             Altered: it is not what was put; what came before that is.
             OSError: it cannot be read.
         """
@@ -142,6 +144,9 @@ class Store:
         stop = min(stop, (await self._objects.version(key)).size_bytes)
         if await self._is_sealed(key):
             raise FileNotFoundError(f"{key}: its key was destroyed")
+        if not isinstance(self._objects, Folder):
+            # Whoever may write there, and take the row of a key away, would have bytes of theirs shown as a video.
+            raise FileNotFoundError(f"{key}: {_UNSEALED}")
         for at in range(start, stop, CHUNK_BYTES):
             yield await self._objects.found(key, at, min(CHUNK_BYTES, stop - at), _content)
 
@@ -205,7 +210,7 @@ class Store:
             raise InputNotFound(f"{key}: its key was destroyed, with the video")
         if not isinstance(self._objects, Folder):
             # It would lie on the disk as it is.
-            raise InputNotFound(f"{key}: it is not sealed; run `automations keys seal`, then try again")
+            raise InputNotFound(f"{key}: {_UNSEALED}")
 
     async def ready(self) -> None:
         """Raises OSError where nothing can be read from it."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from serving.errors import ChecksumMismatch, TooLarge
+from serving.uploads import quota
 
 
 class Interrupted(Exception):
@@ -24,11 +25,20 @@ class Checksum:
 class Incoming:
     """Bytes that are taken part by part, so that what has come is kept before all has come."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], room_bytes: int, checksum: Checksum | None = None) -> None:
-        """`chunks` may raise Interrupted, which is where the bytes end then. `room_bytes`: as many are taken."""
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        room_bytes: int,
+        checksum: Checksum | None = None,
+        quota_bytes: int | None = None,
+    ) -> None:
+        """`chunks` may raise Interrupted, which is where the bytes end then. `room_bytes`: as many are taken, and of
+        `quota_bytes` no more either, if there is one."""
         self._chunks = chunks
         self._rest = b""
         self._room_bytes = room_bytes
+        self._quota_bytes = quota_bytes
+        self._came_bytes = 0
         self._checksum = checksum
         self._digest = hashlib.new(checksum.algorithm) if checksum else None
         self._interrupted = False
@@ -50,15 +60,17 @@ class Incoming:
 
         Raises:
             TooLarge: more came than there is room for.
+            QuotaExceeded: more came than the tenant may keep.
         """
         while most != 0 and await self.more():
             size = len(self._rest) if most is None else min(most, len(self._rest))
             chunk, self._rest = self._rest[:size], self._rest[size:]
             if most is not None:
                 most -= size
-            self._room_bytes -= size
-            if self._room_bytes < 0:
+            self._came_bytes += size
+            if self._came_bytes > self._room_bytes:
                 raise TooLarge("more bytes came than the upload has room for; see its length, and upload.max_bytes")
+            quota.require_within(self._came_bytes, self._quota_bytes)
             if self._digest is not None:
                 self._digest.update(chunk)
             yield chunk

@@ -1,5 +1,5 @@
-"""How much a tenant may keep: its videos, their renditions, and the parts of uploads that are under way. Bytes that it
-sends twice are kept once, and count once.
+"""How much a tenant may keep: its videos, with what came with them in archives, their renditions, and the parts of
+uploads that are under way. Bytes that it sends twice are kept once, and count once.
 
 What is kept is added up anew each time, so that no counter can drift from it; an index has all that is added. It is
 looked at before an upload begins, which spares it, and in the transaction that keeps bytes, which decides.
@@ -22,7 +22,8 @@ _ALLOWED: Final = text("SELECT coalesce(quota_bytes, :otherwise) FROM tenant WHE
 _USAGE: Final = text(
     """
     SELECT
-        (SELECT coalesce(sum(size_bytes), 0) FROM video WHERE tenant_id = :tenant)::bigint AS video_bytes,
+        (SELECT coalesce(sum(size_bytes + imported_bytes), 0) FROM video WHERE tenant_id = :tenant)::bigint
+            AS video_bytes,
         (SELECT coalesce(sum(size_bytes), 0) FROM rendition WHERE tenant_id = :tenant)::bigint AS rendition_bytes,
         (SELECT coalesce(sum(size_bytes), 0) FROM upload_part WHERE tenant_id = :tenant)::bigint AS upload_bytes
     """
@@ -44,6 +45,7 @@ class Usage:
     """What a tenant keeps, and may keep."""
 
     video_bytes: int
+    """With what came with them in archives."""
     rendition_bytes: int
     upload_bytes: int
     """Of uploads under way, as far as they have come."""

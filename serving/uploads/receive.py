@@ -8,12 +8,12 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from pipeline.errors import UnsupportedContainer, VideoError
+from pipeline.errors import UnsupportedContainer
 from pipeline.structure import HEAD_BYTES, kind_of_head
 from serving.db.database import Database
 from serving.db.media import Video
 from serving.db.statements import execute
-from serving.errors import MasterKeyMissing, ServerError
+from serving.errors import DatabaseUnavailable
 from serving.ids import new_id
 from serving.storage.keyring import Keyring
 from serving.storage.store import Store, Written, video_at
@@ -75,10 +75,12 @@ async def deleted_unless_kept(store: Store, stored: Stored) -> AsyncIterator[Non
     """Deletes the object where the block, which is to write the row that names it, fails for good."""
     try:
         yield
-    except (ServerError, VideoError) as error:
-        # Where the database broke off, nobody knows whether a row names it. Where its key could not be kept, none does.
-        if isinstance(error, MasterKeyMissing) or not error.retryable:
-            await store.delete(stored.object_key)
+    except DatabaseUnavailable:
+        # It may have broken off while a row was committed that names it. If none does, it is swept.
+        raise
+    except Exception:
+        # Whatever else it was, nothing was committed, and no quota would count it.
+        await store.delete(stored.object_key)
         raise
 
 
@@ -98,10 +100,11 @@ async def keep(
     title: str | None,
     filename: str | None,
     tenant_max_bytes: int,
+    imported_bytes: int = 0,
 ) -> Received:
     """The row that names the object, with its key, in the session's transaction; or that of the video which has the
-    same bytes already: the object is then the caller's to delete, once the transaction is committed. Raises
-    QuotaExceeded."""
+    same bytes already: the object is then the caller's to delete, once the transaction is committed.
+    `imported_bytes`: of what somebody else said is known of it, and is kept with it. Raises QuotaExceeded."""
     await execute(session, _ALONE, tenant=tenant, sha256=stored.written.sha256)
     same = (
         await session.exec(
@@ -110,7 +113,7 @@ async def keep(
     ).first()
     if same is not None:
         return Received(same, created=False)
-    await quota.require_room(session, tenant, stored.written.size_bytes, tenant_max_bytes)
+    await quota.require_room(session, tenant, stored.written.size_bytes + imported_bytes, tenant_max_bytes)
     video = Video(
         id=stored.video_id,
         tenant_id=tenant,
@@ -119,6 +122,7 @@ async def keep(
         size_bytes=stored.written.size_bytes,
         sha256=stored.written.sha256,
         object_key=stored.object_key,
+        imported_bytes=imported_bytes,
     )
     session.add(video)
     await session.flush()

@@ -11,20 +11,9 @@ from datetime import timedelta
 
 from sqlmodel import func
 
-from pipeline.errors import Altered
 from serving.db.database import Database
 from serving.db.uploads import Upload, UploadPart
-from serving.errors import (
-    ChecksumMismatch,
-    Conflict,
-    Gone,
-    InvalidRequest,
-    MasterKeyMissing,
-    NotFound,
-    QuotaExceeded,
-    TooLarge,
-    UploadErrored,
-)
+from serving.errors import Conflict, DatabaseUnavailable, Gone, InvalidRequest, TooLarge
 from serving.ids import new_id
 from serving.options import UploadOptions
 from serving.storage.store import Store, part_at
@@ -33,18 +22,6 @@ from serving.uploads.completing import Completion
 from serving.uploads.confidential import UploadSecrets
 from serving.uploads.incoming import Checksum, Incoming
 from serving.uploads.rows import is_full, looked_up, parts_forgotten, require_going, written
-
-#: After these it is certain that no row names a piece.
-_NO_ROW = (
-    ChecksumMismatch,
-    Conflict,
-    Gone,
-    UploadErrored,
-    NotFound,
-    QuotaExceeded,
-    MasterKeyMissing,
-    Altered,
-)
 
 
 class Uploads:
@@ -145,7 +122,10 @@ class Uploads:
         if offset_bytes != upload.received_bytes:
             raise Conflict(f"the upload goes on at {upload.received_bytes}, not at {offset_bytes}")
         most = self.options.max_bytes if upload.size_bytes is None else upload.size_bytes
-        incoming = Incoming(chunks, most - upload.received_bytes, checksum)
+        async with self._database.read(upload.tenant_id) as session:
+            # Asked while they come, too: with a checksum, all of them are one part, which is kept at the end.
+            room = await quota.room_bytes(session, upload.tenant_id, self.options.tenant_max_bytes)
+        incoming = Incoming(chunks, most - upload.received_bytes, checksum, room)
         while await incoming.more():
             upload = await self._add(upload, incoming, None if checksum else self.options.part_bytes)
         incoming.verify()
@@ -212,6 +192,9 @@ class Uploads:
                 row.updated_at = func.now()  # type: ignore[assignment]
                 row.expires_at = self._expiry()  # type: ignore[assignment]
                 return await written(session, row)
-        except _NO_ROW:
+        except DatabaseUnavailable:
+            # It may have broken off while the row was committed. If none names the piece, it is swept.
+            raise
+        except Exception:
             await self._store.delete(key)
             raise

@@ -211,6 +211,13 @@ def test_a_store_that_reads_less_than_it_was_asked_for_is_found_out():
         one.read(0, 5 * PLAIN)
 
 
+def test_a_file_that_is_longer_than_its_segments_can_be_counted_is_refused():
+    """A sparse one takes no room on a disk."""
+    head = Header(BITS, bytes(7), bytes(32)).encoded()
+    with pytest.raises(Altered, match="longer"):
+        Reader(lambda offset, length: (head + bytes(length))[offset : offset + length], (1 << 40) + 70, KEY, WHAT)
+
+
 def test_an_empty_segment_behind_a_full_one_is_refused():
     header = fresh(BITS)
     cipher = Cipher(KEY, WHAT, header)

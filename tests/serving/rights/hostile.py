@@ -38,9 +38,19 @@ def resealed(files: dict[str, bytes]) -> dict[str, bytes]:
             if content is not None:
                 entry |= {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         files[name] = json.dumps(manifest).encode()
-    manifests = [content for name, content in files.items() if name.endswith("manifest.json")]
-    told = {"videos": len(manifests) - 1, "sha256": hashlib.sha256(b"".join(manifests)).hexdigest()}
+    covered = {name: one for name, one in files.items() if name.endswith("manifest.json") or name.startswith("tenant/")}
+    count = sum(name.startswith("videos/") for name in covered)
+    told = {"videos": count, "sha256": hashlib.sha256(b"".join(covered.values())).hexdigest()}
     return files | {"end.json": json.dumps(told).encode()}
+
+
+def of_tenant(files: dict[str, bytes]) -> dict[str, list[dict]]:
+    """What else is held about a tenant, of all parts together."""
+    held: dict[str, list[dict]] = {}
+    for name in sorted(name for name in files if name.startswith("tenant/")):
+        for kind, rows in json.loads(files[name]).items():
+            held.setdefault(kind, []).extend(rows)
+    return held
 
 
 def changed(files: dict[str, bytes], name: str, change: Callable[[dict], object]) -> dict[str, bytes]:
@@ -100,7 +110,7 @@ HOSTILE: dict[str, Callable[[dict[str, bytes]], bytes]] = {
     "cut off before its end": lambda files: packed({k: v for k, v in files.items() if k != "end.json"}),
     "something behind it": lambda files: packed(files) + b"x",
     "another format": lambda files: packed(changed(files, "manifest.json", lambda one: one.update(format="zip"))),
-    "a later version": lambda files: packed(changed(files, "manifest.json", lambda one: one.update(version=2))),
+    "a later version": lambda files: packed(changed(files, "manifest.json", lambda one: one.update(version=3))),
     "an unknown field": lambda files: packed(changed(files, "video.json", lambda one: one.update(path="../x"))),
     "a path out of it": lambda files: packed(resealed(_renamed(files, "held.json", "../../etc/cron.d/x"))),
     "an absolute path": lambda files: packed({"/etc/passwd": b"x"} | files),

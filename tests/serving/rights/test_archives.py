@@ -10,7 +10,7 @@ import pytest
 from serving.archive import importing
 from serving.archive.form import VERSION
 from tests.serving.rights.conftest import HEAD, call, call_shared, library, uploaded, url
-from tests.serving.rights.hostile import HOSTILE, packed, resealed, unpacked
+from tests.serving.rights.hostile import HOSTILE, of_tenant, packed, resealed, unpacked
 from tests.serving.sealing import kept
 
 __all__ = ["call", "call_shared", "library", "url"]
@@ -130,9 +130,9 @@ def test_it_is_a_tar_with_a_manifest_of_all_that_is_in_it(library):
         # Where it was fetched from is sealed in its row, and told here.
         assert [one["url"] for one in held["uploads"]] == ["MARKED"]
         assert not any("sealed" in one for one in held["uploads"])
-        (webhook,) = manifest["tenant"]["webhooks"]
+        (webhook,) = of_tenant(files)["webhooks"]
         assert webhook["url"] == "https://example.com/hook"
-        assert [one["email"] for one in manifest["tenant"]["people"]] == ["a@example.com"]
+        assert [one["email"] for one in of_tenant(files)["people"]] == ["a@example.com"]
         # No secret of anybody.
         everything = b"".join(files.values())
         for secret in ("argon2", "password_hash", "digest", "whsec_", "wrapped", made.json()["secret"]):

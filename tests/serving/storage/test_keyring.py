@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.errors import Altered
+from serving.db.keys import TenantKey
 from serving.db.media import Video
 from serving.errors import MasterKeyMissing
-from serving.storage.keyring import Keyring, data_key_of, forget, fresh_key
+from serving.storage import keyring
+from serving.storage.keyring import Keyring, data_key_of, forget, fresh_key, tenant_key_of
 from serving.storage.master import LocalMaster, named, unwrapped, wrapped
 
 MASTER = bytes(range(32))
@@ -54,6 +56,30 @@ def test_a_wrapped_key_is_unwrapped_as_what_it_is_only():
 def test_the_name_of_a_master_key_is_its_own():
     assert named(MASTER) == named(MASTER) != named(bytes(32))
     assert bytes.fromhex(named(MASTER)) not in MASTER
+
+
+def test_keys_that_are_used_stay_at_hand_and_others_go(monkeypatch):
+    monkeypatch.setattr(keyring, "_KEPT", 2)
+    rows = [
+        TenantKey(
+            tenant_id=name,
+            version=1,
+            wrapped=wrapped(MASTER, fresh_key(), tenant_key_of(name, 1)),
+            master=named(MASTER),
+        )
+        for name in "abc"
+    ]
+
+    async def body():
+        ring = _ring()
+        unwrapped_then = []
+        for one in (0, 1, 0, 2, 0, 1):
+            await ring.tenant_key(rows[one])
+            unwrapped_then.append("".join(tenant for tenant, _ in ring.used()))
+        # The first was used between the others: it did not have to be unwrapped again.
+        assert unwrapped_then == ["a", "b", "", "c", "", "b"]
+
+    asyncio.run(body())
 
 
 def test_keys_are_found_again_by_another_process_and_nowhere_as_they_are(run):

@@ -11,7 +11,8 @@ from serving.db import failpoints
 from serving.storage import rotating
 from serving.storage.keyring import Keyring, forget, fresh_key
 from serving.storage.master import LocalMaster, named
-from tests.serving.commands import ROOT
+from tests.serving.commands import ROOT, here
+from tests.serving.sealing import MASTER_KEY, keyring
 from tests.serving.storage.turning import AT_ONCE, MASTER
 
 
@@ -70,6 +71,39 @@ def test_another_master_key_takes_the_place_of_the_first(run):
         assert (await rotating.status(world.database, _ring(new))).masters == {named(new): 2}
 
     run(body)
+
+
+def test_what_is_damaged_is_told_and_in_nobodys_way(run, url, tmp_path):
+    async def damaged(world) -> None:
+        keys = await _filled(world, keyring(), 2)
+        await world.change(
+            "UPDATE data_key SET wrapped = set_byte(wrapped, 20, get_byte(wrapped, 20) # 1) WHERE object_key = :name",
+            name="videos/a0",
+        )
+        for version in (2, 3):
+            done = await rotating.rotate(world.database, keyring())
+            assert (done.tenant_keys, done.data_keys, done.damaged) == (2, 3, ("videos/a0",))
+            rows = await world.sql("SELECT tenant_id, version FROM tenant_key ORDER BY 1, 2")
+            # What wraps the damaged one is there still: its row may come back from somewhere.
+            assert [tuple(row) for row in rows] == [("a", 1), ("a", version), ("b", version)]
+        rest = {name: key for name, key in keys.items() if name[1] != "videos/a0"}
+        assert await _all(world, keyring(), rest) == rest
+        assert (await rotating.status(world.database, keyring())).behind == 1
+        # Of one whose tenant's key is damaged, the same: others go on.
+        await world.change(
+            "UPDATE tenant_key SET wrapped = set_byte(wrapped, 20, get_byte(wrapped, 20) # 1) "
+            "WHERE tenant_id = 'a' AND version = 3"
+        )
+        done = await rotating.rotate(world.database, keyring())
+        assert (done.data_keys, done.damaged) == (2, ("tenant key a/3", "videos/a0", "videos/a1"))
+
+    run(damaged)
+    (tmp_path / "master-key").write_text(MASTER_KEY.hex())
+    (tmp_path / "master-key").chmod(0o600)
+    settings = {"AUTOMATIONS_SERVER__DATABASE_URL": url, "AUTOMATIONS_SERVER__DATA_DIR": tmp_path}
+    said = here("keys", "rotate", **settings)
+    assert said.returncode == 1, said.stderr
+    assert "videos/a0: its key is not what was written" in said.stderr
 
 
 @pytest.mark.parametrize("point", ["before:2", "after:2", "before:3", "after:4"])

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +14,7 @@ from serving.db.database import SYSTEM, Database
 from serving.db.statements import execute
 from serving.errors import NotFound
 from serving.uploads import minutes, quota
-from tests.serving.uploads.conftest import BYTES, TUS
+from tests.serving.uploads.conftest import BYTES, TUS, checksum
 
 
 def _allow(api, tenant: str, quota_bytes: int | None) -> None:
@@ -36,10 +38,11 @@ def _refused(answer) -> None:
     assert answer.json()["type"] == "/problems/quota_exceeded"
 
 
-def _answer_before_the_end(api, head: str, data: bytes) -> str:
+def _answer_before_the_end(api, head: str, data: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> str:
     """First line of the answer to a body without a length, of which only so much comes."""
     where = urlsplit(str(api.a.http.base_url))
-    said = f"{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.a.key}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    said = f"{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.a.key}\r\nTransfer-Encoding: chunked\r\n"
+    said += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
     with socket.create_connection((where.hostname, where.port), timeout=10) as line:
         line.sendall(said.encode() + f"{len(data):x}\r\n".encode() + data + b"\r\n")
         return line.recv(1000).decode().partition("\r\n")[0]
@@ -105,6 +108,15 @@ def test_it_holds_for_pieces(api, film):
     assert (api.a.record(one)["status"], _usage(api.a)["used_bytes"]) == ("completed", len(film))
 
 
+def test_it_holds_while_a_piece_comes_that_is_kept_as_a_whole(api, film):
+    """With a checksum, nothing of a piece is kept before all of it came: it would be on the disk, and count nowhere."""
+    _allow(api, "a", len(film) - 1)
+    path = api.a.create(None)
+    headers = BYTES | {"Upload-Offset": "0", "Upload-Checksum": checksum(film + b"x")}
+    assert _answer_before_the_end(api, f"PATCH {path}", film, headers).startswith("HTTP/1.1 413 ")
+    assert (api.files(), api.a.offset(path)) == ([], 0)
+
+
 def test_a_quota_that_shrinks_ends_what_is_under_way(api, film):
     path = api.a.create(len(film))
     api.a.patch(path, 0, film[:9_000])
@@ -159,7 +171,7 @@ def test_sums_need_no_table(api):
                 await execute(session, text("ANALYZE video"))
                 await execute(session, text("SET LOCAL enable_seqscan = off"))
                 lines = ""
-                for added in ("size_bytes", "duration_s"):
+                for added in ("size_bytes + imported_bytes", "duration_s"):
                     plan = f"EXPLAIN SELECT coalesce(sum({added}), 0) FROM video WHERE tenant_id = 'a'"
                     lines += "\n".join((await execute(session, text(plan))).scalars())
                 assert (await quota.usage(session, "a", 0)).video_bytes == 5000
