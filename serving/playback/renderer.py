@@ -4,22 +4,12 @@ is sealed while it is made; nothing of it touches a disk as it is."""
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Final
 
-from pipeline.clips import Clip
-from pipeline.decode.base import Decoded, Decoder
 from pipeline.errors import VideoError
-from pipeline.opened import Video
-from pipeline.rendition.encoding import Encoded, encode
-from pipeline.sandbox.client import Sandbox
-from pipeline.sandbox.decoder import SandboxedDecoder
-from pipeline.sandbox.hearing import hear
-from pipeline.sandbox.media import SandboxedMedia
+from pipeline.rendition.encoding import Encoded
 from serving.claiming import Bounds, Claimer, notices, told
 from serving.db.database import Database
 from serving.derived.priming import Primer
@@ -33,6 +23,7 @@ from serving.errors import (
 )
 from serving.jobs.listening import Listener
 from serving.playback import renditions
+from serving.playback.encoder import Encoder, Ended
 from serving.playback.fronting import put_behind
 from serving.playback.renditions import RENDITION_CHANNEL, Claim
 from serving.settings import Settings
@@ -50,10 +41,6 @@ BOUNDS: Final = Bounds(slots=1, per_owner=1)
 
 #: Pieces that wait to be sealed at most.
 _AHEAD: Final = 4
-
-#: Nice value of the thread that encodes: the frames of jobs go first.
-_NICE: Final = 10
-
 
 #: How long it is left alone when the store or something else that it needs is away, seconds.
 AWAY_S: Final = 60.0
@@ -78,25 +65,6 @@ class _TooLong(Exception):
     """Encoding took longer than it may."""
 
 
-class _Ended(Exception):
-    """Nobody wants it any more."""
-
-
-class _Watched:
-    """Decodes for as long as somebody wants it: of what is decoded, nothing need ever come to be written."""
-
-    name = "watched"
-
-    def __init__(self, decoder: Decoder, over: threading.Event) -> None:
-        self._decoder, self._over = decoder, over
-
-    def decode(self, clip: Clip) -> Decoded:
-        """See `Decoder.decode`. Raises _Ended."""
-        if self._over.is_set():
-            raise _Ended
-        return self._decoder.decode(clip)
-
-
 class Renderer:
     """Encodes. As many as one likes may do so at once, in any process."""
 
@@ -116,8 +84,7 @@ class Renderer:
         """
         self._primer = primer
         self._database, self._store, self._settings, self._listener = database, store, settings, listener
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="rendition", initializer=_behind_others)
-        self._sandbox: Sandbox | None = None
+        self._encoder = Encoder(settings)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Encode until `stop` is set; what takes longer than five seconds then is given back, and begun anew by the
@@ -125,9 +92,7 @@ class Renderer:
         try:
             await Claimer(self, BOUNDS, notices(self._listener, RENDITION_CHANNEL)).serve(stop)
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            if self._sandbox is not None:
-                self._sandbox.close()
+            self._encoder.close()
 
     async def claim(self, most: int, busy: Sequence[str]) -> list[Claim]:
         """See `Claims.claim`."""
@@ -202,7 +167,7 @@ class Renderer:
 
         def write(piece: bytes) -> None:
             if over.is_set():
-                raise _Ended
+                raise Ended
             asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
 
         async def coming() -> AsyncGenerator[bytes]:
@@ -231,7 +196,7 @@ class Renderer:
             asyncio.run_coroutine_threadsafe(measure(duration_s), loop).result()
 
         async with opened(self._database, self._store, claim.tenant_id, claim.object_key) as file:
-            done = loop.run_in_executor(self._pool, self._encode, file, claim.video_id, measured, write, over)
+            done = self._encoder.begin(file, claim.video_id, measured, write, over)
             try:
                 async with deadline:
                     object_key, written = await put_behind(self._store, claim.tenant_id, coming(), head)
@@ -268,31 +233,6 @@ class Renderer:
         if refused is not None:
             raise refused
 
-    def _encode(
-        self,
-        file: Video,
-        name: str,
-        measured: Callable[[float], None],
-        write: Callable[[bytes], object],
-        over: threading.Event,
-    ) -> Encoded:
-        if self._sandbox is None:
-            self._sandbox = Sandbox(self._settings.worker)
-        limits, decoder = self._settings.input, SandboxedDecoder(self._sandbox, max_idle=1, max_spare=0)
-        try:
-            media = SandboxedMedia(file, self._sandbox, limits)
-            inspected = media.inspect()
-            info, sound = inspected.info, None
-            measured(info.duration_s)
-            if info.audio is not None:
-                sound = hear(file, self._sandbox, start_s=info.start_s, duration_s=info.duration_s, limits=limits)
-            return encode(media, _Watched(decoder, over), inspected, sound, write)
-        except VideoError as error:
-            # Where it lies is nobody's business.
-            raise type(error)(str(error).rpartition(f"{_path(file)}: ")[2] or name) from error
-        finally:
-            decoder.close()
-
     async def _tell(self, claim: Claim) -> None:
         """Until it is canceled. Raises LeaseLost."""
         while True:
@@ -300,13 +240,3 @@ class Renderer:
             # Whoever has it by the time the database is back is found out by the next.
             with contextlib.suppress(DatabaseUnavailable):
                 await renditions.renew(self._database, claim, LEASE_S)
-
-
-def _path(file: Video) -> str:
-    return str(getattr(file, "path", file))
-
-
-def _behind_others() -> None:
-    """Has the thread that calls this run behind all that is not nice, where the system knows threads by number."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -44,9 +44,7 @@ async def claimed(api, content: bytes, settings=DEFAULTS):
     try:
         yield video, renderer, claim
     finally:
-        renderer._pool.shutdown()
-        if renderer._sandbox is not None:
-            renderer._sandbox.close()
+        renderer._encoder.close()
 
 
 async def row_of(api):

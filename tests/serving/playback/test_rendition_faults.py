@@ -156,7 +156,7 @@ def test_a_fault_of_ours_is_the_end_of_it(call, hevc, monkeypatch):
 
     async def body(api):
         async with claimed(api, hevc) as (video, renderer, claim):
-            monkeypatch.setattr("serving.playback.renderer.encode", broken)
+            monkeypatch.setattr("serving.playback.encoder.encode", broken)
             await renderer.work(claim)
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
         assert (seen["state"], seen["code"]) == ("failed", "internal_error")
@@ -206,7 +206,7 @@ def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes, most_s, t
     async def body(api):
         async with claimed(api, hevc) as (video, renderer, claim):
             monkeypatch.setattr(SandboxedDecoder, "decode", crashes)
-            monkeypatch.setattr("serving.playback.renderer.encode", slow)
+            monkeypatch.setattr("serving.playback.encoder.encode", slow)
             monkeypatch.setattr("serving.playback.renderer.MOST_S", most_s)
             monkeypatch.setattr("serving.playback.renderer.MOST_TIMES", times)
             await renderer.work(claim)

@@ -107,7 +107,7 @@ def test_what_cannot_be_told_the_database_is_told_once_it_is_back(call, hevc, mo
     async def body(api):
         async with claimed(api, hevc) as (_, renderer, claim):
             monkeypatch.setattr("serving.playback.renderer._AGAIN_S", 0.01)
-            monkeypatch.setattr("serving.playback.renderer.encode", lambda *_: 1 / 0)
+            monkeypatch.setattr("serving.playback.encoder.encode", lambda *_: 1 / 0)
             monkeypatch.setattr(failpoints, "reach", broken)
             await renderer.work(claim)
         assert times == ["rendition.done", "rendition.renew", "rendition.renew"]

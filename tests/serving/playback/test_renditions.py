@@ -109,9 +109,9 @@ def test_one_that_was_stopped_in_the_middle_is_begun_anew_and_leaves_nothing(cal
         (row,) = await api.world.sql("SELECT state, object_key FROM rendition")
         assert (row.state, row.object_key) == ("due", None)
         assert {path.name for path in (api.store._objects._root / "videos").iterdir()} == before
-        renderer._pool.shutdown()
-        assert renderer._sandbox is not None
-        renderer._sandbox.close()
+        renderer._encoder._pool.shutdown()
+        assert renderer._encoder._sandbox is not None
+        renderer._encoder._sandbox.close()
 
     call(body)
 
