@@ -109,8 +109,9 @@ def sounds(
     decoded = _ascending(np.maximum(ticks[kept], 0))
     lengths = lengths[kept]
     if len(lengths) > 1:
-        # Some containers do not say.
-        lengths[lengths == 0] = max(1, int(np.median(np.diff(decoded))))
+        # Some containers do not say, and MP4 says that the one before a gap lasts as long as that.
+        usual = max(1, int(np.median(np.diff(decoded))))
+        lengths = np.where(lengths > 0, np.minimum(lengths, 2 * usual), usual)
     end = int(decoded[-1]) + max(1, int(lengths[-1]))
     nothing = np.zeros(len(decoded), np.int64)
     return Samples(rate_hz, stamp[kept], size[kept], decoded, nothing, np.ones(len(decoded), bool), end), lengths
