@@ -113,7 +113,16 @@ def test_small_gaps_and_closed_groups_are_played(tmp_path):
     for name in ("x.mp4", "x.mkv"):
         seen = _of(written(tmp_path / name, Mix(options=CLOSED, sound=(sound,))))
         assert np.flatnonzero(seen.video.sync).tolist() == list(range(0, 150, 30))
+        # Chromium goes nowhere behind the end of the sound.
         assert seen.sound is not None
+        assert seen.sound.end == 6 * seen.sound.timescale
+
+
+def test_open_groups_do_not_matter_where_there_are_others_often_enough(tmp_path):
+    seen = _of(written(tmp_path / "x.mp4", Mix(options=OPEN | {"forced-idr": "1"}, forced_s=(4.0,))))
+    assert [part.start_s for part in segments(seen.video, seen.sound)] == [0.0, 4.0]
+    # Nor is it said that decoding can start with an open one.
+    assert np.flatnonzero(seen.video.sync).tolist() == [0, 100]
 
 
 def _edited(path: Path, parts: list[tuple[float, float]]) -> None:

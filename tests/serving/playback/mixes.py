@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 from pipeline.synthesis import own_priority
 from tests.serving.playback.films import FPS, HEIGHT, WIDTH, colour_at
@@ -49,6 +50,8 @@ class Mix:
     aspect: Fraction = Fraction(1)
     gop: int = 50
     options: dict[str, str] = field(default_factory=dict)
+    forced_s: Sequence[float] = ()
+    """Times of pictures that are to be keyframes."""
 
 
 def written(path: Path, mix: Mix) -> Path:
@@ -63,7 +66,7 @@ def written(path: Path, mix: Mix) -> Path:
         tracks = [out.add_stream(tone.codec, rate=RATE_HZ, layout="stereo") for tone in mix.sound]
         for track, tone in zip(tracks, mix.sound, strict=True):
             track.disposition = av.stream.Disposition.default if tone.default else av.stream.Disposition(0)
-        packets = list(_pictures(stream, mix.times_s))
+        packets = list(_pictures(stream, mix))
         for track, tone in zip(tracks, mix.sound, strict=True):
             packets += _heard(track, tone)
         for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
@@ -71,12 +74,14 @@ def written(path: Path, mix: Mix) -> Path:
     return path
 
 
-def _pictures(stream: Any, times_s: Iterable[float]) -> Iterable[Any]:
-    for time_s in times_s:
+def _pictures(stream: Any, mix: Mix) -> Iterable[Any]:
+    for time_s in mix.times_s:
         pixels = np.full((HEIGHT, WIDTH, 3), colour_at(time_s), np.uint8)
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", dst_colorspace="itu601")
         base = stream.codec_context.time_base
         frame.pts, frame.time_base = round(time_s / base), base
+        if time_s in mix.forced_s:
+            frame.pict_type = PictureType.I
         yield from stream.encode(frame)
     yield from stream.encode(None)
 
