@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.packets import MAX_REORDER_DEPTH, PacketIndex
+from pipeline.packets import PacketIndex
 from pipeline.remux.tables import Samples, rows_of
 
 #: Seconds that sound may begin after the pictures, end before them, and be missing in between.
@@ -29,9 +29,8 @@ def why_not_pictures(index: PacketIndex, discarded: np.ndarray) -> str | None:
     """
     rows = rows_of(index)
     after = index.pts[rows] - index.origin
-    begun = np.arange(len(after)) >= int(np.argmax(index.shown[rows])) + MAX_REORDER_DEPTH
     last = int(after[index.shown[rows]].max())
-    if (discarded[rows] & (begun | (after >= 0)) & (after < last)).any():
+    if (discarded[rows] & (after >= 0) & (after < last)).any():
         return "an edit list cuts pictures out of its middle"
     return None
 
@@ -48,14 +47,14 @@ def why_not_cuts(cuts: np.ndarray, idr: np.ndarray) -> str | None:
     return None
 
 
-def why_not_sound(video: Samples, sound: Samples, lengths: np.ndarray, *, single: bool) -> str | None:
+def why_not_sound(video: Samples, sound: Samples, lengths: np.ndarray, beyond_s: float) -> str | None:
     """Why its sound cannot be played beside the pictures.
 
     Args:
         lengths: int64 [N], ticks of the sound's clock that each of its samples lasts.
-        single: whether one picture alone is shown.
+        beyond_s: how long sound goes on behind a single picture; 0 where there are more.
     """
-    if single:
+    if beyond_s > _EARLY_S:
         return "it is one picture with sound"
     begins_s, ends_s = sound.decoded / sound.timescale, (sound.decoded + lengths) / sound.timescale
     early_s = video.end / video.timescale - float(ends_s[-1])

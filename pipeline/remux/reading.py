@@ -80,7 +80,8 @@ def repacked(file: OpenFile, limits: InputLimits) -> Repacked:
                 del names[1:]
         else:
             samples, lengths = found
-            _require(file, why_not_sound(video, samples, lengths, single=int(index.shown.sum()) == 1))
+            beyond_s = float(int(heard[0].max()) * base - index.end * index.time_base)
+            _require(file, why_not_sound(video, samples, lengths, beyond_s if index.shown.sum() == 1 else 0.0))
     return Repacked(header, ",".join(filter(None, names)), video, samples, stream.width, stream.height)
 
 

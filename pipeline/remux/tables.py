@@ -112,7 +112,7 @@ def sounds(
         # Some containers do not say, and MP4 says that the one before a gap lasts as long as that.
         usual = max(1, int(np.median(np.diff(decoded))))
         lengths = np.where(lengths > 0, np.minimum(lengths, 2 * usual), usual)
-    # Chromium's HLS goes nowhere behind the end of the sound. So the last sample is said to last as long as the pictures.
+    # Chromium's HLS goes nowhere behind the end of the sound: its last sample is said to last as long as pictures do.
     end = max(int(decoded[-1]) + max(1, int(lengths[-1])), round(length_s * rate_hz))
     nothing = np.zeros(len(decoded), np.int64)
     return Samples(rate_hz, stamp[kept], size[kept], decoded, nothing, np.ones(len(decoded), bool), end), lengths

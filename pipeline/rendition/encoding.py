@@ -45,7 +45,7 @@ _LEAST: Final = 2
 
 #: x264: looks as good as most videos do, at several times the speed of its default. Pictures come in the order in which
 #: they are shown, so that what is written needs no edit list. Browsers start with IDR pictures only.
-_X264: Final = {"preset": "veryfast", "crf": "22", "bf": "0", "forced-idr": "1", "x264-params": "open-gop=0"}
+_X264: Final = {"preset": "veryfast", "crf": "22", "bf": "0", "forced-idr": "1"}
 
 _SOUND_BPS: Final = 128_000
 

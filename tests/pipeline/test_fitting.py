@@ -5,11 +5,12 @@ import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
 
 from pipeline.audio import measure
 from pipeline.errors import UnsupportedCodec
@@ -125,8 +126,9 @@ def test_open_groups_do_not_matter_where_there_are_others_often_enough(tmp_path)
     assert np.flatnonzero(seen.video.sync).tolist() == [0, 100]
 
 
-def _edited(path: Path, parts: list[tuple[float, float]]) -> None:
-    """Have an MP4 whose index comes last show (from, seconds) only, one after the other."""
+def _edited(path: Path, *tracks: list[tuple[float, float]]) -> None:
+    """Have an MP4 whose index comes last show (from, seconds) only, one after the other; of pictures, and of
+    sound where that is another."""
     whole = path.read_bytes()
     clocks = boxes.clocks(whole)
     out, track = [], 0
@@ -141,7 +143,10 @@ def _edited(path: Path, parts: list[tuple[float, float]]) -> None:
                 continue
             kept = {what: part for what, part, _ in boxes._boxes(within)}
             (began,) = struct.unpack_from(">i", kept[b"edts"], 8 + 8 + 8 + 4)
-            rows = [struct.pack(">Iihh", round(s * 1000), began + round(t * clocks[track]), 1, 0) for t, s in parts]
+            rows = [
+                struct.pack(">Iihh", round(s * 1000), began + round(t * clocks[track]), 1, 0)
+                for t, s in tracks[min(track, len(tracks) - 1)]
+            ]
             kept[b"edts"] = boxes._box(
                 b"edts", boxes._full(b"elst", 0, 0, struct.pack(">I", len(rows)) + b"".join(rows))
             )
@@ -156,26 +161,34 @@ def test_what_is_cut_out_of_the_middle_is_refused_but_not_what_is_cut_off(tmp_pa
     _edited(path, [(0.0, 2.0), (3.8, 2.0)])
     with pytest.raises(UnsupportedCodec, match="an edit list cuts pictures out of its middle"):
         _of(path)
-    # So far behind its group's beginning that what is hidden is before the beginning of all.
-    written(path, Mix(options=CLOSED, gop=1000))
-    _edited(path, [(0.0, 0.1), (4.4, 1.0)])
-    with pytest.raises(UnsupportedCodec, match="out of its middle"):
-        _of(path)
+    # What is decoded before the last picture, and would be shown after it, does no harm.
+    written(path, Mix(options=CLOSED))
+    _edited(path, [(0.0, 3.68)])
+    assert _of(path).video.end == pytest.approx(3.7 * 90_000, rel=0.02)
     written(path, Mix(options=CLOSED))
     _edited(path, [(1.5, 3.5)])
     seen = _of(path)
     assert seen.sound is not None
     assert seen.video.end / seen.video.timescale == pytest.approx(3.5, abs=0.05)
-    # What cannot be heard is not there, and what is there is found.
     assert len(seen.sound) == pytest.approx(3.5 * 48_000 / 1024, abs=3)
+
+
+def test_what_is_cut_out_of_the_sound_alone_is_left_out(tmp_path):
+    path = written(tmp_path / "x.mp4", Mix(sound=(Tone("flac"),)))
+    _edited(path, [(0.0, 4.0)], [(0.0, 1.92), (3.84, 1.92)])
+    seen = _of(path)
+    assert seen.sound is not None
+    with av.open(str(path)) as container:
+        kept = [packet for packet in container.demux(audio=0) if packet.size and not packet.is_discard]
+        expected = [(packet.pts, bytes(packet)) for packet in kept if (packet.pts or 0) >= 0]
     wanted = Wanted(seen.video.stamp, seen.video.size, seen.sound.stamp, seen.sound.size)
     with open_file(path) as file:
         got = read_samples(file, wanted, INPUT_LIMITS)
-    assert [len(sample) for sample in got] == [*seen.video.size, *seen.sound.size]
+    assert [*zip(seen.sound.stamp.tolist(), got[len(seen.video) :], strict=True)] == expected
 
 
 def _hz(file: Any, track: int) -> float:
-    with av.open(file) as container:
+    with cast(InputContainer, av.open(file, "r")) as container:
         sound: Any = container.decode(audio=track)
         samples = np.concatenate([frame.to_ndarray()[0] for frame in sound])[4800:-4800]
     return int((np.diff(np.sign(samples)) > 0).sum()) * 48_000 / len(samples)

@@ -1,11 +1,12 @@
 """What is encoded for browsers: sound from the first picture to the last, and a place to begin every four seconds."""
 
 import io
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
+from av.container import InputContainer
 
 from pipeline.decode.pyav import PyAVDecoder
 from pipeline.limits import INPUT_LIMITS
@@ -74,7 +75,7 @@ def test_pictures_of_two_fields_are_made_whole(tmp_path):
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    with av.open(io.BytesIO(_encoded(path))) as made:
+    with cast(InputContainer, av.open(io.BytesIO(_encoded(path)), "r")) as made:
         frames: Any = made.decode(video=0)
         for frame in frames:
             shown = frame.to_ndarray(format="gray")[8:-8].astype(int)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.frame import PictureType
 
 from pipeline.synthesis import own_priority
@@ -65,7 +66,7 @@ def written(path: Path, mix: Mix) -> Path:
         context.gop_size, context.thread_count, context.sample_aspect_ratio = mix.gop, 1, mix.aspect
         tracks = [out.add_stream(tone.codec, rate=RATE_HZ, layout="stereo") for tone in mix.sound]
         for track, tone in zip(tracks, mix.sound, strict=True):
-            track.disposition = av.stream.Disposition.default if tone.default else av.stream.Disposition(0)
+            track.disposition = Disposition.default if tone.default else Disposition(0)
         packets = list(_pictures(stream, mix))
         for track, tone in zip(tracks, mix.sound, strict=True):
             packets += _heard(track, tone)
@@ -90,7 +91,7 @@ def _heard(stream: Any, tone: Tone) -> Iterable[Any]:
     wave = 0.3 * np.sin(2 * np.pi * tone.hz * np.arange(round(tone.seconds * RATE_HZ)) / RATE_HZ)
     form = _FORMS[tone.codec]
     for first in range(0, len(wave), RATE_HZ // 10):
-        both = np.stack([wave[first : first + RATE_HZ // 10]] * 2)
+        both: Any = np.stack([wave[first : first + RATE_HZ // 10]] * 2)
         both = both if form == "fltp" else both.T.reshape(1, -1)
         both = (both * 32767).astype(np.int16) if form == "s16" else both.astype(np.float32)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(both), format=form, layout="stereo")

@@ -130,16 +130,22 @@ def test_what_browsers_play_is_encoded_where_somebody_insists(call, tmp_path):
 
 
 def test_what_browsers_would_stop_at_can_be_had_encoded(call, tmp_path):
-    content = written(tmp_path / "x.mp4", Mix(sound=(Tone(seconds=1.0),))).read_bytes()
+    contents = {
+        reason: written(tmp_path / "x.mp4", mix).read_bytes()
+        for reason, mix in (
+            ("its sound has gaps: it ends 5.0 s before the pictures", Mix(sound=(Tone(seconds=1.0),))),
+            ("it is one picture with sound", Mix(times_s=[0.0])),
+        )
+    }
 
     async def body(api):
-        video = await uploaded(api.a, content, "x.mp4")
-        seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
-        assert (seen["as_it_is"], seen["hls"]) == (False, None)
-        assert seen["why_not"] == "its sound has gaps: it ends 5.0 s before the pictures"
-        seen = await rendered(api.a, api.world.database, api.store, video)
-        # It has none, or the same would be said of it.
-        assert (seen["hls"], seen["codecs"]) == ("rendition", "avc1.64000a,mp4a.40.2")
+        for reason, content in contents.items():
+            video = await uploaded(api.a, content, "x.mp4")
+            seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
+            assert (seen["as_it_is"], seen["hls"], seen["why_not"]) == (False, None, reason)
+            seen = await rendered(api.a, api.world.database, api.store, video)
+            # What was wrong is no more, or the same would be said of it.
+            assert (seen["hls"], seen["codecs"]) == ("rendition", "avc1.64000a,mp4a.40.2")
 
     call(body)
 
