@@ -1,6 +1,6 @@
 """Whether a video's pictures and sound lie as browsers need them: why not, in a few words. Arrays and arithmetic only.
 
-What is refused here was seen to stop or to break Chromium's player, by its own HLS and by hls.js. A rendition has none
+What is refused here was seen to stop or to break Chromium's player, by its own HLS or by hls.js. A rendition has none
 of it.
 """
 

@@ -102,7 +102,7 @@ class _Looking:
     def look(self, packet: Packet) -> None:
         """The next one."""
         self.discarded.append(packet.is_discard)
-        self.idr.append(self._prefix is not None and is_idr(bytes(packet), self._prefix))
+        self.idr.append(self._prefix is not None and is_idr(memoryview(packet), self._prefix))
 
 
 class _Hearing:
