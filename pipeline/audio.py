@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from pipeline.container import open_video
+from pipeline.container import main_sound, open_video
 from pipeline.errors import Encrypted, VideoError
 from pipeline.frames import Loudness
 from pipeline.limits import INPUT_LIMITS, InputLimits
@@ -39,7 +39,7 @@ _GIVE_UP_AFTER = 50
 def measure(
     video: Video, *, start_s: float, duration_s: float, limits: InputLimits = INPUT_LIMITS
 ) -> tuple[Loudness | None, Notice | None]:
-    """Measure the first audio track of a file.
+    """Measure the main audio track of a file.
 
     Args:
         start_s: when the video's own time line begins, in the container's clock (`VideoInfo.start_s`).
@@ -53,9 +53,9 @@ def measure(
     broken, stopped = 0, ""
     try:
         with open_video(video, limits) as (container, _):
-            if not container.streams.audio:
+            stream = main_sound(container)
+            if stream is None:
                 return None, None
-            stream = container.streams.audio[0]
             for samples, time_s in decoded(container, stream):
                 if samples is None:
                     broken += 1

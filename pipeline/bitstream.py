@@ -177,6 +177,6 @@ def length_prefix(codec: str, extradata: bytes | None) -> int:
     return 0
 
 
-def is_idr(data: bytes, prefix: int) -> bool:
+def is_idr(data: bytes | memoryview, prefix: int) -> bool:
     """Whether an H.264 packet holds an IDR picture, after which a decoder needs nothing of what came before."""
     return any(nal[0] & 31 == 5 for nal in _nals(memoryview(data), prefix) if nal)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import ArgumentError, EOFError, FFmpegError, InvalidDataError
 from av.stream import Disposition
@@ -130,6 +131,13 @@ def _demuxer(file: OpenFile, kind: Kind | None, limits: InputLimits) -> InputCon
         container.close()
         return _demuxer(file, None, limits)
     return container
+
+
+def main_sound(container: InputContainer) -> AudioStream | None:
+    """The sound that goes with the pictures, for all who want it: the first one that players are told to begin with,
+    else the first; None where there is none."""
+    tracks = container.streams.audio
+    return max(tracks, key=lambda each: bool(each.disposition & Disposition.default), default=None)
 
 
 def is_matroska(container: InputContainer) -> bool:

@@ -120,7 +120,12 @@ def read_index(video: Video, limits: InputLimits = INPUT_LIMITS) -> PacketIndex:
 
 
 def read_packets(
-    file: OpenFile, container: InputContainer, stream: VideoStream, limits: InputLimits, beside: Beside | None = None
+    file: OpenFile,
+    container: InputContainer,
+    stream: VideoStream,
+    limits: InputLimits,
+    beside: Beside | None = None,
+    look: Callable[[Packet], None] | None = None,
 ) -> tuple[PacketIndex, VideoFrame]:
     """Read every packet of a freshly opened video's main stream, decoding the first picture, which alone carries
     rotation; returns that too. Memory: about 30 bytes a packet when done, some 400 while reading.
@@ -128,6 +133,7 @@ def read_packets(
     Args:
         beside: another stream, whose packets are wanted too, and what is called with each: reading a file costs more
             than looking at what it holds.
+        look: called with each packet of the pictures, that of a row of the index.
 
     Raises:
         CorruptVideo: the stream holds no picture, or none that can be decoded.
@@ -162,6 +168,8 @@ def read_packets(
             over = f"its pictures are read more than {limits.max_reread:g} times over (max_reread)"
             raise LimitExceeded(f"{file.name}: {over}")
         rows.append(_row(packet))
+        if look is not None:
+            look(packet)
         traits.append(traits_of(memoryview(packet), prefix, packet.is_keyframe))
     if not rows:
         raise CorruptVideo(f"{file.name}: the video stream holds no pictures")

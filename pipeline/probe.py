@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from pipeline.container import is_matroska
+from pipeline.container import is_matroska, main_sound
 from pipeline.opened import OpenFile
 from pipeline.packets import PacketIndex
 from pipeline.report import AudioInfo, LostRange, VideoInfo
@@ -123,10 +123,8 @@ def _tag(names: type, value: int) -> str | None:
 
 
 def _audio(container: InputContainer) -> AudioInfo | None:
-    if not container.streams.audio:
-        return None
-    stream = container.streams.audio[0]
-    if stream.codec_context is None:
+    stream = main_sound(container)
+    if stream is None or stream.codec_context is None:
         return None
     duration = stream.duration * stream.time_base if stream.duration is not None and stream.time_base else None
     if duration is None:

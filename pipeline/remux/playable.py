@@ -9,7 +9,8 @@ CONTAINERS: Final = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _PIXELS: Final = frozenset({"yuv420p", "yuvj420p"})
 
 _VIDEO: Final = frozenset({"h264", "vp9", "av1"})
-_SOUND: Final = frozenset({"aac", "mp3", "opus", "flac"})
+#: Not MP3, which Chromium plays out of an MP4 but not out of one in fragments.
+_SOUND: Final = frozenset({"aac", "opus", "flac"})
 
 
 def why_not(container: str, codec: str, pixels: str | None, sound: str | None) -> str | None:
@@ -37,7 +38,7 @@ def told(codec: str, setup: bytes) -> str | None:
     Args:
         setup: the codec's own data, as containers of `CONTAINERS` have it.
     """
-    name = {"vp9": "vp09.00.51.08", "mp3": "mp4a.6b", "opus": "opus", "flac": "fLaC"}.get(codec)
+    name = {"vp9": "vp09.00.51.08", "opus": "opus", "flac": "fLaC"}.get(codec)
     if name is not None:
         return name
     if codec == "h264" and len(setup) >= 7 and setup[0] == 1:

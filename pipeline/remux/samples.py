@@ -9,11 +9,10 @@ from typing import Final, cast
 import numpy as np
 from av.error import FFmpegError
 
-from pipeline.container import open_video
+from pipeline.container import main_sound, open_video
 from pipeline.errors import CorruptVideo
 from pipeline.limits import InputLimits
 from pipeline.opened import OpenFile
-from pipeline.remux.reading import main_sound
 
 #: How far before a segment is looked for it, seconds; None: from the beginning. Sound may lie before its pictures.
 _BACK_S: Final = (0.0, 2.0, 15.0, None)
@@ -69,6 +68,8 @@ def _read_from(file: OpenFile, wanted: Wanted, limits: InputLimits, back_s: floa
                 if not packet.size or stamp is None:
                     continue
                 is_picture = packet.stream_index == stream.index
+                if packet.is_discard and not is_picture:
+                    continue
                 if at := places.get((is_picture, stamp, packet.size)):
                     found[at.pop(0)] = bytes(packet)
                     left -= 1

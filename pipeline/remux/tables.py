@@ -60,6 +60,13 @@ class Samples:
         return np.diff(self.decoded[rows.start : rows.stop + 1], append=self.end if rows.stop >= len(self) else ())
 
 
+def rows_of(index: PacketIndex) -> slice:
+    """Which packets a player gets: from where decoding has to start up to the last one that is shown."""
+    entries = np.flatnonzero(index.entry)
+    before = entries[index.pts[entries] <= index.origin]
+    return slice(int(before[-1] if len(before) else entries[0]), int(np.flatnonzero(index.shown)[-1]) + 1)
+
+
 def pictures(index: PacketIndex) -> Samples | None:
     """The pictures of a video, from its packets; None where they cannot be told like this.
 
@@ -67,11 +74,7 @@ def pictures(index: PacketIndex) -> Samples | None:
     and all are shown so much later that none of them is late. What an edit list cuts off at the beginning is there to
     decode the rest: each of these is shown for a tick.
     """
-    entries = np.flatnonzero(index.entry)
-    before = entries[index.pts[entries] <= index.origin]
-    first = int(before[-1] if len(before) else entries[0])
-    last = int(np.flatnonzero(index.shown)[-1])
-    rows = slice(first, last + 1)
+    rows = rows_of(index)
     per_unit, timescale = _clock(index.time_base)
     times = (index.pts[rows] - index.origin) * per_unit
     early = ~index.shown[rows] & (times < 0)
@@ -88,8 +91,9 @@ def pictures(index: PacketIndex) -> Samples | None:
 
 def sounds(
     index: PacketIndex, stamp: np.ndarray, size: np.ndarray, duration: np.ndarray, base: Fraction, rate_hz: int
-) -> Samples | None:
-    """The sound beside the pictures: from about their beginning to their end; None where there is none then.
+) -> tuple[Samples, np.ndarray] | None:
+    """The sound beside the pictures, from about their beginning to their end, and how many ticks each of its samples
+    lasts, int64 [N]; None where there is none then.
 
     Args:
         stamp, duration: int64 [N], times of its packets and their lengths, in units of `base`, a fraction of a second.
@@ -103,9 +107,15 @@ def sounds(
     if not kept.any():
         return None
     decoded = _ascending(np.maximum(ticks[kept], 0))
-    end = int(decoded[-1]) + max(1, int(lengths[kept][-1]))
+    lengths = lengths[kept]
+    if len(lengths) > 1:
+        # Some containers do not say, and MP4 says that the one before a gap lasts as long as that.
+        usual = max(1, int(np.median(np.diff(decoded))))
+        lengths = np.where(lengths > 0, np.minimum(lengths, 2 * usual), usual)
+    # Chromium's HLS goes nowhere behind the end of the sound: its last sample is said to last as long as pictures do.
+    end = max(int(decoded[-1]) + max(1, int(lengths[-1])), round(length_s * rate_hz))
     nothing = np.zeros(len(decoded), np.int64)
-    return Samples(rate_hz, stamp[kept], size[kept], decoded, nothing, np.ones(len(decoded), bool), end)
+    return Samples(rate_hz, stamp[kept], size[kept], decoded, nothing, np.ones(len(decoded), bool), end), lengths
 
 
 @dataclass(frozen=True, slots=True)

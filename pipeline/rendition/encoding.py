@@ -12,7 +12,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.decode.base import Decoder
@@ -25,8 +25,10 @@ from pipeline.rendition.sound import CHANNELS, RATE_HZ
 #: Longer side, pixels: 1080p. Every device decodes that, and encoding it costs a quarter of 4K.
 LONG_SIDE: Final = 1920
 
-#: Seconds between two pictures that decoding can start with, at most: HLS cuts there.
+#: Decoding can start with the first picture that is shown so many seconds after the last one of these: HLS cuts there.
+#: The encoder counts pictures, of which there may be few for long.
 _GROUP_S: Final = 4
+_NEVER: Final = 1 << 20
 
 #: Ticks of its clock in a second.
 _CLOCK: Final = 90_000
@@ -42,8 +44,8 @@ _RATES: Final = (1, 240)
 _LEAST: Final = 2
 
 #: x264: looks as good as most videos do, at several times the speed of its default. Pictures come in the order in which
-#: they are shown, so that what is written needs no edit list.
-_X264: Final = {"preset": "veryfast", "crf": "22", "bf": "0"}
+#: they are shown, so that what is written needs no edit list. Browsers start with IDR pictures only.
+_X264: Final = {"preset": "veryfast", "crf": "22", "bf": "0", "forced-idr": "1"}
 
 _SOUND_BPS: Final = 128_000
 
@@ -98,18 +100,20 @@ def _encode(
         picture = cast(VideoStream, out.add_stream("libx264", rate=rate, options=dict(_X264)))
         picture.width, picture.height, picture.pix_fmt = width, height, "yuv420p"
         context = picture.codec_context
-        context.time_base, context.gop_size = Fraction(1, _CLOCK), max(1, round(fps * _GROUP_S))
+        context.time_base, context.gop_size = Fraction(1, _CLOCK), _NEVER
         hd = height >= 720
         # ITU-T H.273: BT.709, or BT.601 as small pictures have it.
         context.color_primaries = context.color_trc = context.colorspace = 1 if hd else 6
         heard = None
         if sound is not None:
             heard = _Sound(out, cast(AudioStream, out.add_stream("aac", rate=RATE_HZ, layout="stereo")), sound)
-        count = 0
+        count, due = 0, 0
         for time, frame in _in_order(media, decoder, inspected, (width, height), "itu709" if hd else "itu601"):
             if heard is not None:
                 heard.until(time / _CLOCK)
             frame.pts, frame.time_base = time, Fraction(1, _CLOCK)
+            if time >= due:
+                frame.pict_type, due = PictureType.I, time + _GROUP_S * _CLOCK
             out.mux(picture.encode(frame))
             count += 1
         if not count:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.audio import decoded
-from pipeline.container import open_video
+from pipeline.container import main_sound, open_video
 from pipeline.limits import InputLimits
 from pipeline.opened import OpenFile
 
@@ -21,8 +21,8 @@ _SLACK: Final = RATE_HZ // 20
 
 
 def samples(file: OpenFile, *, start_s: float, duration_s: float, limits: InputLimits) -> Iterator[bytes]:
-    """int16, interleaved, of two channels at `RATE_HZ`: as many as the video is long, at the most; silence where
-    packets are missing or broken.
+    """int16, interleaved, of two channels at `RATE_HZ`: as many as the video is long; silence where packets are
+    missing or broken, before the first and after the last.
 
     Args:
         start_s: when the video's own time line begins, in the container's clock.
@@ -33,11 +33,10 @@ def samples(file: OpenFile, *, start_s: float, duration_s: float, limits: InputL
     """
     at, end = 0, round(duration_s * RATE_HZ)
     with open_video(file, limits) as (container, _):
-        if not container.streams.audio:
+        track = main_sound(container)
+        if track is None:
             return
-        for heard, time_s in decoded(
-            container, container.streams.audio[0], rate_hz=RATE_HZ, layout="stereo", form="s16"
-        ):
+        for heard, time_s in decoded(container, track, rate_hz=RATE_HZ, layout="stereo", form="s16"):
             if heard is None:
                 continue
             heard = heard.reshape(-1, CHANNELS)
@@ -45,10 +44,9 @@ def samples(file: OpenFile, *, start_s: float, duration_s: float, limits: InputL
             if abs(place - at) > _SLACK or not at:
                 # Before the first picture, or heard already.
                 heard = heard[max(0, at - place) :]
-                for silent in range(at, min(place, end), _CHUNK):
-                    missing = min(_CHUNK, min(place, end) - silent)
-                    yield bytes(missing * CHANNELS * 2)
-                    at += missing
+                for count in _parts(min(place, end) - at):
+                    yield bytes(count * CHANNELS * 2)
+                    at += count
             for first in range(0, len(heard), _CHUNK):
                 part = heard[first : min(first + _CHUNK, first + end - at)]
                 if len(part):
@@ -56,3 +54,12 @@ def samples(file: OpenFile, *, start_s: float, duration_s: float, limits: InputL
                     at += len(part)
             if at >= end:
                 return
+        # Browsers play no further than both go.
+        for count in _parts(end - at):
+            yield bytes(count * CHANNELS * 2)
+
+
+def _parts(count: int) -> Iterator[int]:
+    """So many samples, as parts that are handed on at once."""
+    for first in range(0, count, _CHUNK):
+        yield min(_CHUNK, count - first)

@@ -37,6 +37,7 @@ PARAMETERS: Final[dict[str, Any]] = {
     "cursor": encode_cursor(("2026-11-25T21:09:30Z", VIDEO)),
     "delivery_id": f"dlv_{_ID}",
     "filename": "holiday.mp4",
+    "force": True,
     "job_id": JOB,
     "key_id": f"key_{_ID}",
     "keep_days": 30,

@@ -24,7 +24,7 @@ from serving.settings import Settings
 PLAYLIST: Final = "application/vnd.apple.mpegurl"
 
 #: How it is repacked; another one where the same request gives other bytes.
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 
 #: Segments never change. They stay with whoever has seen them, and not for longer than that is of use.
 _CACHE: Final = "private, max-age=600"
@@ -46,8 +46,8 @@ async def get_playlist(
     video_id: VideoId,
     signature: Signature = None,
 ) -> Response[str]:
-    """The video in segments of about four seconds, each from where decoding can start; its rendition, where browsers do
-    not play it as it is (`get_playback`). Where it was asked for with a signed URL, so is what it names, with the same
+    """The video in segments of about four seconds, each from where decoding can start; of its rendition, where it
+    has one (`get_playback`). Where it was asked for with a signed URL, so is what it names, with the same
     signature."""
     _, cut, _ = await _played(media, hls)
     query = "" if signature is None else f"?signature={quote(signature, safe='')}"
@@ -115,8 +115,8 @@ async def get_segment(
 
 
 async def _played(media: Media, hls: Hls) -> tuple[str, Cut, Source]:
-    """(hash, what it is made of, where it is) of the video, or of its rendition where there is one: then browsers do
-    not play the video. Raises as `Hls.cut`."""
+    """(hash, what it is made of, where it is) of the video, or of its rendition where there is one. Raises as
+    `Hls.cut`."""
     played = media if media.made is None else media.made
     source = media.source if media.made is None else media.source_of(media.made)
     return played.sha256, await hls.cut(source), source

@@ -1,9 +1,10 @@
 """Whether browsers play a video as it is, and having it encoded anew where they do not."""
 
 from datetime import datetime
-from typing import Final, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 from litestar import get, post
+from litestar.params import Parameter
 
 from pipeline.errors import InputNotFound, UnsupportedCodec
 from pipeline.record import Record
@@ -43,16 +44,16 @@ class PlaybackView(Record, frozen=True, kw_only=True):
     """How a video can be played."""
 
     as_it_is: bool
-    """Whether browsers play it, repacked by HLS; most do by its stream then, too."""
+    """Whether browsers play it, repacked by HLS, as far as its packets tell; most do by its stream then, too."""
     why_not: str | None
     codecs: str | None
-    """As `MediaSource.isTypeSupported` takes them; of the rendition where that is what HLS plays."""
+    """As `MediaSource.isTypeSupported` takes them; of what HLS plays."""
     duration_s: float | None
     hls: Literal["original", "rendition"] | None
-    """What its playlist is of; None where there is none before there is a rendition."""
+    """What its playlist is of: the rendition where there is one. None where there is no playlist before there is."""
     stream: Literal["stream", "rendition"] | None
     """What a `<video>` without HLS is given: the purpose whose URL is that of the bytes that browsers play. Of what
-    browsers play as it is, most do out of its own container, too."""
+    browsers play as it is, most do out of its own container, too; of the rest, some, as MP3 or sound with gaps."""
     rendition: RenditionView | None
 
 
@@ -65,17 +66,18 @@ class PlaybackView(Record, frozen=True, kw_only=True):
 )
 async def get_playback(media: Media, hls: Hls, database: Database, video_id: VideoId) -> PlaybackView:
     """Whether browsers play it as it is, why not, and how its rendition is."""
-    reason, cut = None, None
+    reason, cut, gone = None, None, None
+    plays: Literal["original", "rendition"] = "original"
     try:
         cut = await _original(media, hls)
     except UnsupportedCodec as error:
         reason = str(error).removeprefix(_BEGINNING)
-    gone = None
-    if cut is None and media.made is not None:
+    if media.made is not None:
         try:
-            cut = await hls.cut(media.source_of(media.made))
+            cut, plays = await hls.cut(media.source_of(media.made)), "rendition"
         except InputNotFound:
-            gone = media.made.object_key
+            # Nor does its playlist.
+            cut, gone = None, media.made.object_key
     async with database.read(media.tenant_id) as session:
         row = await session.get(Rendition, media.id)
     if row is not None and row.state == "done" and media.made is None:
@@ -89,8 +91,8 @@ async def get_playback(media: Media, hls: Hls, database: Database, video_id: Vid
         why_not=reason,
         codecs=cut and cut.seen.codecs,
         duration_s=cut and sum(part.duration_s for part in cut.segments),
-        hls=None if cut is None else "original" if reason is None else "rendition",
-        stream=None if cut is None else "stream" if reason is None else "rendition",
+        hls=cut and plays,
+        stream=None if cut is None else "stream" if plays == "original" else "rendition",
         rendition=None if row is None else _view(row),
     )
 
@@ -111,16 +113,20 @@ async def create_rendition(
     store: Store,
     database: Database,
     video_id: VideoId,
+    force: Annotated[bool, Parameter(description="Though browsers play it as it is: some of your players do not.")] = (
+        False
+    ),
 ) -> RenditionView:
     """Have a worker encode it as H.264 and AAC, of 1920 pixels at the longer side at most. What is under way or done is
-    not begun anew; what failed is, or whose bytes are gone. One that browsers play as it is, is not encoded. Its bytes
-    count against the quota."""
+    not begun anew; what failed is, or whose bytes are gone. One that browsers play as it is, is encoded with `force`
+    only. Its bytes count against the quota."""
     try:
         await _original(media, hls)
     except UnsupportedCodec:
         pass
     else:
-        raise Conflict("browsers play it as it is; there is no need for a rendition")
+        if not force:
+            raise Conflict("browsers play it as it is, as far as is known; where some of yours do not, say force=true")
     gone = None
     if media.made is not None:
         try:

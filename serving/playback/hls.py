@@ -6,6 +6,7 @@ written nowhere.
 """
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +146,7 @@ def playlist(cut: Cut, query: str) -> str:
         "#EXTM3U",
         "#EXT-X-VERSION:7",
         # No segment is longer, rounded (4.3.3.1).
-        f"#EXT-X-TARGETDURATION:{max(1, round(longest))}",
+        f"#EXT-X-TARGETDURATION:{max(1, math.floor(longest + 0.5))}",
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",

@@ -48,7 +48,7 @@ def _all(path: Path, sandbox: Sandbox) -> tuple[Repacked, tuple[Segment, ...], l
 FILMS = {
     "h264.mp4": films.H264,
     "h264.mkv": films.H264,
-    "open.mp4": films.OPEN_GOP,
+    "closed.mp4": films.CLOSED_GOP,
     "vp9.webm": films.VP9,
     "av1.mp4": films.AV1,
 }

@@ -30,7 +30,7 @@ def film(path: Path, encoding: Encoding, seconds: float = 10.0, *, sound: bool =
 
 #: As cameras and editors write them: B-frames that others refer to, two seconds between keyframes.
 H264 = Encoding(gop=50, b_frames=3, options={"preset": "ultrafast", "x264-params": "b-pyramid=normal:bframes=3"})
-OPEN_GOP = Encoding(gop=30, options={"preset": "ultrafast", "x264-params": "open-gop=1:keyint=30:bframes=3:b-adapt=0"})
+CLOSED_GOP = Encoding(gop=30, options={"preset": "ultrafast", "x264-params": "keyint=30:bframes=3:b-adapt=0"})
 HEVC = Encoding(codec="libx265", gop=50, options={"preset": "ultrafast", "x265-params": "log-level=none:pools=1"})
 VP9 = Encoding(codec="libvpx-vp9", gop=50, container="webm", options={"deadline": "realtime", "cpu-used": "8"})
 AV1 = Encoding(codec="libsvtav1", gop=50, options={"preset": "12", "svtav1-params": "lp=1"})

@@ -14,9 +14,11 @@ from serving.storage.store import Store
 from tests.serving.playback.conftest import uploaded
 
 
-async def rendered(client: httpx.AsyncClient, database: Database, store: Store, video: str) -> dict:
+async def rendered(
+    client: httpx.AsyncClient, database: Database, store: Store, video: str, *, force: bool = False
+) -> dict:
     """What is told of a video once its rendition is over, which is asked for here."""
-    asked = await client.post(f"/v1/videos/{video}/rendition")
+    asked = await client.post(f"/v1/videos/{video}/rendition", params={"force": force} if force else {})
     assert (asked.status_code, asked.json()["state"]) == (202, "due"), asked.text
     stop = asyncio.Event()
     working = asyncio.create_task(Renderer(database, store, DEFAULTS).serve(stop))

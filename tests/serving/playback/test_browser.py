@@ -11,6 +11,8 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -18,12 +20,14 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
+from pipeline.remux import playable
 from serving.db.database import Database
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.jobs.conftest import World
 from tests.serving.pictures.test_browser import frontend
 from tests.serving.playback import films
 from tests.serving.playback.conftest import uploaded
+from tests.serving.playback.mixes import Mix, Tone, written
 from tests.serving.playback.rendering import rendered
 from tests.serving.sealing import store_at
 
@@ -84,7 +88,20 @@ READY = "() => document.querySelector('video').readyState >= 2 || document.query
 def _in_browser(
     url: str, folder: Path, content: bytes, look: Callable, *, ways: tuple[str, ...], prepare: Callable | None = None
 ) -> None:
-    """Runs `async def look(page, requests, by)` on the page with a video, by ranges and by HLS.
+    """Runs `async def look(page, requests, by)` on the page with a video, by ranges and by HLS."""
+    _all_in_browser(url, folder, {"film.mp4": content}, look, ways=ways, prepare=prepare)
+
+
+def _all_in_browser(
+    url: str,
+    folder: Path,
+    contents: dict[str, bytes],
+    look: Callable,
+    *,
+    ways: tuple[str, ...],
+    prepare: Callable | None = None,
+) -> None:
+    """The same with each of several videos.
 
     Args:
         ways: by which it is played.
@@ -106,26 +123,27 @@ def _in_browser(
             client = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=address, headers=headers, timeout=60, verify=False)
             )
-            video = await uploaded(client, content, "film.mp4")
-            if prepare is not None:
-                await prepare(client, video, store, database)
-            urls = (
-                await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream", "hls", "rendition"]})
-            ).json()
-            (shown / "urls.json").write_text(json.dumps(urls))
             (example,) = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
             (shown / "index.html").write_text(example.replace("http://127.0.0.1:8000", address))
             playwright = await stack.enter_async_context(async_api.async_playwright())
             sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
             stack.push_async_callback(browser.close)
-            for by in ways:
+            for (name, content), by in product(contents.items(), ways):
+                video = await uploaded(client, content, name)
+                if prepare is not None:
+                    await prepare(client, video, store, database)
+                asked = {"purposes": ["stream", "hls", "rendition"]}
+                urls = (await client.post(f"/v1/videos/{video}/urls", json=asked)).json()
+                    await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream", "hls", "rendition"]})
+                ).json()
+                (shown / "urls.json").write_text(json.dumps(urls))
                 page = await browser.new_page()
                 requests: list = []
                 page.on("request", lambda request, kept=requests: kept.append(request))
                 await page.goto(f"{origin}/index.html?by={by}")
                 await page.wait_for_function(READY, timeout=30_000)
-                await look(page, requests, by)
+                await look(page, requests, by if len(contents) == 1 else name)
                 await page.screenshot(path=folder / f"{by}.png")
                 await page.close()
 
@@ -171,3 +189,45 @@ def test_one_that_browsers_do_not_play_is_played_once_it_is_encoded(url, tmp_pat
         assert (seen["hls"], seen["stream"]) == ("rendition", "rendition")
 
     _in_browser(url, tmp_path, content, _is_the_film, ways=("hls", "rendition"), prepare=prepare)
+
+
+_FLAC, _OPUS = (Tone("flac"),), (Tone("libopus"),)
+_BETWEEN = {"x264-params": "keyint=50:bframes=3:b-adapt=0:b-pyramid=normal"}
+
+#: Of all that is said to be played as it is, something, and what is on the brink of not being.
+PLAYED = {
+    "h264-aac.mp4": Mix(options=_BETWEEN),
+    "h264-flac.mp4": Mix(sound=_FLAC),
+    "h264-opus.mp4": Mix(sound=_OPUS),
+    "h264-flac.mkv": Mix(sound=_FLAC, options=_BETWEEN),
+    "vp9-opus.webm": Mix("libvpx-vp9", _OPUS),
+    "vp9-aac.mp4": Mix("libvpx-vp9"),
+    "vp9.webm": Mix("libvpx-vp9", ()),
+    "av1-opus.webm": Mix("libsvtav1", _OPUS),
+    "av1-flac.mkv": Mix("libsvtav1", _FLAC),
+    "wide.mp4": Mix(aspect=Fraction(2)),
+    "gaps.mkv": Mix(sound=(Tone(start_s=0.45, seconds=4.6, hole=(2.0, 2.05)),)),
+}
+
+
+def test_whatever_is_said_to_be_played_as_it_is_is_played(url, tmp_path):
+    used = {mix.codec for mix in PLAYED.values()}, {tone.codec for mix in PLAYED.values() for tone in mix.sound}
+    assert [len(each) for each in used] == [len(playable._VIDEO), len(playable._SOUND)]
+
+    async def prepare(client, video, store, database) -> None:
+        seen = (await client.get(f"/v1/videos/{video}/playback")).json()
+        assert (seen["as_it_is"], seen["why_not"], seen["hls"]) == (True, None, "original")
+
+    async def look(page, requests, name) -> None:
+        played = await page.evaluate(PLAY)
+        assert played["played"] >= 0.7, name
+        assert (played["sound"] > 1000) == bool(PLAYED[name].sound), name
+        # In the second segment, where sound may be over, and back in the first.
+        for time in (5.75, 4.75, 0.25):
+            seen = await page.evaluate(SEEK, time)
+            assert seen["colour"] == pytest.approx(films.colour_at(time), abs=NEAR), f"{name} at {time}"
+            assert seen["width"] == films.WIDTH * PLAYED[name].aspect, name
+            assert seen["duration"] == pytest.approx(6.0, abs=0.1), name
+
+    contents = {name: written(tmp_path / name, mix).read_bytes() for name, mix in PLAYED.items()}
+    _all_in_browser(url, tmp_path, contents, look, ways=("hls",), prepare=prepare)

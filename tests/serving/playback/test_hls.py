@@ -2,6 +2,7 @@
 
 import io
 import re
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urljoin
 
@@ -10,7 +11,7 @@ import pytest
 from av.container import InputContainer
 
 from serving.api.hls import PLAYLIST
-from serving.playback.hls import Hls
+from serving.playback.hls import Hls, playlist
 from tests.serving.playback import films
 from tests.serving.playback.conftest import content_of, uploaded, url_of
 
@@ -59,6 +60,13 @@ def test_the_playlist_is_the_film(call_shared, film):
         assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
 
     call_shared(body)
+
+
+@pytest.mark.parametrize(("length_s", "told"), [(4.48, 4), (4.5, 5), (5.5, 6)])
+def test_no_segment_is_longer_rounded_than_is_told(length_s, told):
+    """Halves are rounded up (RFC 8216, 4.3.3.1)."""
+    cut = cast(Any, SimpleNamespace(segments=[SimpleNamespace(duration_s=length_s)]))
+    assert f"#EXT-X-TARGETDURATION:{told}\n" in playlist(cut, "")
 
 
 def test_with_a_key_nothing_is_put_behind_its_names(call_shared, film):

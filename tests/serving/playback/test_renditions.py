@@ -15,7 +15,8 @@ from serving.playback import renditions
 from serving.playback.renderer import Renderer
 from serving.settings import DEFAULTS
 from tests.serving.playback import films
-from tests.serving.playback.conftest import uploaded, url_of
+from tests.serving.playback.conftest import content_of, uploaded, url_of
+from tests.serving.playback.mixes import Mix, Tone, written
 from tests.serving.playback.rendering import claimed, rendered, row_of
 
 
@@ -112,6 +113,44 @@ def test_one_that_was_stopped_in_the_middle_is_begun_anew_and_leaves_nothing(cal
         renderer._encoder._pool.shutdown()
         assert renderer._encoder._sandbox is not None
         renderer._encoder._sandbox.close()
+
+    call(body)
+
+
+def test_what_browsers_play_is_encoded_where_somebody_insists(call, tmp_path):
+    content = films.film(tmp_path / "x.mp4", films.H264, 1.0).read_bytes()
+
+    async def body(api):
+        video = await uploaded(api.a, content, "x.mp4")
+        seen = await rendered(api.a, api.world.database, api.store, video, force=True)
+        assert (seen["as_it_is"], seen["why_not"]) == (True, None)
+        assert (seen["hls"], seen["stream"], seen["rendition"]["state"]) == ("rendition", "rendition", "done")
+        made = (await api.a.get(f"/v1/videos/{video}/hls/init.mp4")).content
+        other = await uploaded(api.a, content + b"\0\0\0\x08free", "x.mp4")
+        assert (await api.a.get(f"/v1/videos/{other}/hls/init.mp4")).content != made
+        broken = await uploaded(api.a, content_of(5000, 5), "x.webm")
+        assert (await api.a.post(f"/v1/videos/{broken}/rendition?force=true")).status_code == 422
+
+    call(body)
+
+
+def test_what_browsers_would_stop_at_can_be_had_encoded(call, tmp_path):
+    contents = {
+        reason: written(tmp_path / "x.mp4", mix).read_bytes()
+        for reason, mix in (
+            ("its sound has gaps: it ends 5.0 s before the pictures", Mix(sound=(Tone(seconds=1.0),))),
+            ("it is one picture with sound", Mix(times_s=[0.0])),
+        )
+    }
+
+    async def body(api):
+        for reason, content in contents.items():
+            video = await uploaded(api.a, content, "x.mp4")
+            seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()
+            assert (seen["as_it_is"], seen["hls"], seen["why_not"]) == (False, None, reason)
+            seen = await rendered(api.a, api.world.database, api.store, video)
+            # What was wrong is no more, or the same would be said of it.
+            assert (seen["hls"], seen["codecs"]) == ("rendition", "avc1.64000a,mp4a.40.2")
 
     call(body)
 
