@@ -135,8 +135,6 @@ def _all_in_browser(
                     await prepare(client, video, store, database)
                 asked = {"purposes": ["stream", "hls", "rendition"]}
                 urls = (await client.post(f"/v1/videos/{video}/urls", json=asked)).json()
-                    await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream", "hls", "rendition"]})
-                ).json()
                 (shown / "urls.json").write_text(json.dumps(urls))
                 page = await browser.new_page()
                 requests: list = []

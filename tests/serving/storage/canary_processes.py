@@ -49,14 +49,16 @@ LEASE_S = 1.0
 
 
 class Slow:
-    """An engine that leaves time to be killed in."""
+    """An engine that leaves time to be killed in: Clips that come at once are done one after the other."""
 
     def __init__(self, engine: Engine, wait_s: float) -> None:
-        self._engine, self._wait_s = engine, wait_s
+        self._engine, self._wait_s, self._turn = engine, wait_s, asyncio.Lock()
 
     async def run(self, clip: Clip) -> ClipOutput:
         """See `Engine.run`."""
-        await asyncio.sleep(self._wait_s)
+        if self._wait_s:
+            async with self._turn:
+                await asyncio.sleep(self._wait_s)
         return await self._engine.run(clip)
 
     async def check(self) -> None:
