@@ -67,12 +67,12 @@ class Turns:
     async def _wait(self, tenant: str) -> None:
         mine = sum(1 for other, _ in self._waiting if other == tenant)
         if len(self._waiting) >= self._waiting_most or mine >= self._waiting_each:
-            raise Busy("too many pictures are being made just now; ask again in a moment", _AGAIN_S)
+            raise Busy("too much is being made of videos just now; ask again in a moment", _AGAIN_S)
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._called(tenant)
         except TimeoutError:
-            raise Busy("it takes long to make pictures just now; ask again in a moment", _AGAIN_S) from None
+            raise Busy("it takes long to make something of videos just now; ask again in a moment", _AGAIN_S) from None
 
     async def _called(self, tenant: str) -> None:
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()

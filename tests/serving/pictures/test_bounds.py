@@ -92,7 +92,8 @@ def test_nobody_waits_for_ever():
     async def main():
         turns = Turns(1, 4, patience_s=0.01)
         async with turns.turn("a"):
-            with pytest.raises(Busy):
+            # Segments take turns as pictures do.
+            with pytest.raises(Busy, match="to make something of videos"):
                 async with turns.turn("b"):
                     pass
             assert (turns.running, turns.waiting) == (1, 0)

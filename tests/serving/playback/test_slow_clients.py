@@ -19,12 +19,14 @@ from tests.serving.sealing import store_at
 
 
 class _Counted(Store):
-    """Counts bytes that are read, and readers that are at it."""
+    """Counts what is opened, bytes that are read, and readers that are at it."""
 
+    opened_count = 0
     read_bytes = 0
     reading = 0
 
     async def read(self, what, key, start, stop) -> AsyncGenerator[bytes]:
+        self.opened_count += 1
         self.reading += 1
         try:
             async with aclosing(super().read(what, key, start, stop)) as pieces:
@@ -178,8 +180,12 @@ def test_there_are_as_many_at_once_as_may_be(url, tmp_path):
     async def body(client, store, connect):
         with await connect() as connection:
             video = (await client.get("/v1/videos")).json()["data"][0]["id"]
-            answer = await client.get(f"/v1/videos/{video}/stream", headers={"Range": "bytes=0-9"})
-            assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+            other = await uploaded(client, content_of(1000, seed=1))
+            opened = store.opened_count
+            for one in (video, other):
+                answer = await client.get(f"/v1/videos/{one}/stream", headers={"Range": "bytes=0-9"})
+                assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+            assert store.opened_count == opened
             assert int(answer.headers["retry-after"]) >= 1
             assert (await client.head(f"/v1/videos/{video}/stream")).status_code == 200
             connection.close()
