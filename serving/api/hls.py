@@ -9,6 +9,7 @@ from litestar import Request, Response, get
 from litestar.params import Parameter
 
 from serving.api.access import needs
+from serving.api.describing import described
 from serving.api.sending import Sending, Sent
 from serving.api.signed import Signature, require_still, still_may
 from serving.api.streams import Streams
@@ -52,6 +53,9 @@ async def get_playlist(
     _, cut, _ = await _played(media, hls)
     query = "" if signature is None else f"?signature={quote(signature, safe='')}"
     return Response(playlist(cut, query), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
+
+
+describe_playlist = described(get_playlist, "describe_playlist")
 
 
 @get(
@@ -112,6 +116,9 @@ async def get_segment(
             name=media.id,
         ),
     )
+
+
+describe_segment = described(get_segment, "describe_segment")
 
 
 async def _played(media: Media, hls: Hls) -> tuple[str, Cut, Source]:

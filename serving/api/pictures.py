@@ -12,6 +12,7 @@ from litestar.params import Parameter
 
 from pipeline.report import Report
 from serving.api.access import needs
+from serving.api.describing import described
 from serving.api.picture_records import PicturesView, PosterView, StoryboardView
 from serving.api.reading import read_quickly
 from serving.api.signed import Signature
@@ -136,6 +137,9 @@ async def get_thumbnail(
     return _picture(found, kind, tag)
 
 
+describe_thumbnail = described(get_thumbnail, "describe_thumbnail")
+
+
 @get(
     "/v1/videos/{video_id:str}/poster",
     operation_id="get_poster",
@@ -170,6 +174,9 @@ async def get_poster(
     return _picture(found, kind, tag)
 
 
+describe_poster = described(get_poster, "describe_poster")
+
+
 @get(
     "/v1/videos/{video_id:str}/storyboard.jpg",
     operation_id="get_storyboard",
@@ -197,6 +204,9 @@ async def get_storyboard(
     content = await pictures.sheet(media.source, sheet)
     await still_there(request, pictures, media)
     return Response(content, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
+
+
+describe_storyboard = described(get_storyboard, "describe_storyboard")
 
 
 def entity_tag(media: Media, *what: object) -> str:

@@ -50,6 +50,12 @@ class Sent(Response[None]):
         self._status = status
         self._sending = sending
 
+    def without_body(self) -> "Sent":
+        """The same headers alone. What was to be sent is given back."""
+        if self._sending is not None:
+            self._sending.slot.__exit__(None, None, None)
+        return Sent(self._status, dict(self.headers))
+
     def to_asgi_response(self, app: Litestar | None, request: Request[Any, Any, Any], **_: Any) -> ASGIApp:  # type: ignore[override]
         """See `Response.to_asgi_response`."""
         return self._answer

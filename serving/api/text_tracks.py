@@ -12,6 +12,7 @@ from pipeline import chapters as naming
 from pipeline import webvtt
 from pipeline.report import Report
 from serving.api.access import needs
+from serving.api.describing import described
 from serving.api.pictures import latest_of
 from serving.api.signed import Signature
 from serving.api.tagging_records import VideoTag, tag_views
@@ -70,6 +71,9 @@ async def get_storyboard_track(
     return _answer(webvtt.text_of(cues), if_none_match)
 
 
+describe_storyboard_track = described(get_storyboard_track, "describe_storyboard_track")
+
+
 @get(
     "/v1/videos/{video_id:str}/chapters.vtt",
     operation_id="get_chapters_track",
@@ -97,6 +101,9 @@ async def get_chapters_track(
     found = await asyncio.to_thread(naming.chapters, report, tags, by)
     cues = [webvtt.Cue(one.start_s, one.end_s, webvtt.shown(one.title)) for one in found]
     return _answer(webvtt.text_of(cues), if_none_match)
+
+
+describe_chapters_track = described(get_chapters_track, "describe_chapters_track")
 
 
 @get(
@@ -141,6 +148,9 @@ async def get_tags_track(
         for stretch in tag.ranges
     ]
     return _answer(await asyncio.to_thread(webvtt.text_of, cues), if_none_match)
+
+
+describe_tags_track = described(get_tags_track, "describe_tags_track")
 
 
 async def _found(database: Database, store: Store, media: Media) -> tuple[Report, list[VideoTag]]:
