@@ -10,6 +10,7 @@ from litestar.params import Parameter
 
 from serving.api.access import needs
 from serving.api.describing import described
+from serving.api.leaving import unless_left
 from serving.api.sending import Sending, Sent
 from serving.api.signed import Signature, require_still, still_may
 from serving.api.streams import Streams
@@ -42,6 +43,7 @@ _CACHE: Final = "private, max-age=600"
     media_type=PLAYLIST,
 )
 async def get_playlist(
+    request: Request[Any, Any, Any],
     media: Media,
     hls: Hls,
     video_id: VideoId,
@@ -50,7 +52,7 @@ async def get_playlist(
     """The video in segments of about four seconds, each from where decoding can start; its rendition, where browsers do
     not play it as it is (`get_playback`). Where it was asked for with a signed URL, so is what it names, with the same
     signature."""
-    _, cut, _ = await _played(media, hls)
+    _, cut, _ = await _played(request, media, hls)
     query = "" if signature is None else f"?signature={quote(signature, safe='')}"
     return Response(playlist(cut, query), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
@@ -86,7 +88,7 @@ async def get_segment(
     signature: Signature = None,
 ) -> Sent:
     """The header that all segments have in common, or a segment: fragmented MP4."""
-    sha256, cut, source = await _played(media, hls)
+    sha256, cut, source = await _played(request, media, hls)
     tag = f'"{sha256[:32]}-{_VERSION}-{name.partition(".")[0]}"'
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
@@ -98,7 +100,9 @@ async def get_segment(
         if name == "init.mp4":
             content = cut.seen.header
         else:
-            content = held.enter_context(await hls.segment(source, int(name.partition(".")[0]))).content
+            async with unless_left(request):
+                loan = held.enter_context(await hls.segment(source, int(name.partition(".")[0])))
+            content = loan.content
             # It may have waited for its turn for long.
             await require_still(request, allowed)
         sent = held.pop_all()
@@ -121,12 +125,13 @@ async def get_segment(
 describe_segment = described(get_segment, "describe_segment")
 
 
-async def _played(media: Media, hls: Hls) -> tuple[str, Cut, Source]:
+async def _played(request: Request[Any, Any, Any], media: Media, hls: Hls) -> tuple[str, Cut, Source]:
     """(hash, what it is made of, where it is) of the video, or of its rendition where there is one: then browsers do
-    not play the video. Raises as `Hls.cut`."""
+    not play the video. Raises as `Hls.cut` and `unless_left`."""
     played = media if media.made is None else media.made
     source = media.source if media.made is None else media.source_of(media.made)
-    return played.sha256, await hls.cut(source), source
+    async with unless_left(request):
+        return played.sha256, await hls.cut(source), source
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

@@ -12,6 +12,7 @@ from litestar import Litestar, Request, Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import VideoError
+from serving.api.leaving import until_gone
 from serving.cutting import cut_off
 from serving.errors import ServerError
 
@@ -68,7 +69,7 @@ class Sent(Response[None]):
             await send(start)  # type: ignore[arg-type]
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        gone = asyncio.create_task(_until_gone(receive))
+        gone = asyncio.create_task(until_gone(receive))
         try:
             if not await _send_all(self._sending, start, send, gone):
                 await cut_off(scope, gone)
@@ -107,8 +108,3 @@ async def _send_all(what: Sending, start: dict[str, Any], send: Send, gone: "asy
         except (VideoError, ServerError, OSError) as error:
             _LOG.warning("%s: what was being sent ended: %s: %s", what.name, type(error).__name__, error)
     return True
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -13,6 +13,7 @@ from pipeline import webvtt
 from pipeline.report import Report
 from serving.api.access import needs
 from serving.api.describing import described
+from serving.api.leaving import unless_left
 from serving.api.pictures import latest_of
 from serving.api.signed import Signature
 from serving.api.tagging_records import VideoTag, tag_views
@@ -57,7 +58,8 @@ async def get_storyboard_track(
     """A cue for each picture, whose text is where it is: `storyboard.jpg?sheet=0#xywh=160,90,160,90`, relative to this
     file. The URLs need no key: they have the signature that this one was asked for with, or else one of their own, as
     `create_video_urls` makes it."""
-    layout = await pictures.layout(media.source)
+    async with unless_left(request):
+        layout = await pictures.layout(media.source)
     if signature is None or "authorization" in request.headers:
         granted = await grants.grant(media, principal, ("storyboard",), settings.auth.url_s)
         signature = granted.signatures["storyboard"]
