@@ -28,6 +28,9 @@ PLAYLIST: Final = "application/vnd.apple.mpegurl"
 #: How it is repacked; another one where the same request gives other bytes.
 _VERSION: Final = "1"
 
+#: How long a client may take over a segment, which is in memory meanwhile, seconds: hls.js waits no longer either.
+_TAKEN_S: Final = 120.0
+
 #: Segments never change. They stay with whoever has seen them, and not for longer than that is of use.
 _CACHE: Final = "private, max-age=600"
 
@@ -117,6 +120,7 @@ async def get_segment(
             allowed=allowed,
             slot=sent,
             stalled_s=settings.server.stalled_s,
+            least_bytes_per_s=_least(settings, len(content)),
             name=media.id,
         ),
     )
@@ -132,6 +136,11 @@ async def _played(request: Request[Any, Any, Any], media: Media, hls: Hls) -> tu
     source = media.source if media.made is None else media.source_of(media.made)
     async with unless_left(request):
         return played.sha256, await hls.cut(source), source
+
+
+def _least(settings: Settings, size_bytes: int) -> float:
+    least = settings.server.least_bytes_per_s
+    return max(least, size_bytes / _TAKEN_S) if least else 0.0
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

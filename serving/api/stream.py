@@ -143,6 +143,7 @@ async def sent(
             allowed=still_may(request, media, credentials),
             slot=slot,
             stalled_s=settings.server.stalled_s,
+            least_bytes_per_s=settings.server.least_bytes_per_s,
             name=media.id,
         ),
     )
