@@ -32,7 +32,7 @@ from serving.storage import reports
 from serving.storage.store import Store
 
 #: How pictures are made; another one where the same request gives another picture.
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 
 #: Browsers show a picture again for as long without asking; then they ask whether it is still that one.
 _CACHE: Final = "private, max-age=60"
