@@ -32,7 +32,7 @@ _CLIPPED, _FLAT = 0.9, 0.02
 #: What each part of a score counts. Sharpness and light first, as in `pipeline.signals.quality`.
 _WEIGHTS: Final = {"sharpness": 0.35, "exposure": 0.3, "contrast": 0.15, "colour": 0.1, "moment": 0.1}
 
-#: `coarse`, from noise to what has shapes: averaging over 2 by 2 pixels leaves a quarter of noise. Of generated pictures,
+#: `coarse`, from noise to what has shapes: averaging over 2 by 2 pixels leaves a quarter of noise. Of generated ones,
 #: static has 0.24 to 0.42, text 0.62, scenes 0.67 and more, grain or not.
 _NOISE, _SHAPES = 0.35, 0.65
 
