@@ -1,6 +1,5 @@
 """HEAD of all that pages load: as GET has it, without a body."""
 
-from tests.serving.conftest import sample_report
 from tests.serving.pictures.films import analyzed
 from tests.serving.playback import films
 from tests.serving.playback.conftest import uploaded
@@ -22,12 +21,12 @@ PATHS = (
 )
 
 
-def test_it_is_what_get_says(call_shared, tmp_path):
+def test_it_is_what_get_says(call_shared, tmp_path, sample_report):
     content = films.film(tmp_path / "x.mp4", films.H264, 2.0).read_bytes()
 
     async def body(api):
         video = await uploaded(api.a, content, "x.mp4")
-        await analyzed(api, video, sample_report.__wrapped__(), 60.0)
+        await analyzed(api, video, sample_report, 60.0)
         signed = (await api.a.post(f"/v1/videos/{video}/urls", json={})).json()["urls"]["storyboard"]["signature"]
         for path in PATHS:
             # Else a signature is made for each answer.
