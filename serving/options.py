@@ -34,6 +34,9 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     stalled_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     """Seconds in which a client may take nothing of such an answer before it is ended; players then ask for the
     rest. On Linux, of any answer."""
+    least_bytes_per_s: Annotated[int, Meta(ge=0, le=1 << 30)] = 16 << 10
+    """Bytes of such an answer that a client takes a second, averaged over `server.stalled_s`; who takes fewer is cut
+    off as who takes nothing is, and so is who would take longer than two minutes over a segment of HLS. 0: any do."""
     keep_alive_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0
     """Seconds of silence after which a stream of events says that it is still there."""
     trusted_proxies: Annotated[str, Meta(max_length=4096)] = ""

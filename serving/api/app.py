@@ -31,14 +31,22 @@ from serving.api.entrance import Entrance
 from serving.api.erasures import erasures
 from serving.api.events import watch
 from serving.api.fetches import fetch, usage
-from serving.api.hls import get_playlist, get_segment
+from serving.api.hls import describe_playlist, describe_segment, get_playlist, get_segment
 from serving.api.holds import Holds
 from serving.api.jobs import Jobs
 from serving.api.learned import Learned
 from serving.api.me import Myself
 from serving.api.metrics import metrics
 from serving.api.models import Models
-from serving.api.pictures import get_pictures, get_poster, get_storyboard, get_thumbnail
+from serving.api.pictures import (
+    describe_poster,
+    describe_storyboard,
+    describe_thumbnail,
+    get_pictures,
+    get_poster,
+    get_storyboard,
+    get_thumbnail,
+)
 from serving.api.playback import create_rendition, get_playback
 from serving.api.problem import handle
 from serving.api.recommendations import recommend, similar_segments, similar_videos
@@ -54,7 +62,14 @@ from serving.api.streams import Streams
 from serving.api.strict import StrictRequest
 from serving.api.surroundings import Surroundings
 from serving.api.taggings import Applying, Taggings
-from serving.api.text_tracks import get_chapters_track, get_storyboard_track, get_tags_track
+from serving.api.text_tracks import (
+    describe_chapters_track,
+    describe_storyboard_track,
+    describe_tags_track,
+    get_chapters_track,
+    get_storyboard_track,
+    get_tags_track,
+)
 from serving.api.tickets import create_event_ticket
 from serving.api.tus import ResumableUploads
 from serving.api.tus_views import UploadRecords
@@ -154,14 +169,22 @@ def create_app(database: Database, store: Store, settings: Settings, secret: byt
             get_playback,
             create_rendition,
             get_playlist,
+            describe_playlist,
             get_segment,
+            describe_segment,
             get_pictures,
             get_thumbnail,
+            describe_thumbnail,
             get_poster,
+            describe_poster,
             get_storyboard,
+            describe_storyboard,
             get_storyboard_track,
+            describe_storyboard_track,
             get_chapters_track,
+            describe_chapters_track,
             get_tags_track,
+            describe_tags_track,
             upload,
             put_file,
             fetch,

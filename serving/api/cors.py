@@ -97,8 +97,10 @@ class Cors:
     def __init__(self, origins: frozenset[str]) -> None:
         """`origins`: as `origins_of` gives them; with none, browsers keep all pages out."""
         self._origins = frozenset(origin.encode() for origin in origins)
-        # Also to those who may not, or who say none: what a cache keeps of it is not for the others.
-        self._common: tuple[Header, ...] = () if b"*" in self._origins else ((b"vary", b"Origin"),)
+        # Also to those who may not, or who say none: what a cache keeps of it is not for the others. Where all may, all
+        # are told: a browser that has an answer from an <img> takes it for a script's, too.
+        self._all = b"*" in self._origins
+        self._common: tuple[Header, ...] = () if self._all else ((b"vary", b"Origin"),)
 
     def __bool__(self) -> bool:
         """Whether any page may ask."""
@@ -117,9 +119,7 @@ class Cors:
         return [*self._common, *(((_ALLOW, allowed), _EXPOSE) if allowed is not None else ())]
 
     def _allowed(self, scope: HTTPScope) -> bytes | None:
-        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        if origin is None:
-            return None
-        if b"*" in self._origins:
+        if self._all:
             return b"*"
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         return origin if origin in self._origins else None

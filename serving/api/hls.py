@@ -9,6 +9,8 @@ from litestar import Request, Response, get
 from litestar.params import Parameter
 
 from serving.api.access import needs
+from serving.api.describing import described
+from serving.api.leaving import unless_left
 from serving.api.sending import Sending, Sent
 from serving.api.signed import Signature, require_still, still_may
 from serving.api.streams import Streams
@@ -26,6 +28,9 @@ PLAYLIST: Final = "application/vnd.apple.mpegurl"
 #: How it is repacked; another one where the same request gives other bytes.
 _VERSION: Final = "2"
 
+#: How long a client may take over a segment, which is in memory meanwhile, seconds: hls.js waits no longer either.
+_TAKEN_S: Final = 120.0
+
 #: Segments never change. They stay with whoever has seen them, and not for longer than that is of use.
 _CACHE: Final = "private, max-age=600"
 
@@ -41,6 +46,7 @@ _CACHE: Final = "private, max-age=600"
     media_type=PLAYLIST,
 )
 async def get_playlist(
+    request: Request[Any, Any, Any],
     media: Media,
     hls: Hls,
     video_id: VideoId,
@@ -49,9 +55,12 @@ async def get_playlist(
     """The video in segments of about four seconds, each from where decoding can start; of its rendition, where it
     has one (`get_playback`). Where it was asked for with a signed URL, so is what it names, with the same
     signature."""
-    _, cut, _ = await _played(media, hls)
+    _, cut, _ = await _played(request, media, hls)
     query = "" if signature is None else f"?signature={quote(signature, safe='')}"
     return Response(playlist(cut, query), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
+
+
+describe_playlist = described(get_playlist, "describe_playlist")
 
 
 @get(
@@ -82,7 +91,7 @@ async def get_segment(
     signature: Signature = None,
 ) -> Sent:
     """The header that all segments have in common, or a segment: fragmented MP4."""
-    sha256, cut, source = await _played(media, hls)
+    sha256, cut, source = await _played(request, media, hls)
     tag = f'"{sha256[:32]}-{_VERSION}-{name.partition(".")[0]}"'
     headers = {"ETag": tag, "Cache-Control": _CACHE}
     if has(if_none_match, tag):
@@ -94,7 +103,9 @@ async def get_segment(
         if name == "init.mp4":
             content = cut.seen.header
         else:
-            content = held.enter_context(await hls.segment(source, int(name.partition(".")[0]))).content
+            async with unless_left(request):
+                loan = held.enter_context(await hls.segment(source, int(name.partition(".")[0])))
+            content = loan.content
             # It may have waited for its turn for long.
             await require_still(request, allowed)
         sent = held.pop_all()
@@ -109,17 +120,27 @@ async def get_segment(
             allowed=allowed,
             slot=sent,
             stalled_s=settings.server.stalled_s,
+            least_bytes_per_s=_least(settings, len(content)),
             name=media.id,
         ),
     )
 
 
-async def _played(media: Media, hls: Hls) -> tuple[str, Cut, Source]:
+describe_segment = described(get_segment, "describe_segment")
+
+
+async def _played(request: Request[Any, Any, Any], media: Media, hls: Hls) -> tuple[str, Cut, Source]:
     """(hash, what it is made of, where it is) of the video, or of its rendition where there is one. Raises as
-    `Hls.cut`."""
+    `Hls.cut` and `unless_left`."""
     played = media if media.made is None else media.made
     source = media.source if media.made is None else media.source_of(media.made)
-    return played.sha256, await hls.cut(source), source
+    async with unless_left(request):
+        return played.sha256, await hls.cut(source), source
+
+
+def _least(settings: Settings, size_bytes: int) -> float:
+    least = settings.server.least_bytes_per_s
+    return max(least, size_bytes / _TAKEN_S) if least else 0.0
 
 
 async def _whole(content: bytes) -> AsyncGenerator[bytes]:

@@ -12,6 +12,8 @@ from litestar.params import Parameter
 
 from pipeline.report import Report
 from serving.api.access import needs
+from serving.api.describing import described
+from serving.api.leaving import unless_left
 from serving.api.picture_records import PicturesView, PosterView, StoryboardView
 from serving.api.reading import read_quickly
 from serving.api.signed import Signature
@@ -30,7 +32,7 @@ from serving.storage import reports
 from serving.storage.store import Store
 
 #: How pictures are made; another one where the same request gives another picture.
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 
 #: Browsers show a picture again for as long without asking; then they ask whether it is still that one.
 _CACHE: Final = "private, max-age=60"
@@ -55,6 +57,7 @@ Width = Annotated[
     summary="What there is to show of it",
 )
 async def get_pictures(
+    request: Request[Any, Any, Any],
     principal: Principal,
     media: Media,
     pictures: Pictures,
@@ -69,8 +72,9 @@ async def get_pictures(
     from pipeline import board
 
     found = await latest_of(database, store, media)
-    layout = await pictures.layout(media.source)
-    chosen = await pictures.choice(media.source, found.report, found.job_id)
+    async with unless_left(request):
+        layout = await pictures.layout(media.source)
+        chosen = await pictures.choice(media.source, found.report, found.job_id)
     granted = await grants.grant(media, principal, _PURPOSES, settings.auth.url_s)
 
     def url(part: str, purpose: Purpose, **query: object) -> str:
@@ -131,9 +135,13 @@ async def get_thumbnail(
     tag = entity_tag(media, "thumbnail", at_s, width, snap, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    found = await pictures.thumbnail(media.source, at_s, width, kind, cheap=snap == "keyframe")
+    async with unless_left(request):
+        found = await pictures.thumbnail(media.source, at_s, width, kind, cheap=snap == "keyframe")
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
+
+
+describe_thumbnail = described(get_thumbnail, "describe_thumbnail")
 
 
 @get(
@@ -164,10 +172,14 @@ async def get_poster(
     tag = entity_tag(media, "poster", latest_one.job_id, width, kind)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    chosen = await pictures.choice(media.source, latest_one.report, latest_one.job_id)
-    found = await pictures.poster(media.source, chosen, width, kind)
+    async with unless_left(request):
+        chosen = await pictures.choice(media.source, latest_one.report, latest_one.job_id)
+        found = await pictures.poster(media.source, chosen, width, kind)
     await still_there(request, pictures, media)
     return _picture(found, kind, tag)
+
+
+describe_poster = described(get_poster, "describe_poster")
 
 
 @get(
@@ -194,9 +206,13 @@ async def get_storyboard(
     tag = entity_tag(media, "storyboard", sheet)
     if has(if_none_match, tag):
         return _unchanged(tag)
-    content = await pictures.sheet(media.source, sheet)
+    async with unless_left(request):
+        content = await pictures.sheet(media.source, sheet)
     await still_there(request, pictures, media)
     return Response(content, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
+
+
+describe_storyboard = described(get_storyboard, "describe_storyboard")
 
 
 def entity_tag(media: Media, *what: object) -> str:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -124,20 +124,26 @@ async def sent(
     settings: Settings,
 ) -> Sent:
     """The bytes that a request wants: of the video as it came, or of its rendition, whichever is `played`."""
-    answer, headers = await answered(request, media, played, store, media_types)
-    if answer.status == 304:
-        return Sent(304, headers)
-    pieces = store.read(video_at(media.tenant_id, played.object_key), played.key, answer.start, answer.stop)
+    with ExitStack() as held:
+        # Before anything of it is opened.
+        slot = held.enter_context(sending.take(media.tenant_id))
+        answer, headers = await answered(request, media, played, store, media_types)
+        if answer.status == 304:
+            return Sent(304, headers)
+        pieces = store.read(video_at(media.tenant_id, played.object_key), played.key, answer.start, answer.stop)
+        # Whatever is wrong with the first of it is told, and not only that there is no more.
+        first = await begun(pieces)
+        held.pop_all()
     return Sent(
         answer.status,
         headers,
         Sending(
-            # Whatever is wrong with the first of it is told, and not only that there is no more.
-            pieces=await begun(pieces),
+            pieces=first,
             size_bytes=answer.stop - answer.start,
             allowed=still_may(request, media, credentials),
-            slot=sending.take(media.tenant_id),
+            slot=slot,
             stalled_s=settings.server.stalled_s,
+            least_bytes_per_s=settings.server.least_bytes_per_s,
             name=media.id,
         ),
     )

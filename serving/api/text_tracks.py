@@ -12,6 +12,8 @@ from pipeline import chapters as naming
 from pipeline import webvtt
 from pipeline.report import Report
 from serving.api.access import needs
+from serving.api.describing import described
+from serving.api.leaving import unless_left
 from serving.api.pictures import latest_of
 from serving.api.signed import Signature
 from serving.api.tagging_records import VideoTag, tag_views
@@ -56,7 +58,8 @@ async def get_storyboard_track(
     """A cue for each picture, whose text is where it is: `storyboard.jpg?sheet=0#xywh=160,90,160,90`, relative to this
     file. The URLs need no key: they have the signature that this one was asked for with, or else one of their own, as
     `create_video_urls` makes it."""
-    layout = await pictures.layout(media.source)
+    async with unless_left(request):
+        layout = await pictures.layout(media.source)
     if signature is None or "authorization" in request.headers:
         granted = await grants.grant(media, principal, ("storyboard",), settings.auth.url_s)
         signature = granted.signatures["storyboard"]
@@ -68,6 +71,9 @@ async def get_storyboard_track(
         where = f"storyboard.jpg?{query}#xywh={x},{y},{layout.width},{layout.height}"
         cues.append(webvtt.Cue(start_s, end_s, where))
     return _answer(webvtt.text_of(cues), if_none_match)
+
+
+describe_storyboard_track = described(get_storyboard_track, "describe_storyboard_track")
 
 
 @get(
@@ -97,6 +103,9 @@ async def get_chapters_track(
     found = await asyncio.to_thread(naming.chapters, report, tags, by)
     cues = [webvtt.Cue(one.start_s, one.end_s, webvtt.shown(one.title)) for one in found]
     return _answer(webvtt.text_of(cues), if_none_match)
+
+
+describe_chapters_track = described(get_chapters_track, "describe_chapters_track")
 
 
 @get(
@@ -141,6 +150,9 @@ async def get_tags_track(
         for stretch in tag.ranges
     ]
     return _answer(await asyncio.to_thread(webvtt.text_of, cues), if_none_match)
+
+
+describe_tags_track = described(get_tags_track, "describe_tags_track")
 
 
 async def _found(database: Database, store: Store, media: Media) -> tuple[Report, list[VideoTag]]:

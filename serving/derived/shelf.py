@@ -34,7 +34,7 @@ Name = Literal["cut", "packets", "poster", "storyboard"]
 """All that is kept of an object: no more than four rows, whatever is asked for."""
 
 #: Forms that are read; others are made anew. One is counted up where what is in it changes, or would be made otherwise.
-VERSIONS: Final[dict[Name, int]] = {"cut": 2, "packets": 1, "poster": 1, "storyboard": 1}
+VERSIONS: Final[dict[Name, int]] = {"cut": 2, "packets": 1, "poster": 2, "storyboard": 1}
 
 #: Bytes that one is kept with at most: six hours of film. What is larger is made in each process, as long as it is
 #: asked for; a day at 60 frames a second would be ten times as much, of a database that is read row by row.

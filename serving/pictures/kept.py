@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.errors import UnsupportedCodec, VideoError
+from serving.pictures.wanted import MADE, Wanted
 
 #: How long something is kept that nobody asks for, and that something cannot be had, seconds.
 KEEP_S: Final = 600.0
@@ -31,6 +33,12 @@ class _Failure:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Making:
+    task: asyncio.Task[Any]
+    wanted: Wanted
+
+
 class Kept:
     """Values under an object's name and what of it they are. The name of an object is never used again, so that what
     was made of one is never taken for another's. Whoever asks has looked first whether the video is still there."""
@@ -39,15 +47,16 @@ class Kept:
         """`most_bytes`: of all values together; those that nobody asked for longest go first."""
         self._most_bytes = most_bytes
         self._entries: OrderedDict[tuple[str, Hashable], _Entry] = OrderedDict()
-        self._making: dict[tuple[str, Hashable], asyncio.Task[Any]] = {}
+        self._making: dict[tuple[str, Hashable], _Making] = {}
         self.size_bytes = 0
         """Of all that is kept."""
 
     async def get(
         self, object_key: str, what: Hashable, make: Callable[[], Awaitable[Any]], size: Callable[[Any], int]
     ) -> Any:
-        """A value, made where there is none. Of those who ask for it meanwhile, all get the one; that it cannot be had
-        is remembered for `FAILED_S`; as long as a value, where that is how the video is.
+        """A value, made where there is none. Of those who ask for it meanwhile, all get the one, and once the last of
+        them was canceled it is given up, unless it has its turn; that it cannot be had is remembered for `FAILED_S`; as
+        long as a value, where that is how the video is.
 
         Args:
             size: bytes of a value.
@@ -66,10 +75,25 @@ class Kept:
             return entry.value
         making = self._making.get(name)
         if making is None:
-            making = self._making[name] = asyncio.create_task(self._make(name, make, size))
-            # Nobody need be left who waits for it.
-            making.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(making)
+            making = self._making[name] = self._begun(name, make, size)
+        making.wanted.takers += 1
+        try:
+            return await asyncio.shield(making.task)
+        finally:
+            # Whoever comes now begins anew.
+            if making.wanted.left() and self._making.get(name) is making:
+                del self._making[name]
+
+    def _begun(
+        self, name: tuple[str, Hashable], make: Callable[[], Awaitable[Any]], size: Callable[[Any], int]
+    ) -> _Making:
+        wanted = Wanted()
+        context = copy_context()
+        context.run(MADE.set, wanted)
+        task = asyncio.create_task(self._make(name, make, size), context=context)
+        # Nobody need be left who waits for it.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return _Making(task, wanted)
 
     async def _make(
         self, name: tuple[str, Hashable], make: Callable[[], Awaitable[Any]], size: Callable[[Any], int]
@@ -92,7 +116,8 @@ class Kept:
 
     def _is_mine(self, name: tuple[str, Hashable]) -> bool:
         """Whether it is this task that others wait for."""
-        return self._making.get(name) is asyncio.current_task()
+        making = self._making.get(name)
+        return making is not None and making.task is asyncio.current_task()
 
     def forget(self, object_key: str) -> None:
         """Drop all of an object, what is being made included: that is handed out, and not kept."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from serving.errors import Busy
+from serving.pictures.wanted import called
 
 #: How long somebody waits for a turn, seconds.
 PATIENCE_S: Final = 20.0
@@ -44,7 +45,8 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncIterator[None]:
-        """Wait for a turn, and have it for as long as the block lasts.
+        """Wait for a turn, and have it for as long as the block lasts. Raises CancelledError where what is made with it
+        is wanted by nobody any more (`wanted`).
 
         Raises:
             Busy: too many wait already, or it took too long.
@@ -67,21 +69,21 @@ class Turns:
     async def _wait(self, tenant: str) -> None:
         mine = sum(1 for other, _ in self._waiting if other == tenant)
         if len(self._waiting) >= self._waiting_most or mine >= self._waiting_each:
-            raise Busy("too many pictures are being made just now; ask again in a moment", _AGAIN_S)
+            raise Busy("too much is being made of videos just now; ask again in a moment", _AGAIN_S)
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._called(tenant)
         except TimeoutError:
-            raise Busy("it takes long to make pictures just now; ask again in a moment", _AGAIN_S) from None
+            raise Busy("it takes long to make something of videos just now; ask again in a moment", _AGAIN_S) from None
 
     async def _called(self, tenant: str) -> None:
-        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (tenant, called)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (tenant, turn)
         self._waiting.append(entry)
         try:
-            await called
+            await called(turn)
         except asyncio.CancelledError:
-            if called.done() and not called.cancelled():
+            if turn.done() and not turn.cancelled():
                 # Called in the same moment: the turn is for another.
                 self._running[tenant] -= 1
                 self._call()
@@ -91,7 +93,8 @@ class Turns:
 
     def _call(self) -> None:
         """Call those who may come now."""
-        while may := [entry for entry in self._waiting if self._may(entry[0])]:
+        # Who was canceled just now is still among them.
+        while may := [entry for entry in self._waiting if not entry[1].done() and self._may(entry[0])]:
             entry = min(may, key=lambda one: self._running[one[0]])
             self._waiting.remove(entry)
             self._running[entry[0]] += 1

@@ -46,10 +46,17 @@ def is_upright(picture: Image.Image) -> bool:
     return red > 180 and green < 80
 
 
-def film(path: Path, count: int = 60, times_s: Sequence[float] | None = None, encoding: Encoding = QUICK) -> bytes:
-    """The bytes of a video of such frames, ten a second unless `times_s` says when each begins."""
+def film(
+    path: Path,
+    count: int = 60,
+    times_s: Sequence[float] | None = None,
+    encoding: Encoding = QUICK,
+    audio: np.ndarray | None = None,
+) -> bytes:
+    """The bytes of a video of such frames, ten a second unless `times_s` says when each begins; with `audio` from 0 on,
+    where there is some."""
     frames = (numbered(number) for number in range(count))
-    return write_video(path, frames, fps=FPS, times_s=times_s, encoding=encoding).read_bytes()
+    return write_video(path, frames, fps=FPS, times_s=times_s, encoding=encoding, audio=audio).read_bytes()
 
 
 def turned(path: Path, quarters: int) -> bytes:

@@ -16,14 +16,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 from msgspec.structs import replace
 from PIL import Image
 
+from pipeline.synthesis import AUDIO_RATE_HZ
 from serving.db.database import Database
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.jobs.conftest import World
-from tests.serving.pictures.films import FPS, analyzed, number_of, put
+from tests.serving.pictures.films import FPS, analyzed, film, number_of, put
 from tests.serving.sealing import store_at
 
 async_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
@@ -60,9 +62,26 @@ def frontend(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_page_shows_the_storyboard_and_the_chapters(url, tmp_path, plain, hostile_report, sample_report):
+#: Where no hls.js is: what plays HLS then is Chromium.
+_STAND_IN = """export default class {
+  loadSource(url) { this.url = url; }
+  attachMedia(video) { video.src = this.url; }
+}"""
+
+
+def give_hls(folder: Path) -> None:
+    """Put what pages import beside them: hls.js, where the variable HLS_JS says where its `dist/hls.mjs` is."""
+    where = os.environ.get("HLS_JS")
+    (folder / "hls.mjs").write_bytes(Path(where).read_bytes() if where else _STAND_IN.encode())
+
+
+def test_a_page_shows_the_storyboard_and_the_chapters(url, tmp_path, hostile_report, sample_report):
+    # Sound begins a second before the pictures.
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(7 * AUDIO_RATE_HZ) / AUDIO_RATE_HZ)
+    late = film(tmp_path / "late.mp4", times_s=[1 + number / FPS for number in range(60)], audio=tone)
     folder = tmp_path / "page"
     folder.mkdir()
+    give_hls(folder)
     (folder / "favicon.ico").touch()
 
     async def main(origin: str) -> None:
@@ -76,7 +95,7 @@ def test_a_page_shows_the_storyboard_and_the_chapters(url, tmp_path, plain, host
             client = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=address, headers=headers, timeout=60, verify=False)
             )
-            video = await put(client, plain)
+            video = await put(client, late)
             shots = [
                 replace(sample_report.shots[1], start_s=n * 1.5, end_s=n * 1.5 + 1.5, transition="cut")
                 for n in range(4)
@@ -87,7 +106,7 @@ def test_a_page_shows_the_storyboard_and_the_chapters(url, tmp_path, plain, host
             shown = (await client.get(f"/v1/videos/{video}/pictures")).json()
             shown["chapters_url"] += "&by=shots"
             (folder / "pictures.json").write_text(json.dumps(shown))
-            urls = await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["stream"]})
+            urls = await client.post(f"/v1/videos/{video}/urls", json={"purposes": ["hls"]})
             (folder / "urls.json").write_text(urls.text)
             (example,) = re.findall(r"```html\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
             (folder / "index.html").write_text(example.replace("http://127.0.0.1:8000", address), "utf-8")

@@ -5,12 +5,13 @@ import logging
 import socket
 import time
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 
 import httpx
 import msgspec
 
+from serving.api.sending import Pace
 from serving.storage.store import Store
 from tests.serving.api.conftest import SETTINGS, made_key, served
 from tests.serving.jobs.conftest import World
@@ -19,12 +20,14 @@ from tests.serving.sealing import store_at
 
 
 class _Counted(Store):
-    """Counts bytes that are read, and readers that are at it."""
+    """Counts what is opened, bytes that are read, and readers that are at it."""
 
+    opened_count = 0
     read_bytes = 0
     reading = 0
 
     async def read(self, what, key, start, stop) -> AsyncGenerator[bytes]:
+        self.opened_count += 1
         self.reading += 1
         try:
             async with aclosing(super().read(what, key, start, stop)) as pieces:
@@ -174,12 +177,46 @@ def test_those_who_asked_for_more_at_once_are_told_too(url, tmp_path, caplog):
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
+def test_who_takes_a_little_at_a_time_is_cut_off_too(url, tmp_path):
+    """Else a few who take next to nothing keep all places for ever."""
+
+    async def body(client, store, connect):
+        with await connect() as connection:
+            count = 0
+            with suppress(ConnectionResetError):
+                while part := await asyncio.get_running_loop().sock_recv(connection, 64 << 10):
+                    count += len(part)
+                    # 2 MiB a second at most, and never nothing for long.
+                    await asyncio.sleep(0.03)
+            assert count < LARGE // 2
+            await _until(lambda: store.reading == 0)
+
+    _sending(url, tmp_path, body, stalled_s=2.0, least_bytes_per_s=24 << 20)
+
+
+def test_the_pace_is_an_average_of_the_time_that_is_waited_for_the_client():
+    pace = Pace(60.0, 1000.0)
+    # What goes into buffers at once is not waited for.
+    assert all(pace.holds(64_000, 0.0) for _ in range(100))
+    assert pace.holds(1, 59.0)
+    assert pace.holds(1, 2.0), "buffers took it"
+    assert pace.holds(60_000, 30.0)
+    assert pace.holds(1000, 30.0), "in all, it was fast enough"
+    assert pace.holds(30_000, 30.0)
+    assert not pace.holds(29_000, 30.0)
+    assert Pace(60.0, 0.0).holds(0, 1000.0)
+
+
 def test_there_are_as_many_at_once_as_may_be(url, tmp_path):
     async def body(client, store, connect):
         with await connect() as connection:
             video = (await client.get("/v1/videos")).json()["data"][0]["id"]
-            answer = await client.get(f"/v1/videos/{video}/stream", headers={"Range": "bytes=0-9"})
-            assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+            other = await uploaded(client, content_of(1000, seed=1))
+            opened = store.opened_count
+            for one in (video, other):
+                answer = await client.get(f"/v1/videos/{one}/stream", headers={"Range": "bytes=0-9"})
+                assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+            assert store.opened_count == opened
             assert int(answer.headers["retry-after"]) >= 1
             assert (await client.head(f"/v1/videos/{video}/stream")).status_code == 200
             connection.close()
