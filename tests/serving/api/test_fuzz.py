@@ -24,6 +24,8 @@ def test_no_request_finds_a_fault(url, tmp_path, sample_report):
     assert count.total > 3000
     # Schemathesis makes no request without a required header in so few examples; the tests of tus do.
     assert {check for check, times in count.checks.items() if times} >= set(CHECKS) - {"missing_required_header"}
-    operations = document().count('"operationId"')
-    assert len(count.reached("admin key")) > 0.7 * operations, count.statuses
+    # HEAD is as GET, whose videos are no films here.
+    operations = document().count('"operationId"') - document().count('"head": {')
+    reached = {operation for operation in count.reached("admin key") if not operation.startswith("HEAD")}
+    assert len(reached) > 0.7 * operations, count.statuses
     assert count.explained.total() < 0.2 * count.total, count.explained
