@@ -53,12 +53,14 @@ def test_a_browser_draws_it_and_asks_nobody_else(call):
         sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
         async with async_api.async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
-            page = await browser.new_page()
+            # Of so many operations, only those are drawn that there is room for.
+            page = await browser.new_page(viewport={"width": 1280, "height": 20_000})
             page.on("console", lambda message: complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("request", lambda request: requests.append(request.url))
             await page.goto(f"{api.address}/")
             await page.wait_for_selector(".opblock")
+            await page.locator("#operations-webhooks-test_webhook").wait_for()
             shown = await page.locator(".opblock-summary").count()
             tags = await page.locator(".opblock-tag").count()
             # One of them opens, and shows an example that can be sent.

@@ -54,7 +54,8 @@ def test_without_either_they_would_not_be_apart(url, tmp_path, sample_report, sc
             answer = await caller.client.request(**_filled(row, ids))
             if answer.status_code != caller.expected(row, "foreign"):
                 found.append(name)
-        assert found == [] if scoped else len(found) > 0.8 * len(ROWS), found
+        # HEAD is answered as GET.
+        assert found == [] if scoped else len(found) > 0.8 * len([row for row in ROWS.values() if row.method != "HEAD"])
 
     if scoped:
         asyncio.run(with_api(unbound, tmp_path, body))

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from fractions import Fraction
-from itertools import product
 from pathlib import Path
 
 import httpx
@@ -130,21 +129,22 @@ def _all_in_browser(
             sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
             stack.push_async_callback(browser.close)
-            for (name, content), by in product(contents.items(), ways):
+            for name, content in contents.items():
                 video = await uploaded(client, content, name)
                 if prepare is not None:
                     await prepare(client, video, store, database)
                 asked = {"purposes": ["stream", "hls", "rendition"]}
                 urls = (await client.post(f"/v1/videos/{video}/urls", json=asked)).json()
                 (shown / "urls.json").write_text(json.dumps(urls))
-                page = await browser.new_page()
-                requests: list = []
-                page.on("request", lambda request, kept=requests: kept.append(request))
-                await page.goto(f"{origin}/index.html?by={by}")
-                await page.wait_for_function(READY, timeout=30_000)
-                await look(page, requests, by if len(contents) == 1 else name)
-                await page.screenshot(path=folder / f"{by}.png")
-                await page.close()
+                for by in ways:
+                    page = await browser.new_page()
+                    requests: list = []
+                    page.on("request", lambda request, kept=requests: kept.append(request))
+                    await page.goto(f"{origin}/index.html?by={by}")
+                    await page.wait_for_function(READY, timeout=30_000)
+                    await look(page, requests, by if len(contents) == 1 else name)
+                    await page.screenshot(path=folder / f"{by}.png")
+                    await page.close()
 
     with frontend(shown) as origin:
         asyncio.run(main(origin))
