@@ -28,6 +28,10 @@ from serving.storage.values import Values
 #: for each object. Each takes some 300 bytes.
 _KEPT: Final = 20_000
 
+#: A key of a tenant, by the content of its row: whose, its version, and as it is wrapped. One that was made in a
+#: transaction that was undone has the version of the next one that is made, and is another key.
+_Row = tuple[str, int, bytes]
+
 
 def fresh_key() -> bytes:
     """[32] A new key."""
@@ -56,9 +60,9 @@ class Keyring:
         """`master`: see there."""
         self.master = master
         """Who wraps keys of tenants."""
-        self._tenant_keys: OrderedDict[tuple[str, int], tuple[bytes, float]] = OrderedDict()
+        self._tenant_keys: OrderedDict[_Row, tuple[bytes, float]] = OrderedDict()
         """[32] Each, and until when it is kept: seconds, monotonic."""
-        self._unwrapping: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+        self._unwrapping: dict[_Row, asyncio.Task[bytes]] = {}
         self._unwrapped: list[tuple[str, int]] = []
 
     async def keep(
@@ -158,34 +162,35 @@ class Keyring:
             MasterKeyMissing: the master key that it is wrapped by is not here, or cannot be asked just now.
             Altered: the row is not what was written.
         """
-        name = (row.tenant_id, row.version)
+        name = (row.tenant_id, row.version, row.wrapped)
         key, until = self._tenant_keys.get(name, (b"", 0.0))
         if time.monotonic() < until:
             self._tenant_keys.move_to_end(name)
             return key
         unwrapping = self._unwrapping.get(name)
         if unwrapping is None:
-            unwrapping = asyncio.create_task(self._unwrap_tenant_key(name, row.wrapped, row.master))
+            unwrapping = asyncio.create_task(self._unwrap_tenant_key(name, row.master))
             self._unwrapping[name] = unwrapping
             unwrapping.add_done_callback(lambda done: self._unwrapped_by(name, done))
         # Who gives up waiting does not take it from the others.
         return await asyncio.shield(unwrapping)
 
-    async def _unwrap_tenant_key(self, name: tuple[str, int], wrapped: bytes, master: str) -> bytes:
+    async def _unwrap_tenant_key(self, name: _Row, master: str) -> bytes:
+        tenant, version, wrapped = name
         # What is kept from here on was good now, not when an answer came that took its time.
         asked = time.monotonic()
-        key = await self.master.unwrap(wrapped, tenant_key_of(*name), master)
+        key = await self.master.unwrap(wrapped, tenant_key_of(tenant, version), master)
         if len(key) != KEY_BYTES:
-            raise Altered(f"the tenant key of {name[0]} has {len(key)} bytes")
+            raise Altered(f"the tenant key of {tenant} has {len(key)} bytes")
         self._tenant_keys[name] = key, asked + self.master.kept_s(master)
         self._tenant_keys.move_to_end(name)
         if len(self._unwrapped) < _KEPT:
-            self._unwrapped.append(name)
+            self._unwrapped.append((tenant, version))
         while len(self._tenant_keys) > _KEPT:
             self._tenant_keys.popitem(last=False)
         return key
 
-    def _unwrapped_by(self, name: tuple[str, int], done: "asyncio.Task[bytes]") -> None:
+    def _unwrapped_by(self, name: _Row, done: "asyncio.Task[bytes]") -> None:
         if self._unwrapping.get(name) is done:
             del self._unwrapping[name]
         if not done.cancelled():
