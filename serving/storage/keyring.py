@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete
@@ -21,12 +21,17 @@ from pipeline.sealed.form import KEY_BYTES, What
 from serving.audit.recording import key_used
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
+from serving.errors import MasterKeyUnavailable
 from serving.storage.master import Master, unwrapped, wrapped
 from serving.storage.values import Values
 
 #: Keys of tenants that are kept unwrapped, those that were used last: a service that has the master key is not asked
 #: for each object. Each takes some 300 bytes.
 _KEPT: Final = 20_000
+
+#: How long whoever needs a key waits for a service that has the master key, seconds: a connection to the database is
+#: kept from others meanwhile. The journey itself may take longer: who comes again finds what it brought.
+PATIENCE_S: Final = 5.0
 
 #: A key of a tenant, by the content of its row: whose, its version, and as it is wrapped. One that was made in a
 #: transaction that was undone has the version of the next one that is made, and is another key.
@@ -146,8 +151,8 @@ class Keyring:
         return found
 
     async def made(self, tenant: str, version: int) -> dict[str, str | int | bytes]:
-        """A row with a new key of a tenant."""
-        kept = await self.master.wrap(fresh_key(), tenant_key_of(tenant, version))
+        """A row with a new key of a tenant. Raises MasterKeyUnavailable."""
+        kept = await self._waited_for(_watched(self.master.wrap(fresh_key(), tenant_key_of(tenant, version))))
         return {"tenant_id": tenant, "version": version, "wrapped": kept, "master": self.master.name}
 
     async def _wrapped(self, session: AsyncSession, tenant: str, name: str, key: bytes) -> dict[str, Any]:
@@ -159,7 +164,8 @@ class Keyring:
         """[32] A tenant's key. Of many who need it at once, one asks the master key for it.
 
         Raises:
-            MasterKeyMissing: the master key that it is wrapped by is not here, or cannot be asked just now.
+            MasterKeyMissing: the master key that it is wrapped by is not here; MasterKeyUnavailable, which is one: it
+                cannot be asked just now, or does not answer within `PATIENCE_S`.
             Altered: the row is not what was written.
         """
         name = (row.tenant_id, row.version, row.wrapped)
@@ -169,11 +175,16 @@ class Keyring:
             return key
         unwrapping = self._unwrapping.get(name)
         if unwrapping is None:
-            unwrapping = asyncio.create_task(self._unwrap_tenant_key(name, row.master))
-            self._unwrapping[name] = unwrapping
+            unwrapping = self._unwrapping[name] = _watched(self._unwrap_tenant_key(name, row.master))
             unwrapping.add_done_callback(lambda done: self._unwrapped_by(name, done))
+        return await self._waited_for(unwrapping)
+
+    async def _waited_for(self, journey: "asyncio.Task[bytes]") -> bytes:
         # Who gives up waiting does not take it from the others.
-        return await asyncio.shield(unwrapping)
+        done, _ = await asyncio.wait({journey}, timeout=PATIENCE_S)
+        if not done:
+            raise MasterKeyUnavailable(f"{self.master.name}: no answer within {PATIENCE_S:g} s", away=True)
+        return journey.result()
 
     async def _unwrap_tenant_key(self, name: _Row, master: str) -> bytes:
         tenant, version, wrapped = name
@@ -193,14 +204,18 @@ class Keyring:
     def _unwrapped_by(self, name: _Row, done: "asyncio.Task[bytes]") -> None:
         if self._unwrapping.get(name) is done:
             del self._unwrapping[name]
-        if not done.cancelled():
-            # Looked at: those who waited for it may all have given up.
-            done.exception()
 
     def used(self) -> list[tuple[str, int]]:
         """For the audit log: tenants whose keys were unwrapped since this was asked last, and versions of those."""
         unwrapped, self._unwrapped = self._unwrapped, []
         return unwrapped
+
+
+def _watched(journey: Coroutine[Any, Any, bytes]) -> "asyncio.Task[bytes]":
+    """It goes on, whoever gives up waiting for it; how it ends is looked at, for all of them may have."""
+    task = asyncio.create_task(journey)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 class TenantValues:

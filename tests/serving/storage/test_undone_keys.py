@@ -5,7 +5,7 @@ import httpx
 from serving.storage.keyring import fresh_key
 from tests.serving.api.conftest import made_key, served
 from tests.serving.playback.conftest import content_of
-from tests.serving.sealing import keyring, kept, store_at
+from tests.serving.sealing import kept, keyring, store_at
 
 HOOK = {"url": "https://hooks.example.com/services/T0"}
 

@@ -1,0 +1,84 @@
+"""A service that has the master key and is slow holds up few, and none who need nothing of it."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from serving.db.database import Database
+from serving.db.keys import TenantKey
+from serving.errors import MasterKeyUnavailable
+from serving.storage import keyring, remote_master
+from serving.storage.keyring import Keyring
+from serving.storage.remote_master import RemoteMaster
+from tests.serving.storage.test_remote_master import WHAT, refused, service
+
+__all__ = ["service"]
+
+
+def test_of_many_who_ask_at_once_few_wait_for_one_that_is_slow(service, monkeypatch):
+    monkeypatch.setattr(remote_master, "WAIT_S", 2.0)
+    ending = threading.Event()
+
+    async def body() -> None:
+        master = RemoteMaster(service, 60.0)
+        # One that is not slow answers all of them.
+        service.does = lambda: time.sleep(0.005) or b"wrapped"
+        assert await asyncio.gather(*(master.wrap(b"", WHAT) for _ in range(20))) == [b"wrapped"] * 20
+        monkeypatch.setattr(remote_master, "PLACE_S", 0.1)
+        service.asked, service.does = 0, lambda: bytes(ending.wait(10))
+        waiting = [asyncio.create_task(refused(master, "no answer|it is slow")) for _ in range(20)]
+        done, hanging = await asyncio.wait(waiting, timeout=1.0)
+        assert (len(done), len(hanging), service.asked) == (16, 4, 4)
+        assert max(task.result() for task in done) < 0.8
+        # By now it is known to be slow.
+        assert await refused(master, "4 others wait for it already") < 0.05
+        assert min(await asyncio.gather(*hanging)) > 1.5
+
+    try:
+        asyncio.run(body())
+    finally:
+        ending.set()
+
+
+def test_who_asks_for_a_key_keeps_no_connection_from_those_who_need_none(run, service, url, monkeypatch):
+    monkeypatch.setattr(remote_master, "WAIT_S", 3.0)
+    monkeypatch.setattr(remote_master, "PLACE_S", 0.2)
+    monkeypatch.setattr(keyring, "PATIENCE_S", 1.5)
+    ending = threading.Event()
+    service.encrypt, service.decrypt = lambda key, _: key, lambda kept, _: service.does() and kept
+
+    async def body(world) -> None:
+        ring, database = Keyring(RemoteMaster(service, 60.0)), Database(url, pool_size=6)
+        async with world.database.write("video.write", "a") as session:
+            known = await ring.latest(session, "a")
+        await ring.tenant_key(known)
+        others = [TenantKey(**known.model_dump() | {"version": n}) for n in range(2, 20)]
+        service.does = lambda: ending.wait(10)
+
+        async def needs(row) -> str:
+            began = time.monotonic()
+            async with database.read("a"):
+                try:
+                    await ring.tenant_key(row)
+                except MasterKeyUnavailable:
+                    assert time.monotonic() - began < 2.5
+                    return "refused"
+            return f"{time.monotonic() - began < 1.0}"
+
+        try:
+            waiting = [asyncio.create_task(needs(row)) for row in others]
+            await asyncio.sleep(0.01)
+            assert await needs(known) == "True"
+            assert await asyncio.gather(*waiting) == ["refused"] * 18
+            # What was on its way is there for who comes again.
+            ending.set()
+            await asyncio.sleep(0.2)
+            service.does = lambda: pytest.fail("it was asked again")
+            assert await needs(others[0]) == "True"
+        finally:
+            ending.set()
+            await database.close()
+
+    run(body)
