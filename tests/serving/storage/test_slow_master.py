@@ -9,8 +9,9 @@ import pytest
 from serving.db.database import Database
 from serving.db.keys import TenantKey
 from serving.errors import MasterKeyUnavailable
-from serving.storage import keyring, remote_master
-from serving.storage.keyring import Keyring
+from serving.storage import keyring, remote_master, rotating
+from serving.storage.keyring import Keyring, fresh_key
+from serving.storage.master import LocalMaster
 from serving.storage.remote_master import RemoteMaster
 from tests.serving.storage.test_remote_master import WHAT, refused, service
 
@@ -80,5 +81,53 @@ def test_who_asks_for_a_key_keeps_no_connection_from_those_who_need_none(run, se
         finally:
             ending.set()
             await database.close()
+
+    run(body)
+
+
+class Halting(LocalMaster):
+    """It wraps when it is told to."""
+
+    def __init__(self, *keys: bytes) -> None:
+        super().__init__(keys)
+        self.asked, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def wrap(self, key, what):
+        self.asked.set()
+        await self.goes_on.wait()
+        return await super().wrap(key, what)
+
+
+async def _stored(world, ring: Keyring, name: str) -> None:
+    async with asyncio.timeout(5), world.database.write("video.write", "a") as session:
+        await ring.keep(session, "a", name, fresh_key(), video_id="vid_a")
+
+
+def test_who_seals_something_does_not_wait_for_a_rotation_that_waits(run):
+    old, new = bytes(range(32)), bytes(32)
+
+    async def body(world) -> None:
+        both = Keyring(LocalMaster([new, old]))
+        await _stored(world, Keyring(LocalMaster([old])), "videos/1")
+        slow = Halting(new, old)
+        rotation = asyncio.create_task(rotating.rotate(world.database, Keyring(slow)))
+        # By the new master key.
+        await slow.asked.wait()
+        await _stored(world, both, "videos/2")
+        slow.goes_on.set()
+        done = await rotation
+        assert (done.under_master, done.tenant_keys, done.data_keys) == (1, 1, 2)
+
+        slow = Halting(new)
+        rotation = asyncio.create_task(rotating.rotate(world.database, Keyring(slow)))
+        # By a new key of the tenant: no transaction is open meanwhile.
+        await slow.asked.wait()
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in tr%'"
+        assert [tuple(row) for row in await world.sql(idle)] == [(0,)]
+        # Somebody else rotates meanwhile, from beginning to end.
+        assert (await rotating.rotate(world.database, both)).tenant_keys == 1
+        slow.goes_on.set()
+        assert (await rotation).tenant_keys == 0
+        assert [tuple(row) for row in await world.sql("SELECT version FROM tenant_key")] == [(3,)]
 
     run(body)
