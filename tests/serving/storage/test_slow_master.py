@@ -55,7 +55,7 @@ def test_who_asks_for_a_key_keeps_no_connection_from_those_who_need_none(run, se
         async with world.database.write("video.write", "a") as session:
             known = await ring.latest(session, "a")
         await ring.tenant_key(known)
-        others = [TenantKey(**known.model_dump() | {"version": n}) for n in range(2, 20)]
+        others = [TenantKey(tenant_id="a", version=n, wrapped=known.wrapped, master=known.master) for n in range(2, 20)]
         service.does = lambda: ending.wait(10)
 
         async def needs(row) -> str:
