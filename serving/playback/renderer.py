@@ -54,6 +54,10 @@ _AGAIN_S: Final = 5.0
 MOST_S: Final = 600.0
 MOST_TIMES: Final = 20.0
 
+#: And how long it may take, however long the video is. Nothing names what is written until it is whole: were it older
+#: than `cleaning.ORPHANED_S`, the sweep would delete it while it is copied.
+MOST_EVER_S: Final = 80_000.0
+
 
 #: What is told of what else was the matter. Where, and what it was, is in the log.
 _FAULTY: Final = (
@@ -185,12 +189,13 @@ class Renderer:
             assert done is not None
             return done.result().head
 
-        deadline = asyncio.timeout(None)
+        ends = loop.time() + MOST_EVER_S
+        deadline = asyncio.timeout_at(ends)
 
         async def measure(duration_s: float) -> None:
             await self._measured(claim, duration_s)
             if not over.is_set():
-                deadline.reschedule(loop.time() + MOST_S + MOST_TIMES * duration_s)
+                deadline.reschedule(min(ends, loop.time() + MOST_S + MOST_TIMES * duration_s))
 
         def measured(duration_s: float) -> None:
             asyncio.run_coroutine_threadsafe(measure(duration_s), loop).result()
@@ -203,7 +208,7 @@ class Renderer:
             except TimeoutError as error:
                 if not deadline.expired():
                     raise
-                most = f"{MOST_S:g} s and {MOST_TIMES:g} times its length"
+                most = f"{MOST_S:g} s and {MOST_TIMES:g} times its length, and {MOST_EVER_S / 3600:.0f} hours"
                 raise _TooLong(f"not encoded within {most}, which is what it may take") from error
             finally:
                 over.set()

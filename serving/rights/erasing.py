@@ -140,10 +140,14 @@ async def require_free(session: AsyncSession, tenant: str, video_id: str) -> Non
         raise Held(f"the video is under a legal hold since {placed:%Y-%m-%d %H:%M} UTC; nothing of it is deleted")
 
 
-async def finish(database: Database, store: Store, erasure: Erasure) -> bool:
+def signer_of(database: Database, store: Store) -> AuditSigner:
+    """Who has the key that erasures are written down with; of many in a row, one signer asks the master key once."""
+    return database.signer or AuditSigner(database, store.keyring.master)
+
+
+async def finish(database: Database, store: Store, signer: AuditSigner, erasure: Erasure) -> bool:
     """Write an erasure down where no backup of the database takes it back, and delete its objects; whether that could
     be done. Where it could not, or this process dies, `finish_left` does it."""
-    signer = database.signer or AuditSigner(database, store.keyring.master)
     try:
         key = journal.key_of(await signer.key())
         await journal.write(store, journal.signed(journal.entry(erasure), key))
@@ -167,10 +171,10 @@ async def finish_left(database: Database, store: Store) -> int:
     left = select(Erasure).where(_LEFT).order_by(col(Erasure.at)).limit(_AT_ONCE)
     async with database.read(SYSTEM) as session:
         found = (await session.exec(left, params={"left_s": _LEFT_S})).all()
-    done = 0
+    signer, done = signer_of(database, store), 0
     for erasure in found:
         try:
-            done += await finish(database, store, erasure)
+            done += await finish(database, store, signer, erasure)
         except (VideoError, ServerError) as error:
             _LOG.info("%s: %s", erasure.id, error)
     return done
@@ -180,7 +184,7 @@ async def erase_now(database: Database, store: Store, tenant: str, video_id: str
     """Erase a video because somebody asks for it. Raises as `locked`."""
     async with database.write("video.delete", tenant) as session:
         erasure = await erase(session, await locked(session, tenant, video_id), "request")
-    await finish(database, store, erasure)
+    await finish(database, store, signer_of(database, store), erasure)
     return erasure
 
 

@@ -12,12 +12,13 @@ from sqlalchemy import func, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from serving.audit.signing import AuditSigner
 from serving.db.database import SYSTEM, Database
 from serving.db.media import Video
 from serving.db.rights import LegalHold, RetentionRule
 from serving.db.statements import execute
 from serving.errors import Held, NotFound, ServerError
-from serving.rights.erasing import erase, finish, locked
+from serving.rights.erasing import erase, finish, locked, signer_of
 from serving.rights.rules import Rule, due, ruling
 from serving.storage.store import Store
 
@@ -97,12 +98,13 @@ async def apply(database: Database, store: Store) -> int:
     be erased is in nobody's way. Several processes may do it at once."""
     async with database.read(SYSTEM) as session:
         tenants = list((await execute(session, _TENANTS)).scalars())
+    signer = signer_of(database, store)
     turns = deque([(tenant, _over_now(database, tenant)) for tenant in tenants])
     done = 0
     while turns:
         # One of each tenant: two of the same might wait for each other's rows.
         going = [turns.popleft() for _ in range(min(len(turns), _TENANTS_AT_ONCE))]
-        erased = await asyncio.gather(*(_next_erased(database, store, *turn) for turn in going))
+        erased = await asyncio.gather(*(_next_erased(database, store, signer, *turn) for turn in going))
         done += sum(found or 0 for found in erased)
         turns += [turn for turn, found in zip(going, erased, strict=True) if found is not None]
     return done
@@ -117,13 +119,15 @@ async def _over_now(database: Database, tenant: str) -> AsyncIterator[str]:
             yield one.video_id
 
 
-async def _next_erased(database: Database, store: Store, tenant: str, videos: AsyncIterator[str]) -> bool | None:
+async def _next_erased(
+    database: Database, store: Store, signer: AuditSigner, tenant: str, videos: AsyncIterator[str]
+) -> bool | None:
     """Whether the next of a tenant's videos was erased; None where there is none any more."""
     video_id = await anext(videos, None)
     if video_id is None:
         return None
     try:
-        return await _erase(database, store, tenant, video_id)
+        return await _erase(database, store, signer, tenant, video_id)
     except Exception as error:  # noqa: BLE001 - whatever it is, others are to go
         unexpected = None if isinstance(error, ServerError) else error
         said = "%s of %s cannot be erased, though its time is over (%s); tried again later"
@@ -131,7 +135,7 @@ async def _next_erased(database: Database, store: Store, tenant: str, videos: As
         return False
 
 
-async def _erase(database: Database, store: Store, tenant: str, video_id: str) -> bool:
+async def _erase(database: Database, store: Store, signer: AuditSigner, tenant: str, video_id: str) -> bool:
     """Erase one, if its time is over still: its labels, and the rules, may be others by now. That is judged once
     neither can change any more, so that nothing goes that was to stay while it was waited for."""
     try:
@@ -147,7 +151,7 @@ async def _erase(database: Database, store: Store, tenant: str, video_id: str) -
         # Somebody was quicker, in either direction.
         _LOG.info("%s: %s", video_id, error)
         return False
-    await finish(database, store, erasure)
+    await finish(database, store, signer, erasure)
     return True
 
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete
@@ -21,12 +21,21 @@ from pipeline.sealed.form import KEY_BYTES, What
 from serving.audit.recording import key_used
 from serving.db.keys import DataKey, TenantKey
 from serving.db.statements import execute
+from serving.errors import MasterKeyUnavailable
 from serving.storage.master import Master, unwrapped, wrapped
 from serving.storage.values import Values
 
 #: Keys of tenants that are kept unwrapped, those that were used last: a service that has the master key is not asked
 #: for each object. Each takes some 300 bytes.
 _KEPT: Final = 20_000
+
+#: How long whoever needs a key waits for a service that has the master key, seconds: a connection to the database is
+#: kept from others meanwhile. The journey itself may take longer: who comes again finds what it brought.
+PATIENCE_S: Final = 5.0
+
+#: A key of a tenant, by the content of its row: whose, its version, and as it is wrapped. One that was made in a
+#: transaction that was undone has the version of the next one that is made, and is another key.
+_Row = tuple[str, int, bytes]
 
 
 def fresh_key() -> bytes:
@@ -56,9 +65,9 @@ class Keyring:
         """`master`: see there."""
         self.master = master
         """Who wraps keys of tenants."""
-        self._tenant_keys: OrderedDict[tuple[str, int], tuple[bytes, float]] = OrderedDict()
+        self._tenant_keys: OrderedDict[_Row, tuple[bytes, float]] = OrderedDict()
         """[32] Each, and until when it is kept: seconds, monotonic."""
-        self._unwrapping: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+        self._unwrapping: dict[_Row, asyncio.Task[bytes]] = {}
         self._unwrapped: list[tuple[str, int]] = []
 
     async def keep(
@@ -142,8 +151,8 @@ class Keyring:
         return found
 
     async def made(self, tenant: str, version: int) -> dict[str, str | int | bytes]:
-        """A row with a new key of a tenant."""
-        kept = await self.master.wrap(fresh_key(), tenant_key_of(tenant, version))
+        """A row with a new key of a tenant. Raises MasterKeyUnavailable."""
+        kept = await self._waited_for(_watched(self.master.wrap(fresh_key(), tenant_key_of(tenant, version))))
         return {"tenant_id": tenant, "version": version, "wrapped": kept, "master": self.master.name}
 
     async def _wrapped(self, session: AsyncSession, tenant: str, name: str, key: bytes) -> dict[str, Any]:
@@ -155,47 +164,58 @@ class Keyring:
         """[32] A tenant's key. Of many who need it at once, one asks the master key for it.
 
         Raises:
-            MasterKeyMissing: the master key that it is wrapped by is not here, or cannot be asked just now.
+            MasterKeyMissing: the master key that it is wrapped by is not here; MasterKeyUnavailable, which is one: it
+                cannot be asked just now, or does not answer within `PATIENCE_S`.
             Altered: the row is not what was written.
         """
-        name = (row.tenant_id, row.version)
+        name = (row.tenant_id, row.version, row.wrapped)
         key, until = self._tenant_keys.get(name, (b"", 0.0))
         if time.monotonic() < until:
             self._tenant_keys.move_to_end(name)
             return key
         unwrapping = self._unwrapping.get(name)
         if unwrapping is None:
-            unwrapping = asyncio.create_task(self._unwrap_tenant_key(name, row.wrapped, row.master))
-            self._unwrapping[name] = unwrapping
+            unwrapping = self._unwrapping[name] = _watched(self._unwrap_tenant_key(name, row.master))
             unwrapping.add_done_callback(lambda done: self._unwrapped_by(name, done))
-        # Who gives up waiting does not take it from the others.
-        return await asyncio.shield(unwrapping)
+        return await self._waited_for(unwrapping)
 
-    async def _unwrap_tenant_key(self, name: tuple[str, int], wrapped: bytes, master: str) -> bytes:
+    async def _waited_for(self, journey: "asyncio.Task[bytes]") -> bytes:
+        # Who gives up waiting does not take it from the others.
+        done, _ = await asyncio.wait({journey}, timeout=PATIENCE_S)
+        if not done:
+            raise MasterKeyUnavailable(f"{self.master.name}: no answer within {PATIENCE_S:g} s", away=True)
+        return journey.result()
+
+    async def _unwrap_tenant_key(self, name: _Row, master: str) -> bytes:
+        tenant, version, wrapped = name
         # What is kept from here on was good now, not when an answer came that took its time.
         asked = time.monotonic()
-        key = await self.master.unwrap(wrapped, tenant_key_of(*name), master)
+        key = await self.master.unwrap(wrapped, tenant_key_of(tenant, version), master)
         if len(key) != KEY_BYTES:
-            raise Altered(f"the tenant key of {name[0]} has {len(key)} bytes")
+            raise Altered(f"the tenant key of {tenant} has {len(key)} bytes")
         self._tenant_keys[name] = key, asked + self.master.kept_s(master)
         self._tenant_keys.move_to_end(name)
         if len(self._unwrapped) < _KEPT:
-            self._unwrapped.append(name)
+            self._unwrapped.append((tenant, version))
         while len(self._tenant_keys) > _KEPT:
             self._tenant_keys.popitem(last=False)
         return key
 
-    def _unwrapped_by(self, name: tuple[str, int], done: "asyncio.Task[bytes]") -> None:
+    def _unwrapped_by(self, name: _Row, done: "asyncio.Task[bytes]") -> None:
         if self._unwrapping.get(name) is done:
             del self._unwrapping[name]
-        if not done.cancelled():
-            # Looked at: those who waited for it may all have given up.
-            done.exception()
 
     def used(self) -> list[tuple[str, int]]:
         """For the audit log: tenants whose keys were unwrapped since this was asked last, and versions of those."""
         unwrapped, self._unwrapped = self._unwrapped, []
         return unwrapped
+
+
+def _watched(journey: Coroutine[Any, Any, bytes]) -> "asyncio.Task[bytes]":
+    """It goes on, whoever gives up waiting for it; how it ends is looked at, for all of them may have."""
+    task = asyncio.create_task(journey)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 class TenantValues:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, NoReturn, Protocol
 
 from pipeline.sealed.form import KEY_BYTES, What
@@ -14,8 +15,17 @@ from serving.storage.master import missing
 
 _LOG = logging.getLogger(__name__)
 
-#: How long an answer is waited for, with all attempts, seconds: a request to us waits meanwhile.
+#: How long an answer is waited for, with all attempts, seconds. A request to us waits for half of that, see
+#: `keyring.PATIENCE_S`.
 WAIT_S: Final = 10.0
+
+#: Questions that it is asked at once by a process: some hundred in a second, where it takes its usual milliseconds. Of
+#: the connections to the database (`Database`), which most of those who ask have in hand, more than half are left.
+AT_ONCE: Final = 4
+
+#: How long a place among these is waited for, seconds; and how long one of them is asked for until it counts as slow,
+#: whereupon all others are told so at once.
+PLACE_S: Final = 1.0
 
 #: For how long a service is left alone that did not answer, seconds; meanwhile all are told so at once.
 REST_S: Final = 2.0
@@ -52,6 +62,9 @@ class RemoteMaster:
         self._trouble: MasterKeyUnavailable | None = None
         self._alone_until = 0.0
         self._answered = float("-inf")
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._under_way: dict[object, float] = {}
+        """Since when each is, seconds, monotonic."""
 
     @property
     def name(self) -> str:
@@ -82,12 +95,40 @@ class RemoteMaster:
             await self.wrap(os.urandom(KEY_BYTES), _TRIAL)
 
     async def _asked(self, work: Callable[[], bytes]) -> bytes:
+        self._require_spoken_to()
+        async with self._place():
+            return await self._answer(work)
+
+    def _require_spoken_to(self) -> None:
+        if self._trouble is not None and time.monotonic() < self._alone_until:
+            raise MasterKeyUnavailable(str(self._trouble), away=True)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of those who ask at once. Raises MasterKeyUnavailable: there is none, and none soon."""
         now = time.monotonic()
+        try:
+            if self._places.locked() and now - min(self._under_way.values(), default=now) > PLACE_S:
+                raise TimeoutError
+            async with asyncio.timeout(PLACE_S):
+                await self._places.acquire()
+        except TimeoutError:
+            said = f"{self.name}: {AT_ONCE} others wait for it already, and it is slow"
+            raise MasterKeyUnavailable(said, away=True) from None
+        this = object()
+        self._under_way[this] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._under_way[this]
+            self._places.release()
+
+    async def _answer(self, work: Callable[[], bytes]) -> bytes:
+        # Others may have found it away while a place was waited for.
+        self._require_spoken_to()
         if self._trouble is not None:
-            if now < self._alone_until:
-                raise MasterKeyUnavailable(str(self._trouble), away=True)
             # One tries whether it is back; others need not wait with it.
-            self._alone_until = now + WAIT_S
+            self._alone_until = time.monotonic() + WAIT_S
         try:
             async with asyncio.timeout(WAIT_S):
                 answer = await on_own_thread(work, lambda _: None)

@@ -132,24 +132,30 @@ async def rotate(database: Database, keyring: Keyring) -> Rotated:
 
 async def _new_keys(database: Database, keyring: Keyring, left: Sequence[str]) -> list[str]:
     """Make new keys of tenants; of which. `left`: tenants that have more than one all the same."""
+    async with database.read(SYSTEM) as session:
+        latest = (await execute(session, _LATEST)).all()
+    # Before the transaction begins: whoever has the master key may take its time for each.
+    made = [await keyring.made(row.tenant_id, row.version + 1) for row in latest]
     async with database.write("keys.rotate", SYSTEM) as session:
         under_way = (await execute(session, _UNDER_WAY)).scalars().all()
         if others := [tenant for tenant in under_way if tenant not in left]:
             # Somebody else has just begun.
             return others
-        latest = (await execute(session, _LATEST)).all()
-        made = [await keyring.made(row.tenant_id, row.version + 1) for row in latest]
+        # Whose key is another one by now has a new one already, or is gone.
+        still = {(row.tenant_id, row.version + 1) for row in (await execute(session, _LATEST)).all()}
+        made = [row for row in made if (row["tenant_id"], row["version"]) in still]
         if made:
-            # Of two who rotate at once, one makes them.
-            await execute(session, insert(TenantKey).values(made).on_conflict_do_nothing())
-    return [row.tenant_id for row in latest]
+            # Of two who rotate at once, one makes them. One by one: a statement takes 32,767 values.
+            await (await session.connection()).execute(insert(TenantKey).on_conflict_do_nothing(), made)
+    return [str(row["tenant_id"]) for row in made]
 
 
 async def _under_master(database: Database, keyring: Keyring, damaged: set[str]) -> int:
     """Wrap keys of tenants by the present master key; how many there were."""
     after, done = ("", 0), 0
     others = select(TenantKey).where(TenantKey.master != keyring.master.name).limit(_AT_ONCE)
-    others = others.order_by(col(TenantKey.tenant_id), col(TenantKey.version)).with_for_update()
+    # Whoever seals something meanwhile has a share of the key, and does not wait for these journeys to be over.
+    others = others.order_by(col(TenantKey.tenant_id), col(TenantKey.version)).with_for_update(key_share=True)
     while True:
         behind = func.row(TenantKey.tenant_id, TenantKey.version) > func.row(*after)
         async with database.write("keys.rotate", SYSTEM) as session:
@@ -176,7 +182,7 @@ async def _under_master(database: Database, keyring: Keyring, damaged: set[str])
 async def _log_under_master(database: Database, keyring: Keyring) -> None:
     """The same for the key of the audit log."""
     async with database.write("keys.rotate", SYSTEM) as session:
-        other = select(AuditKey).where(AuditKey.master != keyring.master.name).with_for_update()
+        other = select(AuditKey).where(AuditKey.master != keyring.master.name).with_for_update(key_share=True)
         for row in (await session.exec(other)).all():
             key = await keyring.master.unwrap(row.wrapped, AUDIT_KEY, row.master)
             row.wrapped, row.master = await keyring.master.wrap(key, AUDIT_KEY), keyring.master.name

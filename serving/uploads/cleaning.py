@@ -58,7 +58,8 @@ _LOCKED = text(
     """
 )
 
-#: Those that nothing names; from here on, nothing can: see migration 0028.
+#: Those that nothing names; from here on, nothing can: see migration 0028. And whether nobody else has condemned them
+#: before, who may be about to delete them, or have died over it.
 _SWEPT = text(
     """
     INSERT INTO swept_object (object_key) SELECT key FROM unnest(cast(:keys AS text[])) key
@@ -66,7 +67,7 @@ _SWEPT = text(
         AND NOT EXISTS (SELECT FROM upload_part WHERE object_key = key)
         AND NOT EXISTS (SELECT FROM rendition WHERE object_key = key)
     ON CONFLICT (object_key) DO UPDATE SET at = now()
-    RETURNING object_key
+    RETURNING object_key, xmax = 0 AS first
     """
 )
 
@@ -110,8 +111,8 @@ async def finish_left(database: Database, uploads: Uploads) -> int:
 
 
 async def sweep(database: Database, store: Store, *, older_than_s: float = ORPHANED_S) -> int:
-    """Delete objects that no row names, and what was left of those that never became whole; how many there were.
-    Nothing is done to a store that is not this database's own."""
+    """Delete objects that no row names, and what was left of those that never became whole; how many there were, each
+    counted by who condemned it first. Nothing is done to a store that is not this database's own."""
     if not await owns(database, store):
         return 0
     before = datetime.now(UTC) - timedelta(seconds=older_than_s)
@@ -122,18 +123,19 @@ async def sweep(database: Database, store: Store, *, older_than_s: float = ORPHA
                 named = set((await execute(session, _NAMED, keys=keys)).scalars()) if keys else set()
             unnamed = [key for key in keys if key not in named]
             for at in range(0, len(unnamed), _AT_ONCE):
-                for key in await _condemned(database, unnamed[at : at + _AT_ONCE]):
+                for key, first in (await _condemned(database, unnamed[at : at + _AT_ONCE])).items():
                     await store.delete(key)
-                    removed += 1
+                    removed += first
         removed += await store.sweep_unfinished(prefix, before)
     if removed:
         _LOG.info("%d objects that nothing named were deleted", removed)
     return removed
 
 
-async def _condemned(database: Database, keys: Sequence[str]) -> list[str]:
-    """Those that nothing names, and nothing will. An object may be older than its looks: a store may say of one that it
-    is from when it was begun. So its row may be about to be committed, however old it is."""
+async def _condemned(database: Database, keys: Sequence[str]) -> dict[str, bool]:
+    """Those that nothing names, and nothing will -> whether nobody had condemned them before. An object may be older
+    than its looks: a store may say of one that it is from when it was begun. So its row may be about to be committed,
+    however old it is."""
     async with database.write("clean.swept", SYSTEM) as session:
         free = list((await execute(session, _LOCKED, keys=list(keys))).scalars())
-        return list((await execute(session, _SWEPT, keys=free)).scalars())
+        return {row.object_key: row.first for row in (await execute(session, _SWEPT, keys=free)).all()}

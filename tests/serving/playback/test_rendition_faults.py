@@ -20,6 +20,7 @@ from serving.playback import renderer as rendering
 from serving.playback import renditions
 from serving.playback.hls import Hls
 from serving.storage.store import Written
+from serving.uploads.cleaning import ORPHANED_S
 from tests.serving.playback import films
 from tests.serving.playback.conftest import content_of, uploaded
 from tests.serving.playback.rendering import claimed, rendered, row_of
@@ -187,10 +188,15 @@ def test_a_deletion_at_the_moment_it_is_done_goes_first(call, hevc):
 
 def test_how_long_it_may_take():
     assert (rendering.MOST_S, rendering.MOST_TIMES) == (600.0, 20.0)
+    # Longer, and the sweep took what is written for something that was left.
+    assert rendering.MOST_EVER_S <= ORPHANED_S - 3600.0
 
 
-@pytest.mark.parametrize(("writes", "most_s", "times"), [(True, 0.1, 0.0), (False, 0.0, 0.1)])
-def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes, most_s, times):
+@pytest.mark.parametrize(
+    ("writes", "most_s", "times", "ever_s"),
+    [(True, 0.1, 0.0, 80_000.0), (False, 0.0, 0.1, 80_000.0), (True, 600.0, 20.0, 0.5)],
+)
+def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes, most_s, times, ever_s):
     def crashes(*_):
         raise DecoderCrashed
 
@@ -209,6 +215,7 @@ def test_what_takes_too_long_is_ended(call, hevc, monkeypatch, writes, most_s, t
             monkeypatch.setattr("serving.playback.encoder.encode", slow)
             monkeypatch.setattr("serving.playback.renderer.MOST_S", most_s)
             monkeypatch.setattr("serving.playback.renderer.MOST_TIMES", times)
+            monkeypatch.setattr("serving.playback.renderer.MOST_EVER_S", ever_s)
             await renderer.work(claim)
         seen = (await api.a.get(f"/v1/videos/{video}/playback")).json()["rendition"]
         assert (seen["state"], seen["code"]) == ("failed", "deadline_exceeded")

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from serving import cleaning
 from serving.db.statements import execute
-from serving.rights import retention
+from serving.rights import erasing, retention
 from serving.rights.rules import Rule, due, ruling
 from serving.settings import DEFAULTS
 from tests.serving.rights.conftest import call, uploaded, url
@@ -136,6 +136,35 @@ def test_one_that_cannot_be_erased_is_in_nobodys_way(call, monkeypatch, caplog):
         assert bad in there
         assert there.isdisjoint(gone)
         assert [one.args[0] for one in caplog.records if "cannot be erased" in one.message] == [bad]
+
+    call(body)
+
+
+def test_of_many_erasures_in_a_row_one_asks_for_the_key_that_they_are_signed_with(call, monkeypatch):
+    """A KMS may have the master key: each time is a journey, and costs."""
+
+    async def body(api):
+        for age_days in (40, 41):
+            await _aged(api, age_days)
+        await _rule(api, 30)
+        master, asked = api.store.keyring.master, []
+        real = master.unwrap
+
+        async def unwrap(wrapped, what, name):
+            asked.append(what.purpose)
+            return await real(wrapped, what, name)
+
+        async def nothing(key: str) -> None:
+            raise OSError("the disk is away")
+
+        monkeypatch.setattr(master, "unwrap", unwrap)
+        with monkeypatch.context() as away:
+            away.setattr(api.store, "delete", nothing)
+            assert await retention.apply(api.world.database, api.store) == 2
+        assert asked.count("audit key") == 1
+        await api.world.change("UPDATE erasure SET at = at - interval '1 h'")
+        assert await erasing.finish_left(api.world.database, api.store) == 2
+        assert asked.count("audit key") == 2
 
     call(body)
 

@@ -21,7 +21,7 @@ from serving.jobs import running, submission
 from serving.jobs.queue import Queue
 from serving.jobs.running import Tools
 from serving.jobs.submission import JobRequest
-from serving.storage import aws_kms, remote_master, rotating
+from serving.storage import aws_kms, keyring, remote_master, rotating
 from serving.storage.keyring import Keyring, fresh_key
 from serving.storage.master import LocalMaster, SeveralMasters
 from serving.storage.masters import masters
@@ -46,6 +46,7 @@ def service():
     """A KMS. It may take its time: machines are shared."""
     with pytest.MonkeyPatch.context() as patch, kms() as made:
         patch.setattr(remote_master, "WAIT_S", 60.0)
+        patch.setattr(keyring, "PATIENCE_S", 60.0)
         patch.setattr(aws_kms, "_READ_S", 20.0)
         yield made
 

@@ -88,7 +88,7 @@ def test_the_command_says_what_is_wrapped_by_what(url, tmp_path):
     }
     turned = here("keys", "rotate", "--json", **settings)
     assert (turned.returncode, turned.stderr) == (0, "")
-    assert json.loads(turned.stdout) == {"tenant_keys": 0, "under_master": 0, "data_keys": 0}
+    assert json.loads(turned.stdout) == {"tenant_keys": 0, "under_master": 0, "data_keys": 0, "damaged": []}
     said = here("keys", "status", **settings)
     assert said.returncode == 0
     assert named(bytes.fromhex(A)) in said.stdout

@@ -46,7 +46,7 @@ def service(monkeypatch) -> Service:
     return Service()
 
 
-async def _refused(master: RemoteMaster, said: str = ".") -> float:
+async def refused(master: RemoteMaster, said: str = ".") -> float:
     """How long that took, seconds."""
     began = time.monotonic()
     with pytest.raises(MasterKeyUnavailable, match=said):
@@ -60,15 +60,15 @@ def test_one_that_hangs_is_waited_for_once_and_holds_up_nobody(service):
 
     async def body() -> None:
         master = RemoteMaster(service, 60.0)
-        assert 0.15 < await _refused(master, "no answer within") < 2
+        assert 0.15 < await refused(master, "no answer within") < 2
         # While it is left alone nobody waits.
-        assert await _refused(master) < 0.05
+        assert await refused(master) < 0.05
         assert service.asked == 1
         await asyncio.sleep(0.11)
         # One tries whether it is back; others do not wait with it.
-        trying = asyncio.create_task(_refused(master))
+        trying = asyncio.create_task(refused(master))
         await asyncio.sleep(0.05)
-        assert await _refused(master) < 0.05
+        assert await refused(master) < 0.05
         await trying
         assert service.asked == 2
 
@@ -84,9 +84,9 @@ def test_once_it_is_back_it_is_used_at_once(service, caplog):
     async def body() -> None:
         master = RemoteMaster(service, 60.0)
         service.does = _away
-        await _refused(master, "it is away")
+        await refused(master, "it is away")
         service.does = lambda: b"wrapped"
-        await _refused(master)
+        await refused(master)
         await asyncio.sleep(0.11)
         assert await master.wrap(b"", WHAT) == b"wrapped"
         assert await asyncio.gather(*(master.wrap(b"", WHAT) for _ in range(4))) == [b"wrapped"] * 4
@@ -106,7 +106,7 @@ def test_what_it_does_not_let_us_is_no_reason_not_to_ask_for_others(service):
             raise Altered("not what was wrapped")
 
         service.does = refuse
-        await _refused(master, "not this one")
+        await refused(master, "not this one")
         service.does = altered
         with pytest.raises(Altered):
             await master.unwrap(b"", WHAT, master.name)
@@ -122,7 +122,7 @@ def test_an_answer_that_is_altered_ends_the_trouble(service):
     async def body() -> None:
         master = RemoteMaster(service, 60.0)
         service.does = _away
-        await _refused(master)
+        await refused(master)
         await asyncio.sleep(0.11)
 
         def altered() -> bytes:
@@ -140,7 +140,7 @@ def test_who_gives_up_trying_leaves_it_to_the_next(service):
     async def body() -> None:
         master = RemoteMaster(service, 60.0)
         service.does = _away
-        await _refused(master)
+        await refused(master)
         await asyncio.sleep(0.11)
         ending = threading.Event()
         service.does = lambda: bytes(ending.wait(5))

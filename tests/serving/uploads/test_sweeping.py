@@ -123,3 +123,25 @@ def test_what_is_about_to_be_named_is_not_swept(api, film):
     ((key,),) = api.sql("SELECT object_key FROM video")
     assert api.files() == [key]
     assert video_at("a", key).blob == key
+
+
+def test_of_two_who_sweep_at_once_one_counts(api, film):
+    async def run(database: Database) -> None:
+        await owning.owns(database, api.store)
+        await receive.put(api.store, "a", _chunks(film), "f")
+        _grown_old(api)
+        delete, others = api.store.delete, []
+
+        async def slowly(key: str) -> None:
+            api.store.delete = delete
+            others.append(await cleaning.sweep(database, api.store))
+            await delete(key)
+
+        api.store.delete = slowly
+        try:
+            assert (await cleaning.sweep(database, api.store), others) == (1, [0])
+        finally:
+            api.store.delete = delete
+
+    _run(api, run)
+    assert [name for name in api.files() if name.startswith("videos/")] == []
