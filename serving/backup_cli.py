@@ -78,7 +78,8 @@ def restore(
         bool, typer.Option("--damaged-too", help="Go on where objects are damaged or missing, without them.")
     ] = False,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Go on where the store belongs to another database, which loses it.")
+        bool,
+        typer.Option("--take-over", help="Go on where the store is a database's, which loses it: the saved one, too."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,11 +114,18 @@ def restore(
 
 
 def erasures() -> None:
-    """Print the journal of erasures, one a line: to keep a copy of it elsewhere, for `restore --erasures`."""
-    from serving.rights import journal
+    """Print the journal of erasures, one a line, signed: to keep a copy of it elsewhere, for `restore --erasures`. That
+    is what the database has rows of, and what is signed in the store. The exit code is 1 where there is more: that is
+    told, and not printed, for `restore` believes what it is given."""
+    from serving.backup.agreeing import Agreed, known
 
-    async def look(_: "Database", place: "Places") -> "list[Erased]":
-        return await journal.read(place.store)
+    async def look(database: "Database", place: "Places") -> Agreed:
+        return await known(database, place)
 
-    for one in with_place(look):
-        print(msgspec.json.encode(one).decode())
+    agreement = with_place(look)
+    for id in sorted(agreement.proved):
+        print(msgspec.json.encode(agreement.entries[id]).decode())
+    for id in agreement.disputed:
+        print(f"erasures/{id} is not signed, and the database knows nothing of it: it is left out", file=sys.stderr)
+    if agreement.disputed:
+        raise typer.Exit(1)

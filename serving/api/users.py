@@ -25,6 +25,7 @@ from serving.auth.passwords import Passwords
 from serving.auth.principals import ROLES, Principal, require_within
 from serving.db.accounts import User
 from serving.db.database import Database
+from serving.errors import Conflict
 from serving.settings import Settings
 
 UserId = Annotated[str, Parameter(pattern=r"^usr_[0-9A-Z]{26}$", description="Id of a user")]
@@ -119,9 +120,11 @@ class Users(Controller):
     ) -> Response[InvitationView]:
         """An invitation for somebody who has forgotten their password, or let the one before run out, which is worth
         nothing from now on. Their password and sessions stay as they are until they set another one. Nobody invites
-        somebody who may do more than they."""
+        somebody who may do more than they, or who is disabled: that would be good for nothing."""
         async with database.write("user.write", principal.tenant_id) as session:
             user = await _manageable(session, principal, user_id)
+            if user.disabled_at is not None:
+                raise Conflict("the user is disabled, and could not use an invitation; enable them first")
             invited = await invite(session, secret, user, settings.auth.invitation_s)
         return Response(view_of_invited(invited), headers={"Cache-Control": "no-store"})
 

@@ -1,17 +1,25 @@
 """What was erased, as far as journals can be believed: whoever may write to the store, and has no key, could else have
 a backup forget videos that nobody erased.
 
-An entry is believed that is signed (`serving.rights.journal`), or that the database has a row of. One that is neither,
-from before entries were signed or made up by somebody, is believed where the video is gone anyway.
+An entry is proved that is signed (`serving.rights.journal`), or that the database has a row of. One that is neither,
+from before entries were signed or made up by somebody, is kept where the video is gone anyway. But nothing is destroyed
+for it: it may name a video of another server whose keys are in the same folder, or of a newer snapshot.
 """
 
+import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from serving.audit.signing import WHAT
+from sqlmodel import select
+
+from serving.audit.signing import WHAT, AuditSigner
 from serving.backup import form
 from serving.backup.reading import rows_of
 from serving.backup.rows import value, value_bytes
+from serving.db.database import SYSTEM, Database
+from serving.db.rights import Erasure
+from serving.places import Places
+from serving.rights import journal
 from serving.rights.journal import Erased, JournalKey, is_signed, key_of, signed
 from serving.storage.master import Master
 from serving.storage.store import Store
@@ -23,6 +31,8 @@ class Agreed:
 
     entries: dict[str, Erased]
     """Id -> what is believed; signed where there is a row of it."""
+    proved: frozenset[str]
+    """Ids of what has a row, or a signature; the others are of videos that are gone anyway."""
     disputed: tuple[str, ...]
     """Ids of what is not: not signed, and of videos that are there."""
 
@@ -30,6 +40,11 @@ class Agreed:
     def videos(self) -> frozenset[str]:
         """That were erased."""
         return frozenset(one.video_id for one in self.entries.values())
+
+    @property
+    def struck(self) -> frozenset[tuple[str, str]]:
+        """(tenant, video) of what is proved: only for these anything is taken out of a backup."""
+        return frozenset((one.tenant_id, one.video_id) for id, one in self.entries.items() if id in self.proved)
 
 
 def agreed(
@@ -47,7 +62,7 @@ def agreed(
         for one in found:
             if one.id not in entries and is_signed(one, key):
                 entries[one.id] = one
-    disputed = set()
+    proved, disputed = frozenset(entries), set()
     for one in found:
         if one.id in entries:
             continue
@@ -55,7 +70,28 @@ def agreed(
             disputed.add(one.id)
         else:
             entries[one.id] = one
-    return Agreed(entries, tuple(sorted(disputed)))
+    return Agreed(entries, proved, tuple(sorted(disputed)))
+
+
+async def known(database: Database, place: Places) -> Agreed:
+    """What a server that is there knows to be erased; disputed is all that nobody proves. The store's journal is signed
+    on the way, as in a backup."""
+    key = key_of(await AuditSigner(database, place.keyring.master).key())
+    found = await journal.read(place.store)
+    # After the journal: what is in it has a row by now, unless somebody else wrote it.
+    async with database.read(SYSTEM) as session:
+        recorded = [journal.entry(row) for row in (await session.exec(select(Erasure))).all()]
+    agreement = agreed(recorded, found, key, {one.video_id for one in found})
+    await sign_there(place.store, found, agreement)
+    return agreement
+
+
+async def sign_there(store: Store, found: Iterable[Erased], agreement: Agreed) -> None:
+    """Have a journal's entries be what was agreed on: those from before entries were signed are, once there is a row of
+    them. `found`: what the store has. Whoever lets nobody write over them has them as they are."""
+    better = [agreement.entries[one.id] for one in found if agreement.entries.get(one.id, one) != one]
+    with contextlib.suppress(OSError):
+        await journal.write_all(store, better)
 
 
 async def snapshot_key(source: Store, manifest: form.Manifest, master: Master) -> JournalKey | None:

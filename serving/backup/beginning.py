@@ -6,9 +6,6 @@ from pathlib import Path
 
 from serving.audit.acting import ACTING, commanding
 from serving.audit.keeping import Keeping
-from serving.backup import form
-from serving.backup.reading import rows_of
-from serving.backup.rows import value
 from serving.db.database import Database
 from serving.errors import BackupRefused
 from serving.flushing import flush
@@ -17,14 +14,14 @@ from serving.storage import owning
 from serving.storage.store import Store
 
 
-async def require_own(store: Store, source: Store, manifest: form.Manifest) -> None:
-    """Raises BackupRefused where the store has a library of another database: the restored one would sweep that."""
-    owner = await owning.owner_of(store)
-    saved = [value(row["id"]) async for row in rows_of(source, manifest, "store_owner")]
-    if owner is not None and owner not in saved:
+async def require_nobodys(store: Store) -> None:
+    """Raises BackupRefused where the store belongs to a database. It would lose it, and the restored one sweep what it
+    does not name: also where it is the one that was saved, and has gone on since. A store says no more than that."""
+    if await owning.owner_of(store) is not None:
         raise BackupRefused(
-            f"{store.name} belongs to another database than the one that was saved, which has objects there; name "
-            "another store; or say --take-over, where that database is gone"
+            f"{store.name} belongs to a database, the one that was saved or another, which would lose it to the "
+            "restored one: that deletes what came since. To try a restore, name another store (storage.url); where "
+            "that database is gone, say --take-over"
         )
 
 

@@ -13,8 +13,8 @@ import msgspec
 from pipeline.errors import Altered
 from pipeline.record import Record
 from serving.backup import form
-from serving.backup.agreeing import agreed, snapshot_key, vouched
-from serving.backup.beginning import begin, put_secret, require_own
+from serving.backup.agreeing import Agreed, agreed, snapshot_key, vouched
+from serving.backup.beginning import begin, put_secret, require_nobodys
 from serving.backup.reading import listed, manifest_of
 from serving.backup.rows import Sieve, references
 from serving.db import migrate
@@ -73,11 +73,11 @@ def restore(
         name: of the snapshot; None: the latest.
         erasures: what was erased, besides what the journals here and in the folder know.
         damaged_too: go on where objects are damaged, or keys of them are missing, without them.
-        take_over: go on where the store belongs to another database than the one that was saved.
+        take_over: go on where the store belongs to a database, which loses it.
 
     Raises:
         BackupRefused: the database is in use; there is no such snapshot; objects of it are damaged; a journal says of
-            videos of it that they were erased, and nobody signed that; or the store is another database's.
+            videos of it that they were erased, and nobody signed that; or the store is a database's.
         MasterKeyMissing: the master key that it was made with is not here.
         Altered: a part of it is not what was written.
         OSError: what the disks cannot do.
@@ -87,7 +87,7 @@ def restore(
         raise BackupRefused(f"{folder}: there is no such snapshot ({name})")
     opened = asyncio.run(_opened(place, folder, keys_folder, name, erasures))
     if not take_over:
-        asyncio.run(require_own(place.store, opened.source, opened.manifest))
+        asyncio.run(require_nobodys(place.store))
     _prepare(place.database_url, opened.manifest.revision)
     objects, damaged = asyncio.run(_objects(place.store, opened))
     if damaged and not damaged_too:
@@ -102,7 +102,7 @@ def restore(
         name=name,
         rows=sum(table.rows for table in opened.manifest.tables) - sum(sieve.left_out.values()),
         objects=objects,
-        erasures=len(opened.erased),
+        erasures=len(opened.agreement.entries),
         left_out=sieve.left_out.get("video", 0) - len(sieve.keyless),
         damaged=tuple(damaged),
         keyless=tuple(sorted(sieve.keyless)),
@@ -117,9 +117,8 @@ class _Opened:
     manifest: form.Manifest
     keys: form.Keys
     secret: bytes
-    erased: dict[str, Erased]
-    videos: frozenset[str]
-    """That were erased."""
+    agreement: Agreed
+    """What was erased."""
 
 
 async def _opened(place: Places, folder: Path, keys_folder: Path, name: str, erasures: Sequence[Erased]) -> _Opened:
@@ -133,14 +132,13 @@ async def _opened(place: Places, folder: Path, keys_folder: Path, name: str, era
             f"keys of the snapshot are wrapped by the master key {', '.join(lost)}, which is not here; name it in "
             "storage.old_master_keys"
         )
-    erased = await _erased(place, source, manifest, keys, erasures)
-    return _Opened(source, manifest, keys, secret, erased, frozenset(one.video_id for one in erased.values()))
+    return _Opened(source, manifest, keys, secret, await _agreement(place, source, manifest, keys, erasures))
 
 
-async def _erased(
+async def _agreement(
     place: Places, source: Store, manifest: form.Manifest, keys: form.Keys, given: Sequence[Erased]
-) -> dict[str, Erased]:
-    """Id -> what was erased, as far as it is believed. Raises BackupRefused where some of it is not."""
+) -> Agreed:
+    """What was erased. Raises BackupRefused where some of it is not believed."""
     key = await snapshot_key(source, manifest, place.keyring.master)
     believed, changed = vouched(given, key)
     if changed:
@@ -154,7 +152,7 @@ async def _erased(
             f"videos of the snapshot: {', '.join(agreement.disputed[:5])}. If you know that these were erased, give "
             f"the entries by --erasures; if you know that they were not, remove the objects (below {journal.PREFIX}/)"
         )
-    return agreement.entries
+    return agreement
 
 
 async def _require_empty(url: str) -> None:
@@ -172,7 +170,7 @@ async def _require_nobody(connection: asyncpg.Connection) -> None:
         raise BackupRefused(
             "the database is in use, and a backup is restored into an empty one only; name another database or data "
             "folder, or move this one away. Nothing was changed. If a restore into it was interrupted, it has all of "
-            "that, and `automations db upgrade` does the rest"
+            "that, and `automations db upgrade` and `automations store claim` do the rest"
         )
 
 
@@ -192,7 +190,7 @@ def _prepare(url: str, revision: str) -> None:
 
 async def _objects(store: Store, opened: _Opened) -> tuple[int, list[str]]:
     """Copy all objects that are wanted, each proved to be what was saved; how many, and which could not be."""
-    there = [row for row in opened.keys.data_keys if row.video_id not in opened.videos]
+    there = [row for row in opened.keys.data_keys if row.video_id not in opened.agreement.videos]
     wanted = {row.object_key for row in there if is_object(row.object_key)}
     damaged, done = [], 0
     async for line in listed(opened.source, opened.manifest):
@@ -232,7 +230,7 @@ async def _load(place: Places, opened: _Opened, keyless_too: bool) -> Sieve:
             # A server that was started here without tenants has begun an audit log with a key of its own.
             await connection.execute("TRUNCATE {} CASCADE".format(", ".join(f'"{name}"' for name in names)))
             keyed = [row.object_key for row in opened.keys.data_keys]
-            sieve = Sieve.without(await references(connection), tuple(opened.videos), keyed)
+            sieve = Sieve.without(await references(connection), tuple(opened.agreement.videos), keyed)
             for table in opened.manifest.tables:
                 what = form.sealed_file(opened.manifest.name, table.name)
                 rows = sieve.kept(table.name, table.columns, opened.source.get(what, table.key))
@@ -246,16 +244,17 @@ async def _load(place: Places, opened: _Opened, keyless_too: bool) -> Sieve:
                     "--erasures, or go on without them by --damaged-too"
                 )
             await _keys(connection, opened.keys, sieve)
-            await connection.execute(_LISTS, [*opened.videos, *sieve.keyless])
+            await connection.execute(_LISTS, [*opened.agreement.videos, *sieve.keyless])
             await learn_without(connection, sieve.said)
-            for one in opened.erased.values():
+            # What nobody proved has no row: the next backup would take that for a proof.
+            for one in (opened.agreement.entries[id] for id in sorted(opened.agreement.proved)):
                 counts = msgspec.json.encode(one.counts).decode()
                 values = (one.id, one.tenant_id, one.video_id, one.reason, one.rule_id, counts, one.at)
                 await connection.execute(_ERASED, *values)
             for name in (*names, "data_key"):
                 await connection.execute(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY, ENABLE TRIGGER USER')
             # Before the commit: from then on the database is in use, and nothing is restored into it again.
-            await journal.write_all(place.store, list(opened.erased.values()))
+            await journal.write_all(place.store, list(opened.agreement.entries.values()))
             put_secret(place.folder / "secret", opened.secret)
     finally:
         await connection.close()

@@ -12,7 +12,7 @@ import msgspec
 from pipeline.record import Record
 from serving.audit.signing import AuditSigner
 from serving.backup import form
-from serving.backup.agreeing import agreed
+from serving.backup.agreeing import agreed, sign_there
 from serving.backup.copying import copied_erasures, copied_objects, damaged_in, known_objects
 from serving.backup.rows import WHERE, Out, columns_of
 from serving.backup.striking import drop_old, prune, remove, strike_out
@@ -112,9 +112,10 @@ async def save(
         lines, copied, missing = await copied_objects(store, target, folder, known, keys, verify)
         lost = await _lost(place.database_url, missing)
         there = await journal.read(target)
-        found = [*await journal.read(store), *there]
+        found = await journal.read(store)
         videos = {row.video_id for row in taken.data_keys if row.video_id is not None}
-        agreement = agreed(taken.erasures, found, journal_key, videos)
+        agreement = agreed(taken.erasures, [*found, *there], journal_key, videos)
+        await sign_there(store, found, agreement)
         # Before anything is struck out, and no more than is struck out of what the snapshot does not have: a restore
         # leaves out what this names.
         await copied_erasures(target, there, agreement.entries.values())
@@ -130,7 +131,8 @@ async def save(
         )
         await _finish(place, target, keys_folder, manifest, taken)
         # What was erased meanwhile is in the snapshot: the next one strikes it out.
-        removed = strike_out(folder, keys_folder, agreement.videos - videos)
+        struck = {(tenant, video) for tenant, video in agreement.struck if video not in videos}
+        removed = strike_out(folder, keys_folder, struck)
         damaged = await damaged_in(target, folder, keys_folder, place, keys) if verify else ()
         dropped = drop_old(folder, keys_folder, keep)
         if dropped:

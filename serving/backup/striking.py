@@ -14,9 +14,9 @@ from serving.places import Places
 from serving.storage.store import Store
 
 
-def strike_out(folder: Path, keys_folder: Path, erased: Collection[str]) -> int:
-    """Take videos out of the backup: their objects from the folder, their keys from all that are there, whatever
-    snapshot they are of; how many objects."""
+def strike_out(folder: Path, keys_folder: Path, erased: Collection[tuple[str, str]]) -> int:
+    """Take videos, (tenant, video), out of the backup: their objects from the folder, their keys from all that are
+    there, whatever snapshot they are of; how many objects. It cannot be undone: `Agreed.struck`."""
     removed = 0
     with form.waited_for(keys_folder):
         for name in form.names(folder):
@@ -26,11 +26,11 @@ def strike_out(folder: Path, keys_folder: Path, erased: Collection[str]) -> int:
                 keys = form.read_keys(keys_folder, file.stem)
             except BackupRefused:
                 continue  # Another file, that somebody keeps there.
-            gone = [row.object_key for row in keys.data_keys if row.video_id in erased]
+            gone = [row.object_key for row in keys.data_keys if (row.tenant_id, row.video_id) in erased]
             if gone:
                 # Objects first: once the keys are gone, nobody knows any more that they are to go.
                 removed += _unlinked(folder / "objects", gone)
-                kept = tuple(row for row in keys.data_keys if row.video_id not in erased)
+                kept = tuple(row for row in keys.data_keys if (row.tenant_id, row.video_id) not in erased)
                 form.write_keys(keys_folder, msgspec.structs.replace(keys, data_keys=kept))
     return removed
 

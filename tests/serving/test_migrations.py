@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from serving.auth.passwords import Passwords
 from serving.db import embedded, migrate
 from serving.db.database import sqlalchemy_url
 from serving.db.tables import METADATA
@@ -175,3 +176,32 @@ def test_rows_live_through_every_revision_and_back(server):
     migrate.upgrade(server)
     assert _within(server, _differences) == []
     assert _within(server, _functions) == functions
+
+
+def test_who_has_no_password_yet_gets_one_on_the_way_back_that_nobody_knows(server):
+    migrate.upgrade(server)
+    _within(
+        server,
+        lambda connection: [
+            connection.execute(sa.text(statement))
+            for statement in (
+                "INSERT INTO tenant (id, name) VALUES ('invites', 'invites')",
+                "INSERT INTO app_user (id, tenant_id, email, name, role)"
+                " VALUES ('usr_invited', 'invites', 'n@example.com', 'N', 'viewer')",
+            )
+        ],
+    )
+    migrate.downgrade(server, "0026")
+    hashed = sa.text("SELECT password_hash FROM app_user WHERE id = 'usr_invited'")
+    kept = _within(server, lambda connection: connection.scalar(hashed))
+    passwords = Passwords()
+    assert asyncio.run(passwords.verified(kept, "")) is False
+    passwords.close()
+    _within(
+        server,
+        lambda connection: [
+            connection.execute(sa.text("DELETE FROM app_user WHERE id = 'usr_invited'")),
+            connection.execute(sa.text("DELETE FROM tenant WHERE id = 'invites'")),
+        ],
+    )
+    migrate.upgrade(server)

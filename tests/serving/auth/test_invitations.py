@@ -151,3 +151,16 @@ def test_guessing_them_is_slowed_down(call, url):
         assert told == [401, 401, 401, 429, 429]
 
     call(body)
+
+
+def test_who_is_disabled_is_not_invited(call):
+    async def body(api):
+        user = (await api.a.post("/v1/users", json=NEW)).json()
+        path = f"/v1/users/{user['id']}"
+        assert (await api.a.patch(path, json={"disabled": True})).status_code == 200
+        refused(await api.a.post(f"{path}/invitation"), 409, "conflict")
+        assert (await api.world.sql("SELECT count(*) FROM invitation")) == [(0,)]
+        assert (await api.a.patch(path, json={"disabled": False})).status_code == 200
+        assert (await api.a.post(f"{path}/invitation")).status_code in (200, 201)
+
+    call(body)

@@ -125,6 +125,60 @@ def test_what_a_url_wants():
     assert "sslmode=require" in (tls.weakness("postgresql://a@db/c?sslmode=require") or "")
 
 
+def test_whom_the_driver_asks_counts_and_not_only_whom_the_url_names(monkeypatch):
+    for name in ("PGHOST", "PGSERVICE", "PGSSLMODE", "PGSSLROOTCERT"):
+        monkeypatch.delenv(name, raising=False)
+    # Of two hosts, the driver takes the one before the path.
+    for one in ("postgresql://a@db.example.org/c?host=/run/sockets", "postgresql:///c?service=far"):
+        assert make_url(tls.secured(one)).query.get("sslmode") == "verify-full"
+    assert "sslmode" not in tls.secured("postgresql:///c")
+    monkeypatch.setenv("PGHOST", "/run/sockets")
+    assert "sslmode" not in tls.secured("postgresql:///c")
+    monkeypatch.setenv("PGHOST", "db.example.org")
+    assert make_url(tls.secured("postgresql:///c")).query.get("sslmode") == "verify-full"
+    assert "sslmode" not in tls.secured("postgresql://a@localhost/c")
+    assert "db.example.org is spoken to" in (tls.weakness("postgresql:///c?sslmode=disable") or "")
+    monkeypatch.delenv("PGHOST")
+    monkeypatch.setenv("PGSERVICE", "far")
+    assert make_url(tls.secured("postgresql:///c")).query.get("sslmode") == "verify-full"
+
+
+def test_the_users_own_certificates_come_before_the_systems(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
+    one = "postgresql://a@db.example.org/c"
+    systems = make_url(tls.secured(one)).query["sslrootcert"]
+    theirs = tmp_path / ".postgresql" / "root.crt"
+    theirs.parent.mkdir()
+    theirs.write_text("")
+    assert make_url(tls.secured(one)).query["sslrootcert"] == str(theirs)
+    assert make_url(tls.secured(f"{one}?sslrootcert=system")).query["sslrootcert"] == systems
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("&ssl=require", "sslmode="),
+        ("&sslmode=disable&sslmode=require", "more than once"),
+        ("&sslmode=on", "none of disable"),
+    ],
+)
+def test_what_is_no_option_is_told_by_its_name(url, query, says):
+    """It would be told of as a database that is away, or not at all."""
+    with pytest.raises(DatabaseMisconfigured, match=says):
+        asyncio.run(reached(url + query))
+    with pytest.raises(DatabaseMisconfigured, match=says):
+        migrate.current(url + query)
+    with pytest.raises(DatabaseMisconfigured, match="cannot be read"):
+        tls.secured("postgresql://a:p@h:x/y")
+
+
+def test_a_drivers_name_in_the_url_does_no_harm(url):
+    named = url.replace("postgresql://", "postgresql+asyncpg://")
+    asyncio.run(reached(named))
+    assert migrate.current(named) == migrate.head()
+
+
 def test_one_without_tls_is_refused_unless_that_is_said(url):
     with elsewhere(url) as away:
         with pytest.raises(DatabaseMisconfigured, match="sslrootcert"):

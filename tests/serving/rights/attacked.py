@@ -97,6 +97,13 @@ def entry(video: str, **changes: object) -> dict:
     return bare | {"rule_id": None, "counts": {}, "at": at} | changes
 
 
+def printed(live: Live, code: int = 0) -> tuple[dict[str, dict], str]:
+    """What `automations erasures` prints, by video, and what it says besides."""
+    done = here("erasures", **settings_of(live.url, live.folder))
+    assert done.returncode == code, done.stderr
+    return {one["video_id"]: one for one in map(json.loads, done.stdout.splitlines())}, done.stderr
+
+
 def put(folder: Path, entry: dict) -> Path:
     """Write it into the journal of a store."""
     file = folder / "erasures" / entry["id"]

@@ -14,7 +14,7 @@ import pytest
 from serving.backup import form, saving
 from serving.rights import journal
 from tests.serving.commands import here
-from tests.serving.rights.attacked import Live, entry, keyed, live, made, put
+from tests.serving.rights.attacked import Live, entry, keyed, live, made, printed, put
 from tests.serving.rights.servers import running, settings_of
 from tests.serving.rights.test_backup import _done, empty
 
@@ -124,6 +124,55 @@ def test_erasures_that_are_in_no_journal_yet_or_not_signed_there_are_struck_out(
     assert live.backup(backup)["disputed"] == []
 
 
+def test_the_stores_journal_is_signed_once_there_is_a_row(live):
+    """Entries from before they were signed would else be disputed where the database is lost alone."""
+    video = live.uploaded(b"from before")
+    live.deleted(video)
+    journal_ = live.folder / "objects/erasures"
+    (file,) = (file for file in journal_.iterdir() if json.loads(file.read_bytes())["video_id"] == video)
+    whole = json.loads(file.read_bytes())
+    file.write_text(json.dumps(whole | {"mac": None}))
+    printed_, _ = printed(live)
+    assert printed_[video]["mac"] == whole["mac"]
+    assert json.loads(file.read_bytes())["mac"] == whole["mac"]
+
+
+def test_what_nobody_signed_is_not_printed_for_restore_would_believe_it(live):
+    video = live.uploaded(b"printed")
+    forged = put(live.folder / "objects", entry(video))
+    known, said = printed(live, code=1)
+    assert (video in known, "era_made_up" in said) == (False, True)
+    forged.unlink()
+    assert video not in printed(live)[0]
+
+
+def test_an_entry_that_nobody_signed_takes_nothing_from_another_server(live, server, tmp_path):
+    """Whose keys are in the same folder: its video is not in this database, but is not gone for that."""
+    keys, other = tmp_path / "keys", made(server, f"beside_{tmp_path.name}", tmp_path / "beside")
+    video = other.uploaded(b"of the other")
+    name = other.backup(tmp_path / "its", "--keys", keys)["name"]
+    forged = put(live.folder / "objects", entry(video))
+    live.backup(tmp_path / "mine", "--keys", keys)
+    forged.unlink()
+    kept = json.loads((keys / f"{name}.json").read_bytes())["data_keys"]
+    assert video in {row["video_id"] for row in kept}
+
+
+def test_nor_from_newer_snapshots_once_an_older_one_is_restored(live, tmp_path, empty):
+    backup = tmp_path / "backup"
+    older = live.backup(backup)["name"]
+    video = live.uploaded(b"newer")
+    newer = live.backup(backup)["name"]
+    folder = Path(empty["AUTOMATIONS_SERVER__DATA_DIR"])
+    (folder / "objects").mkdir(parents=True)
+    put(folder / "objects", entry(video))
+    done = here("restore", backup, "--snapshot", older, **empty)
+    assert done.returncode == 0, done.stderr
+    live.backup(backup, settings=empty)
+    assert f"videos/{video}" in keyed(backup)[newer]
+    assert (backup / "objects" / "videos" / video).exists()
+
+
 def _journal(backup: Path) -> list[dict]:
     return [json.loads(file.read_bytes()) for file in (backup / "erasures").iterdir()]
 
@@ -184,7 +233,7 @@ def test_two_servers_whose_keys_are_in_one_folder_may_begin_in_the_same_second(l
 
 
 def test_a_store_of_another_library_is_not_restored_into(live, server, tmp_path, empty):
-    """The restored server would sweep what that one has there."""
+    """The restored server would sweep what that one has there. Nor into that of the one saved, which may still run."""
     backup, other = tmp_path / "backup", made(server, f"other_{tmp_path.name}", tmp_path / "other")
     live.backup(backup)
     other.uploaded(b"of the other")
@@ -194,3 +243,14 @@ def test_a_store_of_another_library_is_not_restored_into(live, server, tmp_path,
     assert (done.returncode, "--take-over" in done.stderr) == (2, True), done.stderr
     assert here("restore", backup, "--damaged-too", "--take-over", **into).returncode == 0
     assert os.listdir(other.folder / "objects" / "owner") == ["database"]
+
+
+def test_a_trial_takes_no_store_from_the_server_that_was_saved(live, tmp_path, empty):
+    backup, owner = tmp_path / "backup", live.folder / "objects" / "owner" / "database"
+    assert here("store", "claim", **settings_of(live.url, live.folder)).returncode == 0
+    before = owner.read_bytes()
+    live.backup(backup)
+    trial = empty | {"AUTOMATIONS_STORAGE__URL": f"file://{live.folder / 'objects'}"}
+    done = here("restore", backup, **trial)
+    assert (done.returncode, "--take-over" in done.stderr) == (2, True), done.stderr
+    assert owner.read_bytes() == before

@@ -40,8 +40,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Who has no password yet gets one that nobody knows; an administrator sets another."""
-    op.execute(
-        "UPDATE app_user SET password_hash = '$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAA' WHERE password_hash IS NULL"
-    )
+    op.execute("SELECT set_config('app.tenant', '*', true)")
+    op.execute(f"UPDATE app_user SET password_hash = '{_NOBODYS}' WHERE password_hash IS NULL")
     op.alter_column("app_user", "password_hash", nullable=False)
     op.drop_table("invitation")
