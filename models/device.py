@@ -166,9 +166,9 @@ def _gflops(dtype: torch.dtype, shape: tuple[int, int, int], repeats: int = 7, l
 def _single_threaded() -> None:
     import torch
 
-    # A setting of the calling thread: the rest of the process keeps its own. The first call in a process that was forked
-    # makes torch's pool anew, and a second one at that moment finds none: it raises, and so all that its own pool is
-    # given to do would fail, for as long as the process runs.
+    # A setting of the calling thread: the rest of the process keeps its own. The first call in a process that was
+    # forked makes torch's pool anew, and a second one at that moment finds none: it raises, and all that its own pool
+    # is given to do would fail, for as long as the process runs.
     with _SETTING_THREADS:
         torch.set_num_threads(1)
 
