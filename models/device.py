@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-
-_SETTING_THREADS = threading.Lock()
 
 WORTHWHILE = 1.3
 """bfloat16 must be this much faster: below it, the rounding (cosine 0.9999 to 0.999) buys nothing."""
@@ -166,11 +163,8 @@ def _gflops(dtype: torch.dtype, shape: tuple[int, int, int], repeats: int = 7, l
 def _single_threaded() -> None:
     import torch
 
-    # A setting of the calling thread: the rest of the process keeps its own. The first call in a process that was
-    # forked makes torch's pool anew, and a second one at that moment finds none: it raises, and all that its own pool
-    # is given to do would fail, for as long as the process runs.
-    with _SETTING_THREADS:
-        torch.set_num_threads(1)
+    # A setting of the calling thread: the rest of the process keeps its own.
+    torch.set_num_threads(1)
 
 
 def moved(frames: torch.Tensor, device: torch.device) -> torch.Tensor:

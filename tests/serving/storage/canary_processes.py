@@ -123,6 +123,9 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # Torch makes its pool of threads anew in a fork. Of two threads that are the first to ask for it at the
+            # same moment, one finds none, and all that it is given to do fails from then on.
+            torch.set_num_threads(1)
             store = store_in(folder, master_key)
             try:
                 if kind == "api":
