@@ -178,13 +178,13 @@ def test_waiting_for_an_engine_is_no_part_of_an_attempt(run, made):
 
     class Late(Versions):
         async def get(self, model: str, also: Sequence[str] = ()) -> Toolkit:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(3.1)
             return await super().get(model, also)
 
     async def body(world):
         await submitted(world)
         lease = await world.queue.claim("w")
-        await running.run(lease, Tools(world.queue, store, Late(failing(toolkit)), timeout_s=0.9), asyncio.Event())
+        await running.run(lease, Tools(world.queue, store, Late(failing(toolkit)), timeout_s=3.0), asyncio.Event())
         state, _, error, _ = await job(world)
         assert state != "failed" or error["code"] != "deadline_exceeded", error
 
