@@ -54,8 +54,15 @@ class Encoder:
             What comes to be known once all of it was written. Raises VideoError, what `measured` and `write` raise, and
             Ended.
         """
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._pool, self._encode, file, name, measured, write, over)
+
+        def work() -> Encoded:
+            try:
+                return self._encode(file, measured, write, over)
+            except VideoError as error:
+                # Where it lies is nobody's business.
+                raise type(error)(str(error).rpartition(f"{_path(file)}: ")[2] or name) from error
+
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
         """End, without waiting for what is under way."""
@@ -64,12 +71,7 @@ class Encoder:
             self._sandbox.close()
 
     def _encode(
-        self,
-        file: Video,
-        name: str,
-        measured: Callable[[float], None],
-        write: Callable[[bytes], object],
-        over: threading.Event,
+        self, file: Video, measured: Callable[[float], None], write: Callable[[bytes], object], over: threading.Event
     ) -> Encoded:
         if self._sandbox is None:
             self._sandbox = Sandbox(self._settings.worker)
@@ -82,9 +84,6 @@ class Encoder:
             if info.audio is not None:
                 sound = hear(file, self._sandbox, start_s=info.start_s, duration_s=info.duration_s, limits=limits)
             return encode(media, _Watched(decoder, over), inspected, sound, write)
-        except VideoError as error:
-            # Where it lies is nobody's business.
-            raise type(error)(str(error).rpartition(f"{_path(file)}: ")[2] or name) from error
         finally:
             decoder.close()
 
