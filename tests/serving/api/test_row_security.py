@@ -49,13 +49,14 @@ def test_without_either_they_would_not_be_apart(url, tmp_path, sample_report, sc
             await unscope_functions(url)
         things, found = Things(api.world.database, sample_report, api.store), []
         caller = Caller(api.a, ROLES["admin"])
-        for name, row in ROWS.items():
+        # HEAD is answered as GET.
+        rows = {name: row for name, row in ROWS.items() if row.method != "HEAD"}
+        for name, row in rows.items():
             ids = await ids_for(things, row, caller, "foreign")
             answer = await caller.client.request(**_filled(row, ids))
             if answer.status_code != caller.expected(row, "foreign"):
                 found.append(name)
-        # HEAD is answered as GET.
-        assert found == [] if scoped else len(found) > 0.8 * len([row for row in ROWS.values() if row.method != "HEAD"])
+        assert found == [] if scoped else len(found) > 0.8 * len(rows), found
 
     if scoped:
         asyncio.run(with_api(unbound, tmp_path, body))
